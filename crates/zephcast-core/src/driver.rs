@@ -1,0 +1,115 @@
+//! The seam: what a broker's driver implements. Applications do not need it.
+//!
+//! A driver is thin and moves batches; everything that is equal on every broker is in the engine. What the engine
+//! expects of every driver stands at each method; `zephcast-conformance` proves it.
+
+mod admin;
+mod intake;
+mod settler;
+mod sink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::admin::{Admin, Check, DeadLetter, Redrive, StreamSpec, Warning};
+pub use self::intake::{Batch, Credit, Fetched, Incoming, Intake, Release, Released};
+pub use self::settler::{Disposition, Failure, Held, Renewal, Returned, Settlement, Settler, UnitSettlements};
+pub use self::sink::Sink;
+use crate::{Capabilities, GroupName, GroupStatus, MemberName, Result, Start, StreamName};
+
+/// One connected broker.
+///
+/// Whoever makes a driver connects first and fails within its connect timeout; from then on every method may be called
+/// while the broker is away, and fails with a retryable error until it is back. A driver never gives up on a broker
+/// and never sleeps between attempts on its own: the engine decides when to try again.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// What this broker can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Opens the way to publish to a stream.
+    ///
+    /// With `create` a missing stream is created with the broker's defaults; without, a missing stream is
+    /// [`NotFound`](crate::ErrorKind::NotFound) where the broker distinguishes (a Redis stream comes to be by its first
+    /// entry, so there it is never missing).
+    async fn open_sink(&self, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>>;
+
+    /// Joins a group. When this returns, the group and its start exist at the broker: whatever is published from now on
+    /// reaches the group.
+    async fn join(&self, subscription: Subscription) -> Result<Membership>;
+
+    /// A look at a group.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist.
+    async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus>;
+
+    /// Streams, groups and dead letters.
+    fn admin(&self) -> &dyn Admin;
+
+    /// Closes every connection within the deadline. Members have left before. Idempotent.
+    async fn close(&self, deadline: Duration) -> Result<()>;
+}
+
+/// Who joins what, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Subscription {
+    /// The stream.
+    pub stream: StreamName,
+    /// The group.
+    pub group: GroupName,
+    /// The member's name, unique in the group.
+    pub member: MemberName,
+    /// Where the group starts if it does not exist.
+    pub start: Start,
+    /// How long the member may stay silent before others take over what it holds.
+    pub lease: Duration,
+    /// Whether a missing stream is created.
+    pub create: bool,
+    /// The most messages that the engine will hold at a time.
+    pub prefetch: usize,
+}
+
+impl Subscription {
+    /// A subscription with the documented defaults.
+    #[must_use]
+    pub fn new(stream: StreamName, group: GroupName) -> Self {
+        Self {
+            stream,
+            group,
+            member: MemberName::unique(),
+            start: Start::default(),
+            lease: Duration::from_secs(30),
+            create: true,
+            prefetch: 1_000,
+        }
+    }
+}
+
+/// One member of a group, in two halves, so that settling works while a fetch waits.
+pub struct Membership {
+    /// Where messages come from.
+    pub intake: Box<dyn Intake>,
+    /// Where settlements go.
+    pub settler: Arc<dyn Settler>,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Membership")
+    }
+}
+
+/// The seam is used as trait objects across tasks.
+const _: fn() = || {
+    fn sendable<T: Send + Sync + ?Sized>() {}
+    sendable::<dyn Driver>();
+    sendable::<dyn Sink>();
+    sendable::<dyn Settler>();
+    sendable::<dyn Admin>();
+    fn movable<T: Send + ?Sized>() {}
+    movable::<dyn Intake>();
+};

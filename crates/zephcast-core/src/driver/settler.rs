@@ -1,0 +1,142 @@
+//! Settling, at the seam.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Message, Position, Result, Token, UnitId};
+
+/// The settling half of a member. Works while a fetch waits.
+#[async_trait]
+pub trait Settler: Send + Sync {
+    /// Makes settlements durable at the broker.
+    ///
+    /// `Ok` means that every one of them is durable, but for those returned as lost: a settlement that came too late
+    /// changes nothing for the message's new owner. Settling again what an unanswered call may have settled is fine and
+    /// answers `Ok`.
+    ///
+    /// # Errors
+    /// A retryable error: any part may have been done, the engine calls again with the same settlements. A permanent
+    /// one: nothing more can be settled.
+    async fn settle(&self, settlement: Settlement) -> Result<Vec<(UnitId, Token)>>;
+
+    /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
+    /// Returns what it holds no longer. A driver whose lease is kept otherwise answers with nothing.
+    async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>>;
+
+    /// Makes a waiting fetch, or else the next one, return soon with what it has or [`Idle`](super::Fetched::Idle).
+    fn interrupt(&self);
+
+    /// Leaves the group and gives back what is held: it is with another member within seconds. Called once, after the
+    /// last fetch returned and the last settlement was answered.
+    async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()>;
+}
+
+/// What is to be settled, by unit.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// One entry for each unit with something to settle.
+    pub units: Vec<UnitSettlements>,
+}
+
+/// Settlements of one unit. A driver with a pending list uses `acked`; one with a committed offset uses `frontier`.
+#[derive(Clone, Debug)]
+pub struct UnitSettlements {
+    /// The unit.
+    pub unit: UnitId,
+    /// Everything handed out up to and including this token is settled. Never falls within an assignment.
+    pub frontier: Option<Token>,
+    /// Acked since the last settlement, in the order of delivery.
+    pub acked: Vec<Token>,
+    /// Whether one of `acked` had failed before, so that a driver may have notes about it.
+    pub had_failures: bool,
+    /// Everything that is not an ack.
+    pub others: Vec<(Token, Disposition)>,
+}
+
+impl UnitSettlements {
+    /// Nothing to settle yet in this unit.
+    #[must_use]
+    pub fn new(unit: UnitId) -> Self {
+        Self { unit, frontier: None, acked: Vec::new(), had_failures: false, others: Vec::new() }
+    }
+}
+
+/// What becomes of a delivery that is not acked.
+#[derive(Clone, Debug)]
+pub enum Disposition {
+    /// The group gets it again after `delay`, even if this process dies at once. No other group sees it.
+    Later {
+        /// After how long.
+        delay: Duration,
+        /// How many attempts count so far.
+        attempts: u32,
+        /// The message as it was delivered.
+        message: Box<Message>,
+        /// Where it lies in the stream.
+        origin: Position,
+        /// The failure that led to it; none for a plain "later".
+        failure: Option<Failure>,
+    },
+    /// It goes to the group's dead letters; only then is it settled.
+    Dead {
+        /// The message as it was delivered.
+        message: Box<Message>,
+        /// Where it lies in the stream.
+        origin: Position,
+        /// How many attempts it had.
+        attempts: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// It stays with this member, which tries it again; so many attempts count so far.
+    Keep {
+        /// How many attempts count so far.
+        attempts: u32,
+    },
+    /// The group gets it again at once: this member is not going to handle it.
+    Return {
+        /// How many attempts count so far.
+        attempts: u32,
+    },
+}
+
+/// Why and since when a message fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The handler's reason, cut to a length that every broker can carry, without the payload.
+    pub reason: String,
+    /// Milliseconds since the Unix epoch of the first failed attempt.
+    pub first_failed_ms: u64,
+    /// Milliseconds since the Unix epoch of the last failed attempt.
+    pub last_failed_ms: u64,
+}
+
+/// What a member holds, and how long it has been at it.
+#[derive(Clone, Debug, Default)]
+pub struct Renewal {
+    /// Everything in the window.
+    pub held: Vec<Held>,
+    /// How long the oldest delivery has been handed out, for [`GroupStatus`](crate::GroupStatus).
+    pub oldest: Option<Duration>,
+}
+
+/// What a member holds of one unit.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The unit.
+    pub unit: UnitId,
+    /// Tokens in the order of delivery.
+    pub tokens: Vec<Token>,
+}
+
+/// A delivery that goes back unsettled.
+#[derive(Clone, Copy, Debug)]
+pub struct Returned {
+    /// The unit.
+    pub unit: UnitId,
+    /// The delivery.
+    pub token: Token,
+    /// How many attempts count: one that was never handed out does not.
+    pub attempts: u32,
+}

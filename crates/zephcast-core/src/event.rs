@@ -1,0 +1,44 @@
+//! What happens to a member, as it happens.
+
+use std::time::Duration;
+
+use crate::{Error, Position, UnitId};
+
+/// Something that happened to a consumer, in the order it happened. See [`Consumer::events`](crate::Consumer::events).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// These units are now this member's. Where units are shared, said once after joining.
+    Assigned(Vec<UnitId>),
+    /// These units were given up in good order: what ran was finished and settled first.
+    Revoked(Vec<UnitId>),
+    /// These units were taken away: what was in flight is, or will be, with another member.
+    Lost(Vec<UnitId>),
+    /// The broker cannot be reached; it is being tried again without an end.
+    Disconnected(Error),
+    /// The broker is reachable again after this long.
+    Reconnected(Duration),
+    /// A settlement came too late: the message is with another member.
+    LeaseLost(Position),
+    /// A delivery has been unsettled for longer than the lease. Raised again each lease period while it lasts.
+    Stuck {
+        /// How long it has been handed out.
+        oldest: Duration,
+    },
+    /// Messages that the group had not settled are gone from the broker: trimmed, expired or deleted.
+    Missing {
+        /// The unit in which they were.
+        unit: UnitId,
+        /// How many.
+        count: u64,
+    },
+    /// A message went to the dead letters.
+    DeadLettered {
+        /// Where it was.
+        position: Position,
+        /// Why.
+        reason: String,
+    },
+    /// Settlements could not be written for now; they are kept and tried again.
+    SettleFailed(Error),
+}

@@ -1,0 +1,28 @@
+//! The contract and the engine of zephcast: consumer groups without a broker's name in them.
+
+mod broker;
+mod capabilities;
+pub mod driver;
+mod endpoint;
+mod error;
+mod event;
+mod headers;
+mod message;
+mod name;
+mod position;
+mod report;
+mod retry;
+mod status;
+
+pub use self::broker::Broker;
+pub use self::capabilities::{Capabilities, Order, Starts};
+pub use self::endpoint::Endpoint;
+pub use self::error::{Error, ErrorKind, PublishError, Result};
+pub use self::event::Event;
+pub use self::headers::{Headers, RESERVED_PREFIX};
+pub use self::message::{Message, MessageId, Receipt};
+pub use self::name::{GroupName, MemberName, NameRules, StreamName};
+pub use self::position::{Position, PositionStyle, Start, Token, UnitId};
+pub use self::report::CloseReport;
+pub use self::retry::Retry;
+pub use self::status::{GroupState, GroupStatus, Judgement, MemberState, MemberStatus, StreamStatus, UnitStatus};

@@ -1,0 +1,185 @@
+//! How far a group is, who its members are, and which of them is stuck.
+
+use std::time::Duration;
+
+use crate::{Broker, GroupName, MemberName, StreamName, UnitId};
+
+/// A look at one group. A figure that the broker cannot give is `None`, never 0.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    /// The stream.
+    pub stream: StreamName,
+    /// The group.
+    pub group: GroupName,
+    /// The broker.
+    pub broker: Broker,
+    /// Everything that the group has not settled: unread, in flight and delayed.
+    pub lag: Option<u64>,
+    /// Delivered and not settled.
+    pub in_flight: Option<u64>,
+    /// How long the oldest message in flight has been waiting. On Redis, since it was published.
+    pub oldest_pending: Option<Duration>,
+    /// Waiting for a later redelivery.
+    pub delayed: Option<u64>,
+    /// In the group's dead letters.
+    pub dead_letters: Option<u64>,
+    /// The members that the broker knows.
+    pub members: Vec<MemberStatus>,
+    /// The units.
+    pub units: Vec<UnitStatus>,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: MemberName,
+    /// What it is doing.
+    pub state: MemberState,
+    /// The units that are its own; where units are shared, all of them.
+    pub units: Vec<UnitId>,
+    /// Delivered to it and not settled.
+    pub in_flight: Option<u64>,
+    /// How long since it was last heard of.
+    pub idle: Option<Duration>,
+    /// How long the delivery that it has been working on longest has been handed out, as the member reported.
+    pub oldest_delivery: Option<Duration>,
+    /// How long it may stay silent before others take over what it holds.
+    pub lease: Option<Duration>,
+}
+
+/// What a member is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// Heard of within its lease.
+    Active,
+    /// Alive, and holds a delivery for longer than its lease.
+    Stuck,
+    /// Not heard of for longer than its lease; others take over what it holds.
+    Dead,
+}
+
+impl MemberState {
+    /// The state in lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Stuck => "stuck",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One unit of a stream as a group sees it.
+#[derive(Clone, Debug)]
+pub struct UnitStatus {
+    /// The unit.
+    pub unit: UnitId,
+    /// Up to where the group has settled or read, as the broker writes it.
+    pub committed: Option<String>,
+    /// The end of the unit, as the broker writes it.
+    pub end: Option<String>,
+    /// Not yet settled in this unit.
+    pub lag: Option<u64>,
+    /// The member that has it, where units are assigned.
+    pub owner: Option<MemberName>,
+}
+
+/// A group's health, judged on progress between two looks, without thresholds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupState {
+    /// No member and nothing to do.
+    Empty,
+    /// Keeps up or catches up.
+    Ok,
+    /// Moves, but the lag grew.
+    Lagging,
+    /// Has work, and nobody settled any of it.
+    Stalled,
+    /// A living member holds a delivery for longer than its lease.
+    Stuck,
+}
+
+impl GroupState {
+    /// The state in lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Ok => "ok",
+            Self::Lagging => "lagging",
+            Self::Stalled => "stalled",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// A state and what speaks for it, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The state.
+    pub state: GroupState,
+    /// The figures that led to it.
+    pub evidence: String,
+}
+
+impl GroupStatus {
+    /// Judges the group by this look alone: it can tell `empty` and `stuck`; progress needs two looks.
+    #[must_use]
+    pub fn judge(&self) -> Judgement {
+        self.judge_since(self)
+    }
+
+    /// Judges the group by what changed since an `earlier` look, as Burrow does: by progress, not by a threshold.
+    #[must_use]
+    pub fn judge_since(&self, earlier: &Self) -> Judgement {
+        let (lag, before) = (self.lag.unwrap_or(0), earlier.lag.unwrap_or(0));
+        if let Some(stuck) = self.members.iter().find(|member| member.state == MemberState::Stuck) {
+            let held = stuck.oldest_delivery.unwrap_or_default().as_millis();
+            return Judgement {
+                state: GroupState::Stuck,
+                evidence: format!("{} holds a delivery for {held} ms", stuck.name),
+            };
+        }
+        let living = self.members.iter().filter(|member| member.state != MemberState::Dead).count();
+        if living == 0 && lag == 0 {
+            return Judgement { state: GroupState::Empty, evidence: "no member and nothing to do".into() };
+        }
+        if lag == 0 {
+            return Judgement { state: GroupState::Ok, evidence: "nothing to do".into() };
+        }
+        let one_look = std::ptr::eq(self, earlier);
+        let (state, evidence) = match (one_look, self.moved_since(earlier)) {
+            (true, _) if living == 0 => (GroupState::Stalled, format!("lag {lag} and no member")),
+            (true, _) => (GroupState::Ok, format!("lag {lag}, one look")),
+            (false, false) => (GroupState::Stalled, format!("lag {before} then {lag}, nothing settled")),
+            (false, true) if lag > before => (GroupState::Lagging, format!("lag grew from {before} to {lag}")),
+            (false, true) => (GroupState::Ok, format!("lag {before} then {lag}")),
+        };
+        Judgement { state, evidence }
+    }
+
+    /// Whether anything was settled since: less to do, or a unit's committed position moved.
+    fn moved_since(&self, earlier: &Self) -> bool {
+        let committed = |status: &Self| status.units.iter().map(|unit| unit.committed.clone()).collect::<Vec<_>>();
+        self.lag < earlier.lag || committed(self) != committed(earlier)
+    }
+}
+
+/// A stream as the broker knows it.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// The stream.
+    pub stream: StreamName,
+    /// The broker.
+    pub broker: Broker,
+    /// How many messages it holds, if the broker can say.
+    pub depth: Option<u64>,
+    /// Its units.
+    pub units: Vec<UnitId>,
+    /// Its groups.
+    pub groups: Vec<GroupName>,
+}

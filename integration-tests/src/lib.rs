@@ -1,0 +1,1 @@
+//! Shared laboratory of the tests against real servers.
