@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -166,6 +167,30 @@ impl Message {
     }
 }
 
+impl From<&'static str> for Message {
+    fn from(payload: &'static str) -> Self {
+        Self::new(payload)
+    }
+}
+
+impl From<String> for Message {
+    fn from(payload: String) -> Self {
+        Self::new(payload)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(payload: Vec<u8>) -> Self {
+        Self::new(payload)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(payload: Bytes) -> Self {
+        Self::new(payload)
+    }
+}
+
 /// Shows sizes, never the payload.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,6 +206,8 @@ impl fmt::Debug for Message {
 /// The broker's word that a message is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
+    /// The message's id: the caller's, or the one that the publisher made.
+    pub id: MessageId,
     /// Where it is stored; `None` where the broker does not say (RabbitMQ).
     pub position: Option<Position>,
 }
@@ -189,19 +216,22 @@ pub struct Receipt {
 #[derive(Debug)]
 pub(crate) struct IdSource {
     prefix: Arc<str>,
-    next: u64,
+    next: AtomicU64,
 }
 
 impl IdSource {
     pub(crate) fn new() -> Self {
-        Self { prefix: format!("{:016x}", fastrand::u64(..)).into(), next: 0 }
+        Self { prefix: format!("{:016x}", fastrand::u64(..)).into(), next: AtomicU64::new(0) }
     }
 
-    /// Gives the message an id if it has none.
-    pub(crate) fn assign(&mut self, message: &mut Message) {
-        if message.id.is_none() {
-            message.id = Some(MessageId(Bytes::from(format!("{}-{}", self.prefix, self.next))));
-            self.next += 1;
-        }
+    /// Gives the message an id if it has none, and returns the id.
+    pub(crate) fn assign(&self, message: &mut Message) -> MessageId {
+        message
+            .id
+            .get_or_insert_with(|| {
+                let n = self.next.fetch_add(1, Ordering::Relaxed);
+                MessageId(Bytes::from(format!("{}-{n}", self.prefix)))
+            })
+            .clone()
     }
 }
