@@ -1,1 +1,106 @@
-fn main() {}
+//! The `zephcast` command: publish, consume and watch consumer groups on any broker.
+//!
+//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`]), its options in
+//! [`args`], its records in [`output`], its end in [`exit`].
+
+mod args;
+mod check;
+mod children;
+mod confirm;
+mod consume;
+mod dead_letter;
+mod duration;
+mod exit;
+mod group;
+mod lines;
+mod output;
+mod publish;
+mod signals;
+mod stream;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use zephcast::Client;
+
+use self::args::{Cli, Command, Global};
+use self::children::Children;
+use self::exit::{Exit, Failure};
+use self::output::Output;
+use self::signals::Shutdown;
+
+/// How long the connection may take to close once everything is done.
+const CLOSE: Duration = Duration::from_secs(2);
+
+fn main() {
+    let cli = Cli::parse();
+    log(&cli.global);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(error.into()),
+    };
+    let exit = result.unwrap_or_else(|failure| {
+        output::complain(&failure);
+        failure.exit
+    });
+    // Threads that wait for stdin or stdout have nobody left to wait for.
+    std::process::exit(exit as i32);
+}
+
+async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { global, command } = cli;
+    let output = Output::new(&global)?;
+    match &command {
+        Command::Consume(arguments) => consume::check(arguments, global.output)?,
+        Command::Stream(command) => stream::check(command)?,
+        Command::DeadLetter(command) => dead_letter::check(command)?,
+        Command::Publish(_) | Command::Group(_) | Command::Check => {}
+    }
+    let children = Children::default();
+    let mut shutdown = Shutdown::listen(children.clone())?;
+    let client = tokio::select! {
+        client = connect(&global) => client?,
+        // Nothing was begun.
+        () = shutdown.wait() => return Ok(Exit::Done),
+    };
+    let exit = match command {
+        Command::Publish(arguments) => publish::run(&client, arguments, &output, shutdown).await,
+        Command::Consume(arguments) => consume::run(&client, &arguments, &output, shutdown, children).await,
+        Command::Group(command) => tokio::select! {
+            exit = group::run(&client, command, &output) => exit,
+            () = shutdown.wait() => Ok(Exit::Done),
+        },
+        Command::DeadLetter(command) => dead_letter::run(&client, command, &output, &shutdown).await,
+        Command::Stream(command) => stream::run(&client, command, &output).await,
+        Command::Check => check::run(&client, &output).await,
+    };
+    // The outcome stands; a connection that does not close in good order changes nothing of it.
+    let _ = client.close(CLOSE).await;
+    exit
+}
+
+async fn connect(global: &Global) -> Result<Client, Failure> {
+    let Some(url) = &global.url else {
+        return Err(Failure::usage("no broker is named").advise("--url redis://localhost:6379, or ZEPHCAST_URL"));
+    };
+    Ok(zephcast::connect_with(url, global.connect_timeout).await?)
+}
+
+/// Sends logs to stderr: warnings with -v, everything about brokers and members with more of it.
+fn log(global: &Global) {
+    let level = match global.verbose {
+        0 => return,
+        1 => "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,warn",
+        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,info",
+        _ => "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,debug",
+    };
+    let colours = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,1 +1,17 @@
-//! One client for consumer groups on Kafka, RabbitMQ, Redis Streams and an embedded broker.
+#![doc = include_str!("../../../README.md")]
+
+mod connect;
+
+pub use zephcast_core::{
+    Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
+    Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
+    MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
+    PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Receipt, Result, Retry, Start, Starts, StreamName,
+    StreamStatus, Token, UnitId, UnitStatus, Verdict, driver,
+};
+#[cfg(feature = "memory")]
+pub use zephcast_memory as memory;
+#[cfg(feature = "redis")]
+pub use zephcast_redis as redis;
+
+pub use self::connect::{connect, connect_with};

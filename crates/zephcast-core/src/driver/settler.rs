@@ -18,7 +18,7 @@ pub trait Settler: Send + Sync {
     /// # Errors
     /// A retryable error: any part may have been done, the engine calls again with the same settlements. A permanent
     /// one: nothing more can be settled.
-    async fn settle(&self, settlement: Settlement) -> Result<Vec<(UnitId, Token)>>;
+    async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>>;
 
     /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
     /// Returns what it holds no longer. A driver whose lease is kept otherwise answers with nothing.

@@ -1,0 +1,90 @@
+//! Finds a server program, or installs it where we may.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rustix::process::geteuid;
+use tokio::process::Command;
+
+use super::Recipe;
+use crate::process::{self, Echo};
+
+const INSTALL_LIMIT: Duration = Duration::from_secs(600);
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Where the broker's server program is; installs it as root with apt-get.
+pub(super) async fn ensure(recipe: &Recipe) -> anyhow::Result<PathBuf> {
+    if let Some(program) = process::find(recipe.program) {
+        return Ok(program);
+    }
+    if !geteuid().is_root() || process::find("apt-get").is_none() {
+        bail!("{} is not installed. {}", recipe.program, recipe.advice);
+    }
+    eprintln!("{} is not installed: apt-get install {}", recipe.program, recipe.package);
+    let _policy = NoServices::hold(Path::new(POLICY))?;
+    apt_get(&["update"]).await?;
+    apt_get(&["install", "--yes", "--no-install-recommends", recipe.package]).await.context(recipe.advice)?;
+    process::find(recipe.program).with_context(|| format!("{} brought no {}", recipe.package, recipe.program))
+}
+
+async fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new("apt-get");
+    command.arg("--quiet").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    let finished = process::run(command, INSTALL_LIMIT, Echo::Hidden).await?;
+    if !finished.success() {
+        bail!("apt-get {}: {}\n{}", arguments.join(" "), finished.end(), finished.stdout);
+    }
+    Ok(())
+}
+
+/// Keeps packages from starting the services they bring, while it lives: tests want servers of their own. A policy that
+/// the machine has already stays as it is.
+struct NoServices(Option<PathBuf>);
+
+impl NoServices {
+    fn hold(policy: &Path) -> io::Result<Self> {
+        if policy.exists() {
+            return Ok(Self(None));
+        }
+        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+        let held = Self(Some(policy.to_owned()));
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
+        Ok(held)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(policy) = &self.0 {
+            // It fails only when somebody else removed it first.
+            let _ = fs::remove_file(policy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::NoServices;
+
+    #[test]
+    fn a_policy_of_ours_forbids_and_goes_and_a_policy_of_others_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy-rc.d");
+        let held = NoServices::hold(&policy).unwrap();
+        assert!(fs::read_to_string(&policy).unwrap().ends_with("exit 101\n"));
+        assert_eq!(fs::metadata(&policy).unwrap().permissions().mode() & 0o111, 0o111);
+        drop(held);
+        assert!(!policy.exists());
+
+        fs::write(&policy, "theirs").unwrap();
+        drop(NoServices::hold(&policy).unwrap());
+        assert_eq!(fs::read_to_string(&policy).unwrap(), "theirs");
+    }
+}

@@ -1,0 +1,39 @@
+//! `cargo xtask tidy`: the house rules that neither the compiler nor clippy can see.
+
+mod features;
+mod layers;
+mod readme;
+mod sizes;
+
+use std::process::ExitCode;
+
+use crate::{
+    process::{Interrupted, interruption},
+    workspace::Workspace,
+};
+
+/// Checks every rule, so that one run shows all that is wrong.
+pub(crate) async fn run() -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        checked = check() => checked,
+        interrupted = interruption() => Err(interrupted.map_or_else(|error| error, Interrupted::into)),
+    }
+}
+
+async fn check() -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::read()?;
+    let mut wrong = 0;
+    let mut say = |rule: &str, problems: Vec<String>| {
+        println!("{rule}: {}", if problems.is_empty() { "ok" } else { "WRONG" });
+        for problem in &problems {
+            println!("  {problem}");
+        }
+        wrong += problems.len();
+    };
+    say("sizes", sizes::problems(&workspace)?);
+    say("README commands", readme::problems(&workspace)?);
+    say("layers", layers::problems(&workspace).await?);
+    say("features", features::problems(&workspace).await?);
+    println!("tidy: {}", if wrong == 0 { "all well".to_owned() } else { format!("{wrong} to mend") });
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

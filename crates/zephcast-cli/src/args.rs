@@ -1,0 +1,122 @@
+//! The command line.
+
+pub(crate) mod consume;
+pub(crate) mod dead_letter;
+pub(crate) mod group;
+pub(crate) mod publish;
+pub(crate) mod stream;
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use zephcast::{GroupName, StreamName};
+
+use crate::duration;
+
+/// Publish, consume and watch consumer groups on any broker.
+///
+/// Messages go to stdout, everything else to stderr. At a terminal the output is text; in a pipe it is JSON Lines, one
+/// object a line, unless --output says otherwise.
+#[derive(Debug, Parser)]
+#[command(name = "zephcast", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Exit codes: 0 done; 1 it failed; 2 usage; 3 some messages failed for certain, or an input line \
+                        was bad; 4 the outcome of some is unknown; 130 a second signal ended it at once.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command, before or after its name.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The broker: memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://user:password@host:port/db
+    #[arg(long, global = true, env = "ZEPHCAST_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// What stdout shows [default: text at a terminal, json in a pipe]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    /// How long to try to connect before giving up
+    #[arg(long, global = true, default_value = "10s", value_parser = duration::parse_positive, value_name = "DURATION")]
+    pub(crate) connect_timeout: Duration,
+    /// Log what happens; -vv logs more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Nothing on stderr but errors
+    #[arg(long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// How stdout is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: the bare payload a line, tables.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish one message, or one per line of stdin; each is confirmed by the broker
+    Publish(publish::PublishArgs),
+    /// Join a group and print its deliveries, or run a command for each
+    Consume(Box<consume::ConsumeArgs>),
+    /// Lag, members and health of groups
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// What a group gave up on, and what to do with it
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
+    /// Create, list, show and delete streams
+    #[command(subcommand)]
+    Stream(stream::StreamCommand),
+    /// Look at the broker: version, capabilities, permissions, risky settings
+    Check,
+}
+
+/// Reads a stream's name.
+pub(crate) fn stream_name(text: &str) -> Result<StreamName, String> {
+    StreamName::new(text).map_err(|error| error.message().to_owned())
+}
+
+/// Reads a group's name.
+pub(crate) fn group_name(text: &str) -> Result<GroupName, String> {
+    GroupName::new(text).map_err(|error| error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_subcommand() {
+        for line in [
+            ["zephcast", "--url", "memory://", "--output", "json", "group", "list", "orders"],
+            ["zephcast", "group", "list", "orders", "--url", "memory://", "--output", "json"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("both places");
+            assert_eq!(cli.global.url.as_deref(), Some("memory://"));
+            assert_eq!(cli.global.output, Some(Format::Json));
+        }
+    }
+
+    #[test]
+    fn bad_names_are_usage_errors_that_say_why() {
+        let error = Cli::try_parse_from(["zephcast", "publish", "a b", "x"]).expect_err("a blank");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("' '"), "{error}");
+    }
+}

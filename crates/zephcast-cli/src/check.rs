@@ -1,0 +1,38 @@
+//! `zephcast check`: what is at the other end, and what is risky there.
+
+use zephcast::Client;
+
+use crate::exit::{Exit, Failure};
+use crate::output::records::{Record, Warning};
+use crate::output::{Output, capabilities};
+
+/// Shows broker, version, capabilities and warnings.
+pub(crate) async fn run(client: &Client, output: &Output) -> Result<Exit, Failure> {
+    let check = client.admin().check().await?;
+    let capabilities = client.capabilities();
+    let warnings = check.warnings.into_iter().map(|warning| Warning {
+        kind: warning.kind,
+        message: warning.message,
+        advice: warning.advice,
+    });
+    let record = Record::Check {
+        broker: capabilities.broker.as_str(),
+        version: check.version,
+        capabilities: capabilities::Shown::from(capabilities),
+        warnings: warnings.collect(),
+    };
+    output.show(&record, text).await?;
+    Ok(Exit::Done)
+}
+
+fn text(record: &Record) -> String {
+    let Record::Check { broker, version, capabilities, warnings } = record else { return String::new() };
+    let mut lines = vec![format!("{broker} {version}"), capabilities.text()];
+    if warnings.is_empty() {
+        lines.push("no warnings".into());
+    }
+    for Warning { kind, message, advice } in warnings {
+        lines.push(format!("warning ({kind}): {message}\n  try: {advice}"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,85 @@
+//! `zephcast consume`: join a group, hand out its deliveries, settle them, leave in good order.
+
+mod dialogue;
+mod exec;
+mod idle;
+mod members;
+mod news;
+mod page;
+mod printing;
+mod session;
+mod start;
+mod verdicts;
+
+use zephcast::{Client, ConsumerBuilder, Retry};
+
+use self::members::Members;
+use self::session::Session;
+use crate::args::Format;
+use crate::args::consume::{ConsumeArgs, SettleMode};
+use crate::children::Children;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::signals::Shutdown;
+
+/// What can be refused before anything is connected.
+pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>) -> Result<(), Failure> {
+    start::check(&arguments.from)?;
+    match arguments.settle {
+        Some(SettleMode::Stdin) if output == Some(Format::Text) => {
+            Err(Failure::usage("verdicts name deliveries by their token, which text does not show")
+                .advise("leave out --output text; --settle stdin writes JSON"))
+        }
+        Some(SettleMode::Stdin) if arguments.ordered_by_key => {
+            Err(Failure::usage("--ordered-by-key is for --exec: with --settle stdin deliveries come in order, and whoever \
+                                sends the verdicts decides what runs side by side"))
+        }
+        Some(SettleMode::None) => {
+            Err(Failure::usage("unsupported: --settle none (browse) is not possible on this broker yet")
+                .advise("consume with a group of its own: another --group sees every message and moves no other group"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Consumes until there is a reason to leave.
+pub(crate) async fn run(
+    client: &Client,
+    arguments: &ConsumeArgs,
+    output: &Output,
+    shutdown: Shutdown,
+    children: Children,
+) -> Result<Exit, Failure> {
+    if let Some(command) = &arguments.exec {
+        let session = Session::new(arguments, output, shutdown);
+        return exec::run(client, command, session, children).await;
+    }
+    let members = Members::join(client, arguments, builder(client, arguments)?).await?;
+    let session = Session::new(arguments, output, shutdown);
+    match arguments.settle {
+        Some(_) => dialogue::run(members, session).await,
+        None => printing::run(members, session).await,
+    }
+}
+
+/// A member as the options describe it, but for its name.
+fn builder(client: &Client, arguments: &ConsumeArgs) -> Result<ConsumerBuilder, Failure> {
+    Ok(client
+        .consumer(&arguments.stream)
+        .group(&arguments.group)
+        .start_at(start::parse(&arguments.from, client.capabilities())?)
+        .prefetch(prefetch(arguments))
+        .lease(arguments.lease)
+        .drain(arguments.drain)
+        .retry(retry(arguments))
+        .create(arguments.create))
+}
+
+/// What will not be handed out is not fetched either: other members can have it.
+fn prefetch(arguments: &ConsumeArgs) -> usize {
+    arguments.count.map_or(arguments.prefetch, |count| count.min(arguments.prefetch))
+}
+
+fn retry(arguments: &ConsumeArgs) -> Retry {
+    Retry::exponential(arguments.retry_delay).max_attempts(arguments.max_attempts)
+}

@@ -1,0 +1,141 @@
+//! `--exec`: a command for each delivery, its exit status the verdict.
+
+mod command;
+mod desk;
+mod environment;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use zephcast::{Client, Delivery, HandlerError};
+
+use self::command::{Command, Outcome};
+use self::desk::{Desk, News};
+use super::session::Session;
+use super::{prefetch, retry, start};
+use crate::children::Children;
+use crate::exit::{Exit, Failure};
+use crate::output::line;
+use crate::output::messages::DeliveryRecord;
+
+/// Runs the members until there is a reason to leave; commands that run then are waited for.
+pub(crate) async fn run(
+    client: &Client,
+    command: &str,
+    mut session: Session<'_>,
+    children: Children,
+) -> Result<Exit, Failure> {
+    let arguments = session.arguments;
+    let (news, heard) = mpsc::unbounded_channel();
+    let (leave, mut leaving) = watch::channel(false);
+    let room = arguments.count.map(Semaphore::new);
+    let runner = Runner {
+        command: Command::new(command, session.json, children),
+        news: news.clone(),
+        room: room.as_ref(),
+        token: AtomicU64::new(0),
+        json: session.json,
+        leaving: leaving.clone(),
+        max_attempts: arguments.max_attempts,
+    };
+    let mut group = client
+        .group(&arguments.stream, &arguments.group)
+        .start_at(start::parse(&arguments.from, client.capabilities())?)
+        .prefetch(prefetch(arguments))
+        .lease(arguments.lease)
+        .drain(arguments.drain)
+        .retry(retry(arguments))
+        .create(arguments.create)
+        .members(arguments.members)
+        .concurrency(arguments.concurrency)
+        .on_event(move |member, event| drop(news.send(News::Event(member.clone(), event.clone()))));
+    if let Some(member) = &arguments.member {
+        group = group.member(member);
+    }
+    if arguments.ordered_by_key {
+        group = group.ordered_by_key();
+    }
+    let mut desk = Desk::new(&mut session, heard, room.as_ref(), client.capabilities().broker.as_str());
+    let asked = async {
+        // The sender lives as long as this function.
+        let _ = leaving.wait_for(|leaving| *leaving).await;
+    };
+    let mut working = std::pin::pin!(group.run(async |delivery: &Delivery| runner.handle(delivery).await, asked));
+    let mut end = None;
+    let report = loop {
+        tokio::select! {
+            biased;
+            why = desk.run(), if end.is_none() => {
+                end = Some(why);
+                leave.send_replace(true);
+            }
+            report = &mut working => break report,
+            () = desk.keep_on(), if end.is_some() => {}
+        }
+    };
+    desk.hear_the_rest();
+    match report {
+        Ok(report) => session.report(end.unwrap_or(super::session::End::Asked), &report).await,
+        Err(error) => {
+            // Why it failed matters more than whether what led to it could be written.
+            let _ = session.write(drop).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// What handlers share.
+struct Runner<'a> {
+    command: Command,
+    news: mpsc::UnboundedSender<News>,
+    /// How many more may be settled, those that run included. `None` without `--count`.
+    room: Option<&'a Semaphore>,
+    token: AtomicU64,
+    json: bool,
+    leaving: watch::Receiver<bool>,
+    max_attempts: u32,
+}
+
+impl Runner<'_> {
+    async fn handle(&self, delivery: &Delivery) -> Result<(), HandlerError> {
+        let Some(permit) = self.permit().await else {
+            // Enough were settled, and this one was not begun: whoever is left in the group gets it at once.
+            return Err(HandlerError::later(Duration::ZERO));
+        };
+        let token = self.token.fetch_add(1, Ordering::Relaxed) + 1;
+        self.say(News::Begun(self.json.then(|| line(&DeliveryRecord { token, delivery })).unwrap_or_default()));
+        let outcome = self.command.run(delivery).await;
+        let dead = match &outcome {
+            Outcome::Done => false,
+            Outcome::Rejected(_) => true,
+            Outcome::Failed(_) => delivery.attempt() >= self.max_attempts,
+        };
+        let settled = dead || matches!(outcome, Outcome::Done);
+        if let Some(permit) = permit.filter(|_| settled) {
+            permit.forget();
+        }
+        self.say(News::Ended { settled, condemned: dead.then(|| delivery.position()) });
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Rejected(reason) => Err(HandlerError::reject(reason)),
+            Outcome::Failed(reason) => Err(HandlerError::retry(reason)),
+        }
+    }
+
+    /// Leave to begin; `None` once the group is being left. `Some(None)` where nothing is counted.
+    async fn permit(&self) -> Option<Option<tokio::sync::SemaphorePermit<'_>>> {
+        let Some(room) = self.room else { return Some(None) };
+        let mut leaving = self.leaving.clone();
+        tokio::select! {
+            biased;
+            permit = room.acquire() => permit.ok().map(Some),
+            _ = leaving.wait_for(|leaving| *leaving) => None,
+        }
+    }
+
+    fn say(&self, news: News) {
+        // The desk hears until the last handler ended.
+        let _ = self.news.send(news);
+    }
+}

@@ -1,0 +1,160 @@
+//! `zephcast dead-letter`: what a group gave up on, and what to do with it.
+
+use std::collections::BTreeSet;
+
+use zephcast::driver::{DeadLetter, Redrive};
+use zephcast::{Client, Position, Result};
+
+use crate::args::dead_letter::{DeadLetterCommand, DeadLetterListArgs, PurgeArgs, RedriveArgs, Whose};
+use crate::confirm;
+use crate::exit::{Exit, Failure};
+use crate::output::messages::DeadLetterRecord;
+use crate::output::records::Record;
+use crate::output::{Output, printable};
+use crate::signals::Shutdown;
+
+/// So many are read at a time.
+const PAGE: usize = 100;
+
+/// What can be refused before anything is connected.
+pub(crate) fn check(command: &DeadLetterCommand) -> Result<(), Failure> {
+    match command {
+        DeadLetterCommand::Purge(PurgeArgs { whose: Whose { stream, group }, yes }) => {
+            confirm::destroy(&format!("remove every dead letter of {group} on {stream}"), *yes)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does what the subcommand says.
+pub(crate) async fn run(
+    client: &Client,
+    command: DeadLetterCommand,
+    output: &Output,
+    shutdown: &Shutdown,
+) -> Result<Exit, Failure> {
+    match command {
+        DeadLetterCommand::List(arguments) => list(client, &arguments, output, shutdown).await,
+        DeadLetterCommand::Redrive(arguments) => redrive(client, &arguments, output, shutdown).await,
+        DeadLetterCommand::Purge(PurgeArgs { whose: Whose { stream, group }, .. }) => {
+            output.progress("purging...");
+            let purged = client.admin().purge_dead_letters(&stream, &group).await;
+            output.progress("");
+            let count = purged?;
+            output.show(&Record::Purged { count }, |_| format!("purged {count}")).await?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn list(
+    client: &Client,
+    arguments: &DeadLetterListArgs,
+    output: &Output,
+    shutdown: &Shutdown,
+) -> Result<Exit, Failure> {
+    let mut letters = Letters::of(client, &arguments.whose).await?;
+    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    while left > 0 && !shutdown.requested() {
+        let Some(letter) = letters.next().await? else { break };
+        output.show(&DeadLetterRecord(&letter), |_| text(&letter)).await?;
+        left -= 1;
+    }
+    Ok(Exit::Done)
+}
+
+async fn redrive(
+    client: &Client,
+    arguments: &RedriveArgs,
+    output: &Output,
+    shutdown: &Shutdown,
+) -> Result<Exit, Failure> {
+    let Whose { stream, group } = &arguments.whose;
+    let mut letters = Letters::of(client, &arguments.whose).await?;
+    let mut missing: BTreeSet<&str> = arguments.ids.iter().map(String::as_str).collect();
+    let limit = arguments.limit.unwrap_or(usize::MAX);
+    let mut redriven = 0;
+    let outcome = loop {
+        if redriven >= limit || shutdown.requested() {
+            break Ok(());
+        }
+        let letter = match letters.next().await {
+            Ok(Some(letter)) => letter,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        };
+        if !is_meant(arguments, &letter) {
+            continue;
+        }
+        match client.admin().redrive(stream, group, letter.position).await {
+            Ok(Redrive::Redriven) => redriven += 1,
+            // Somebody else took it in the meantime.
+            Ok(Redrive::Gone) => {}
+            Err(error) => break Err(error),
+        }
+        missing.retain(|id| !names(id, &letter));
+        output.progress(&format!("redriven {redriven}"));
+    };
+    output.progress("");
+    // What was done is told also when the rest failed.
+    output.show(&Record::Redriven { count: redriven as u64 }, |_| format!("redriven {redriven}")).await?;
+    outcome?;
+    match missing.is_empty() || redriven >= limit || shutdown.requested() {
+        true => Ok(Exit::Done),
+        false => Err(Failure::failed(format!(
+            "no dead letter of {group} on {stream} has the id {}",
+            missing.into_iter().map(printable).collect::<Vec<_>>().join(", ")
+        ))
+        .advise("`zephcast dead-letter list` shows their ids and reasons")),
+    }
+}
+
+fn is_meant(arguments: &RedriveArgs, letter: &DeadLetter) -> bool {
+    let by_id = arguments.ids.is_empty() || arguments.ids.iter().any(|id| names(id, letter));
+    by_id && arguments.filter_reason.as_ref().is_none_or(|text| letter.reason.contains(text))
+}
+
+/// Whether this is the letter's id, or where it lies: foreign messages have no id.
+fn names(id: &str, letter: &DeadLetter) -> bool {
+    letter.message.id().is_some_and(|own| **own.as_bytes() == *id.as_bytes()) || letter.position.to_string() == id
+}
+
+fn text(letter: &DeadLetter) -> String {
+    let id = letter.message.id().map(ToString::to_string).unwrap_or_default();
+    let DeadLetter { position, reason, attempts, origin, .. } = letter;
+    printable(&format!("{position}  id {id}, from {origin}, {attempts} attempts, {reason}"))
+}
+
+/// The dead letters in order, page by page: those that were there at the beginning, since what is redriven and fails
+/// again comes back at the end.
+struct Letters<'a> {
+    client: &'a Client,
+    whose: &'a Whose,
+    page: std::vec::IntoIter<DeadLetter>,
+    after: Option<Position>,
+    left: u64,
+}
+
+impl<'a> Letters<'a> {
+    async fn of(client: &'a Client, whose: &'a Whose) -> Result<Self> {
+        let there = client.group_status(&whose.stream, &whose.group).await?.dead_letters;
+        let page = Vec::new().into_iter();
+        Ok(Self { client, whose, page, after: None, left: there.unwrap_or(u64::MAX) })
+    }
+
+    async fn next(&mut self) -> Result<Option<DeadLetter>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        if self.page.len() == 0 {
+            let Whose { stream, group } = self.whose;
+            self.page = self.client.admin().dead_letters(stream, group, self.after, PAGE).await?.into_iter();
+        }
+        let next = self.page.next();
+        if let Some(letter) = &next {
+            self.after = Some(letter.position);
+            self.left -= 1;
+        }
+        Ok(next)
+    }
+}

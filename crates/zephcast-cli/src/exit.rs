@@ -1,0 +1,130 @@
+//! How the command ends: its exit code, and what it says when it failed.
+
+use std::fmt::Write as _;
+
+use zephcast::{Error, ErrorKind};
+
+/// The exit codes that scripts can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything was done.
+    Done = 0,
+    /// It failed: broker, permission, not found; or work was given back unfinished.
+    Failed = 1,
+    /// The command line cannot be used.
+    Usage = 2,
+    /// Some messages failed for certain, or an input line was bad.
+    SomeFailed = 3,
+    /// The outcome of some messages is unknown.
+    SomeUnknown = 4,
+    /// A second signal ended it at once.
+    Interrupted = 130,
+}
+
+/// Why the command could not do what it was asked, in words for people.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    what: String,
+    advice: Option<String>,
+}
+
+impl Failure {
+    /// What was asked cannot be done as it was asked.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, what: what.into(), advice: None }
+    }
+
+    /// It was tried and failed.
+    pub(crate) fn failed(what: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, what: what.into(), advice: None }
+    }
+
+    /// Adds what the user can do about it.
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self { exit, what: describe(&error), advice: advice(error.kind()).map(str::to_owned) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n  try: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error and its causes in one line; a cause that its effect already told is left out.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            let _ = write!(text, ": {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn advice(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::Auth => Some("check user, password and TLS settings in --url or ZEPHCAST_URL"),
+        ErrorKind::PermissionDenied => Some("ask for the rights that `zephcast check` names"),
+        ErrorKind::NotFound => Some("`zephcast stream list` shows what there is; --create makes what is missing"),
+        ErrorKind::WrongType => Some("choose another stream name: this one is taken by something else"),
+        ErrorKind::Unavailable | ErrorKind::Timeout => Some("see that the broker runs and is reachable from here"),
+        ErrorKind::Blocked => Some("free memory or disk at the broker, or raise its limit"),
+        ErrorKind::Internal => Some("this is a defect of zephcast; please report it with the command that you ran"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_cause_once_and_the_way_out() {
+        let cause = Error::new(ErrorKind::Broker, "ask", "no route");
+        let error = Error::new(ErrorKind::Unavailable, "connect", "localhost:1 is away").caused_by(cause);
+        let text = Failure::from(error).to_string();
+        assert_eq!(
+            text,
+            "error: connect: localhost:1 is away: ask: no route\n  try: see that the broker runs and is reachable from here"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_usage_and_the_rest_failed() {
+        for (kind, exit) in [
+            (ErrorKind::InvalidInput, Exit::Usage),
+            (ErrorKind::Unsupported, Exit::Usage),
+            (ErrorKind::Auth, Exit::Failed),
+            (ErrorKind::NotFound, Exit::Failed),
+            (ErrorKind::Unavailable, Exit::Failed),
+        ] {
+            assert_eq!(Failure::from(Error::new(kind, "x", "y")).exit, exit, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Groups and streams as records and as tables.
+
+use serde::Serialize;
+use zephcast::{GroupStatus, Judgement, StreamStatus};
+
+use crate::output::milliseconds;
+use crate::output::table::Table;
+
+/// `{"event":"group",...}`. A figure that the broker cannot give is null, never 0.
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupRecord {
+    event: &'static str,
+    stream: String,
+    group: String,
+    broker: &'static str,
+    state: &'static str,
+    evidence: String,
+    lag: Option<u64>,
+    in_flight: Option<u64>,
+    oldest_pending_ms: Option<u64>,
+    delayed: Option<u64>,
+    dead_letters: Option<u64>,
+    members: Vec<MemberRecord>,
+    units: Vec<UnitRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemberRecord {
+    name: String,
+    state: &'static str,
+    units: Vec<String>,
+    in_flight: Option<u64>,
+    idle_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct UnitRecord {
+    unit: String,
+    committed: Option<String>,
+    end: Option<String>,
+    lag: Option<u64>,
+    owner: Option<String>,
+}
+
+impl GroupRecord {
+    pub(crate) fn new(status: &GroupStatus, judgement: Judgement) -> Self {
+        let members = status.members.iter().map(|member| MemberRecord {
+            name: member.name.to_string(),
+            state: member.state.as_str(),
+            units: member.units.iter().map(ToString::to_string).collect(),
+            in_flight: member.in_flight,
+            idle_ms: member.idle.map(milliseconds),
+        });
+        let units = status.units.iter().map(|unit| UnitRecord {
+            unit: unit.unit.to_string(),
+            committed: unit.committed.clone(),
+            end: unit.end.clone(),
+            lag: unit.lag,
+            owner: unit.owner.as_ref().map(ToString::to_string),
+        });
+        Self {
+            event: "group",
+            stream: status.stream.to_string(),
+            group: status.group.to_string(),
+            broker: status.broker.as_str(),
+            state: judgement.state.as_str(),
+            evidence: judgement.evidence,
+            lag: status.lag,
+            in_flight: status.in_flight,
+            oldest_pending_ms: status.oldest_pending.map(milliseconds),
+            delayed: status.delayed,
+            dead_letters: status.dead_letters,
+            members: members.collect(),
+            units: units.collect(),
+        }
+    }
+
+    /// A few lines for people.
+    pub(crate) fn text(&self) -> String {
+        let figure = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+        let mut text = format!(
+            "{} on {} ({}): {} ({})\n  lag {}, in flight {}, oldest {} ms, delayed {}, dead letters {}",
+            self.group,
+            self.stream,
+            self.broker,
+            self.state,
+            self.evidence,
+            figure(self.lag),
+            figure(self.in_flight),
+            figure(self.oldest_pending_ms),
+            figure(self.delayed),
+            figure(self.dead_letters),
+        );
+        let mut members = Table::new(["MEMBER", "STATE", "UNITS", "IN FLIGHT", "IDLE MS"]);
+        for member in &self.members {
+            let (in_flight, idle) = (figure(member.in_flight), figure(member.idle_ms));
+            members.row([member.name.clone(), member.state.into(), member.units.join(","), in_flight, idle]);
+        }
+        let mut units = Table::new(["UNIT", "COMMITTED", "END", "LAG", "OWNER"]);
+        for unit in &self.units {
+            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+            let (committed, end, owner) = (text(&unit.committed), text(&unit.end), text(&unit.owner));
+            units.row([unit.unit.clone(), committed, end, figure(unit.lag), owner]);
+        }
+        for table in [members, units].iter().filter(|table| !table.is_empty()) {
+            text.push('\n');
+            text.push_str(&table.to_string());
+        }
+        text
+    }
+}
+
+/// `{"event":"stream",...}`.
+#[derive(Debug, Serialize)]
+pub(crate) struct StreamRecord {
+    event: &'static str,
+    stream: String,
+    broker: &'static str,
+    depth: Option<u64>,
+    units: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl From<&StreamStatus> for StreamRecord {
+    fn from(status: &StreamStatus) -> Self {
+        Self {
+            event: "stream",
+            stream: status.stream.to_string(),
+            broker: status.broker.as_str(),
+            depth: status.depth,
+            units: status.units.iter().map(ToString::to_string).collect(),
+            groups: status.groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl StreamRecord {
+    /// One line for people.
+    pub(crate) fn text(&self) -> String {
+        let depth = self.depth.map_or_else(|| "?".to_owned(), |depth| depth.to_string());
+        let groups = if self.groups.is_empty() { "none".to_owned() } else { self.groups.join(", ") };
+        format!("{}  depth {depth}, units {}, groups {groups}", self.stream, self.units.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use zephcast::{Broker, GroupName, MemberName, MemberState, MemberStatus, StreamName, UnitId, UnitStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_group_has_its_keys_in_order_and_null_for_what_is_unknown() {
+        let status = GroupStatus {
+            stream: StreamName::new("orders").unwrap(),
+            group: GroupName::new("billing").unwrap(),
+            broker: Broker::Kafka,
+            lag: Some(0),
+            in_flight: Some(8),
+            oldest_pending: Some(Duration::from_millis(900)),
+            delayed: None,
+            dead_letters: Some(1),
+            members: vec![MemberStatus {
+                name: MemberName::new("m").unwrap(),
+                state: MemberState::Active,
+                units: vec![UnitId(0)],
+                in_flight: Some(8),
+                idle: Some(Duration::from_millis(12)),
+                oldest_delivery: None,
+                lease: None,
+            }],
+            units: vec![UnitStatus {
+                unit: UnitId(0),
+                committed: Some("42".into()),
+                end: Some("162".into()),
+                lag: Some(120),
+                owner: Some(MemberName::new("m").unwrap()),
+            }],
+        };
+        let record = GroupRecord::new(&status, status.judge());
+        assert_eq!(
+            serde_json::to_string(&record).unwrap(),
+            concat!(
+                r#"{"event":"group","stream":"orders","group":"billing","broker":"kafka","state":"ok","evidence":"nothing to do","#,
+                r#""lag":0,"in_flight":8,"oldest_pending_ms":900,"delayed":null,"dead_letters":1,"#,
+                r#""members":[{"name":"m","state":"active","units":["0"],"in_flight":8,"idle_ms":12}],"#,
+                r#""units":[{"unit":"0","committed":"42","end":"162","lag":120,"owner":"m"}]}"#
+            )
+        );
+        assert!(record.text().contains("delayed ?"), "{}", record.text());
+    }
+}

@@ -1,0 +1,219 @@
+//! `zephcast publish`: what comes in goes out, confirmed one by one.
+
+mod account;
+mod jsonl;
+
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use zephcast::{Client, Error, ErrorKind, Headers, Message, MessageId, PublishError, Publisher, Receipt};
+
+use self::account::Account;
+use crate::args::publish::PublishArgs;
+use crate::exit::{Exit, Failure};
+use crate::lines::{self, Line};
+use crate::output::Output;
+use crate::signals::Shutdown;
+
+/// How long leaving may take once every message has its outcome.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Publishes the argument, or else every line of stdin, and accounts for each.
+pub(crate) async fn run(
+    client: &Client,
+    arguments: PublishArgs,
+    output: &Output,
+    shutdown: Shutdown,
+) -> Result<Exit, Failure> {
+    let publisher = client
+        .publisher(&arguments.stream)
+        .in_flight(arguments.in_flight)
+        .timeout(arguments.timeout)
+        .create(arguments.create)
+        .await?;
+    // As many as may be in flight: whoever waits here waits for room in the publisher.
+    let (outcomes, enqueued) = mpsc::channel(arguments.in_flight);
+    let mut account = Account::new(output);
+    let (fed, counted) = tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account));
+    counted?;
+    let exit = account.close().await?;
+    fed?;
+    // Every message has its outcome: whatever closing has to say changes none of them.
+    let _ = client.close(CLOSE).await;
+    Ok(exit)
+}
+
+/// An input line on its way: its number, the id if it is known, and where its outcome will be.
+struct Sent {
+    n: u64,
+    outcome: Sending,
+}
+
+enum Sending {
+    Waiting(zephcast::PendingReceipt),
+    Ended(Option<MessageId>, PublishError),
+}
+
+/// Reads, parses and enqueues until the input ends or the process is asked to stop.
+async fn feed(
+    publisher: Publisher,
+    arguments: PublishArgs,
+    output: &Output,
+    outcomes: mpsc::Sender<Sent>,
+    mut shutdown: Shutdown,
+) -> Result<(), Failure> {
+    let parser = Parser::new(&arguments);
+    let mut pace = arguments.rate.map(Pace::new);
+    let mut input = match arguments.payload {
+        Some(payload) => lines::once(payload.into_vec()),
+        None => {
+            if std::io::stdin().is_terminal() {
+                output.tell("reading messages from the terminal, one a line; Ctrl-D ends");
+            }
+            lines::stdin()
+        }
+    };
+    let mut n = 0;
+    while let Some(batch) = tokio::select! { batch = input.recv() => batch, () = shutdown.wait() => None } {
+        for line in batch.map_err(|error| Failure::failed(format!("reading stdin: {error}")))? {
+            if let Some(pace) = &mut pace {
+                tokio::select! { () = pace.next() => {}, () = shutdown.wait() => {} }
+            }
+            if shutdown.requested() {
+                return Ok(());
+            }
+            let outcome = match parser.message(n, line) {
+                Ok(message) => enqueue(&publisher, message).await,
+                Err(error) => Sending::Ended(None, PublishError::Failed(error)),
+            };
+            if outcomes.send(Sent { n, outcome }).await.is_err() {
+                return Ok(()); // The account failed and says so itself.
+            }
+            n += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn enqueue(publisher: &Publisher, message: Message) -> Sending {
+    let id = message.id().cloned();
+    match publisher.enqueue(message).await {
+        Ok(pending) => Sending::Waiting(pending),
+        Err(error) => Sending::Ended(id, error),
+    }
+}
+
+/// Takes down outcomes in the order of confirmation, and writes whenever none is ready.
+async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) -> std::io::Result<()> {
+    let mut waiting = FuturesUnordered::new();
+    let mut open = true;
+    while open || !waiting.is_empty() {
+        tokio::select! {
+            biased;
+            () = std::future::ready(()), if account.is_full() => account.write().await?,
+            Some((n, id, outcome)) = waiting.next() => account.add(n, Some(id), outcome),
+            sent = enqueued.recv(), if open => match sent {
+                Some(Sent { n, outcome: Sending::Waiting(pending) }) => waiting.push(confirmed(n, pending)),
+                Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id, Err(error)),
+                None => open = false,
+            },
+            () = std::future::ready(()), if account.has_unwritten() => account.write().await?,
+        }
+    }
+    account.write().await
+}
+
+async fn confirmed(
+    n: u64,
+    pending: zephcast::PendingReceipt,
+) -> (u64, MessageId, Result<Receipt, PublishError>) {
+    let id = pending.id().clone();
+    (n, id, pending.await)
+}
+
+/// Makes messages of input lines, with what the options say of all of them.
+struct Parser {
+    key: Option<Bytes>,
+    headers: Headers,
+    id: Option<MessageId>,
+    jsonl: bool,
+}
+
+impl Parser {
+    fn new(arguments: &PublishArgs) -> Self {
+        let bytes = |text: &String| Bytes::from(text.clone());
+        Self {
+            key: arguments.key.as_ref().map(bytes),
+            headers: arguments.headers.iter().map(|(name, value)| (bytes(name), Some(bytes(value)))).collect(),
+            id: arguments.id.as_ref().map(|id| MessageId::new(id.clone())),
+            jsonl: arguments.jsonl,
+        }
+    }
+
+    fn message(&self, n: u64, line: Line) -> Result<Message, Error> {
+        let bad = |kind, why: String| Error::new(kind, "read", format!("line {}: {why}", n + 1));
+        let line = match line {
+            Line::Whole(line) => line,
+            Line::TooLong => return Err(bad(ErrorKind::TooLarge, lines::too_long())),
+        };
+        let mut message = match self.jsonl {
+            true => jsonl::message(&line).map_err(|why| bad(ErrorKind::InvalidInput, why))?,
+            false => Message::new(line),
+        };
+        if message.key().is_none()
+            && let Some(key) = &self.key
+        {
+            message = message.with_key(key.clone());
+        }
+        if !self.headers.is_empty() {
+            let own = std::mem::take(message.headers_mut());
+            *message.headers_mut() = self.headers.clone().into_iter().chain(own).collect();
+        }
+        match &self.id {
+            None => Ok(message),
+            Some(_) if n > 0 => Err(bad(ErrorKind::InvalidInput, "--id is for one message, and line 1 has it".into())),
+            Some(id) => Ok(message.with_id(id.clone())),
+        }
+    }
+}
+
+/// Spreads messages evenly; one that comes late makes those after it wait less.
+struct Pace {
+    start: Instant,
+    per_second: f64,
+    taken: u64,
+}
+
+impl Pace {
+    fn new(per_second: f64) -> Self {
+        Self { start: Instant::now(), per_second, taken: 0 }
+    }
+
+    async fn next(&mut self) {
+        #[expect(clippy::cast_precision_loss, reason = "exact for the first 2^53 messages")]
+        let due = Duration::from_secs_f64(self.taken as f64 / self.per_second);
+        self.taken += 1;
+        tokio::time::sleep_until(self.start + due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_is_kept_over_many_messages() {
+        let (start, mut pace) = (Instant::now(), Pace::new(250.0));
+        for _ in 0..=500 {
+            pace.next().await;
+        }
+        let took = start.elapsed();
+        assert!((2_000..2_010).contains(&took.as_millis()), "{took:?}");
+    }
+}

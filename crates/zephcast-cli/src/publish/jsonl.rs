@@ -1,0 +1,200 @@
+//! A record of the input: one JSON object a line.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use zephcast::{Headers, Message, MessageId};
+
+/// Makes a message of a record, or says what is wrong with it.
+pub(crate) fn message(line: &[u8]) -> Result<Message, String> {
+    let record: Record = serde_json::from_slice(line).map_err(|error| explain(&error))?;
+    let payload = match (record.payload, record.payload_base64) {
+        (Some(text), None) => text.map(Bytes::from),
+        (None, Some(Base64(bytes))) => Some(bytes),
+        (None, None) => return Err("it has neither \"payload\" nor \"payload_base64\"".into()),
+        (Some(_), Some(_)) => return Err("it has both \"payload\" and \"payload_base64\"".into()),
+    };
+    let key = match (record.key, record.key_base64) {
+        (Some(_), Some(_)) => return Err("it has both \"key\" and \"key_base64\"".into()),
+        (key, encoded) => key.map(Bytes::from).or(encoded.map(|Base64(bytes)| bytes)),
+    };
+    let mut headers = record.headers.0;
+    for BinaryHeader { name_base64: Base64(name), value_base64 } in record.headers_binary {
+        match value_base64 {
+            Some(Base64(value)) => headers.append(name, value),
+            None => headers.append_null(name),
+        }
+    }
+    let mut message = payload.map_or_else(Message::without_payload, Message::new).with_headers(headers);
+    if let Some(key) = key {
+        message = message.with_key(key);
+    }
+    match record.id {
+        Some(id) => Ok(message.with_id(MessageId::new(id))),
+        None => Ok(message),
+    }
+}
+
+/// What a record may contain. A name that is misspelt must not pass unseen, but what `consume` writes can be read back.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// `Some(None)` is null, `None` is absent.
+    #[serde(default, deserialize_with = "present")]
+    payload: Option<Option<String>>,
+    payload_base64: Option<Base64>,
+    key: Option<String>,
+    key_base64: Option<Base64>,
+    #[serde(default)]
+    headers: Fields,
+    #[serde(default)]
+    headers_binary: Vec<BinaryHeader>,
+    id: Option<String>,
+    #[serde(rename = "event")]
+    _event: Option<IgnoredAny>,
+    #[serde(rename = "token")]
+    _token: Option<IgnoredAny>,
+    #[serde(rename = "position")]
+    _position: Option<IgnoredAny>,
+    #[serde(rename = "attempt")]
+    _attempt: Option<IgnoredAny>,
+    #[serde(rename = "redelivered")]
+    _redelivered: Option<IgnoredAny>,
+    #[serde(rename = "published_ms")]
+    _published_ms: Option<IgnoredAny>,
+    #[serde(rename = "member")]
+    _member: Option<IgnoredAny>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Bytes in base64.
+struct Base64(Bytes);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let decoded = STANDARD.decode(text).map_err(|error| serde::de::Error::custom(format!("bad base64: {error}")))?;
+        Ok(Self(decoded.into()))
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BinaryHeader {
+    name_base64: Base64,
+    value_base64: Option<Base64>,
+}
+
+/// A header's value as `consume` writes it.
+#[derive(serde::Deserialize)]
+#[serde(untagged, expecting = "a header is text, null, {\"base64\": \"...\"} or an array of those")]
+enum Value {
+    Text(String),
+    Encoded { base64: Base64 },
+    Null(()),
+    Several(Vec<Value>),
+}
+
+/// Headers in the order of the input, duplicates kept.
+#[derive(Default)]
+struct Fields(Headers);
+
+impl Fields {
+    fn append(&mut self, name: &Bytes, value: Value) {
+        match value {
+            Value::Text(text) => self.0.append(name.clone(), text),
+            Value::Encoded { base64: Base64(bytes) } => self.0.append(name.clone(), bytes),
+            Value::Null(()) => self.0.append_null(name.clone()),
+            Value::Several(values) => values.into_iter().for_each(|value| self.append(name, value)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of headers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    fields.append(&Bytes::from(name), value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// What is wrong, with the column; the line is known better by who reads the input.
+fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    format!("{what} at column {}", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Message {
+        message(line.as_bytes()).expect(line)
+    }
+
+    #[test]
+    fn reads_text_base64_and_null() {
+        assert_eq!(read(r#"{"payload":"hi"}"#), Message::new("hi"));
+        assert_eq!(read(r#"{"payload_base64":"/wA="}"#), Message::new(&[0xff, 0][..]));
+        assert_eq!(read(r#"{"payload":null}"#), Message::without_payload());
+        let whole = read(r#"{"payload":"","key_base64":"/w==","id":"i","headers":{"a":"1","b":{"base64":"/w=="}}}"#);
+        let expected = Message::new("").with_key(&[0xff][..]).with_id(MessageId::new("i"));
+        assert_eq!(whole, expected.with_header("a", "1").with_header("b", &[0xff][..]));
+    }
+
+    #[test]
+    fn reads_back_what_consume_writes() {
+        let line = concat!(
+            r#"{"event":"delivery","token":17,"position":"0:42","id":null,"key":null,"headers":{"k":["1","2"],"n":null},"#,
+            r#""headers_binary":[{"name_base64":"/g==","value_base64":"dg=="}],"payload":"x","#,
+            r#""attempt":1,"redelivered":false,"published_ms":1,"member":"m"}"#
+        );
+        let mut expected = Message::new("x").with_header("k", "1").with_header("k", "2");
+        expected.headers_mut().append_null("n");
+        expected.headers_mut().append(&[0xfe][..], "v");
+        assert_eq!(read(line), expected);
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        for (line, part) in [
+            ("", "EOF"),
+            ("hello", "column 1"),
+            ("[]", "column"),
+            ("{}", "neither"),
+            (r#"{"payload":"a","payload_base64":"YQ=="}"#, "both"),
+            (r#"{"payload":"a","payload":"b"}"#, "duplicate"),
+            (r#"{"payload":1}"#, "string"),
+            (r#"{"payload":"a","hedaers":{}}"#, "hedaers"),
+            (r#"{"payload_base64":"*"}"#, "base64"),
+            (r#"{"payload":"a","headers":{"x":1}}"#, "header"),
+            (r#"{"payload":"a"} x"#, "trailing"),
+        ] {
+            let error = message(line.as_bytes()).expect_err(line);
+            assert!(error.contains(part), "{line}: {error}");
+            assert!(!error.contains("line"), "{line}: {error}");
+        }
+        assert!(message(b"{\"payload\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,348 @@
+//! What a case works with: a stream of its own, processes that can be broken, and bounded waits.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use zephcast_core::{
+    Client, Consumer, ConsumerBuilder, Delivery, Event, Events, GroupName, GroupStatus, Message, Publisher, Receipt,
+    StreamName,
+};
+
+use crate::History;
+use crate::case::{Broken, Checked, ensure};
+use crate::harness::{Harness, Line, Timing};
+use crate::seam::Seam;
+use crate::tamper::Tampered;
+
+/// How long nothing more must come for it to be the end.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// The group that most cases use.
+pub(crate) const GROUP: &str = "group";
+
+/// A case's own corner of the broker. Cheap to clone.
+#[derive(Clone)]
+pub struct Lab {
+    harness: Arc<dyn Harness>,
+    stream: StreamName,
+    timing: Timing,
+}
+
+/// A client as another process has it: a connection of its own, and switches that break what is between it and the
+/// broker.
+pub struct Process {
+    client: Client,
+    seam: Seam,
+}
+
+impl Process {
+    /// What can be broken.
+    #[must_use]
+    pub fn seam(&self) -> &Seam {
+        &self.seam
+    }
+
+    /// Kills it: see [`Seam::crash`].
+    pub fn crash(&self) {
+        self.seam.crash();
+    }
+}
+
+impl Deref for Process {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Process")
+    }
+}
+
+impl Lab {
+    pub(crate) fn new(harness: Arc<dyn Harness>, promise: &str) -> Checked<Self> {
+        let stream = StreamName::new(format!("conformance-{}-{:012x}", promise.to_lowercase(), fastrand::u64(..1 << 48)))?;
+        let timing = harness.timing();
+        Ok(Self { harness, stream, timing })
+    }
+
+    /// A stream that no other case uses.
+    #[must_use]
+    pub fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// The harness.
+    #[must_use]
+    pub fn harness(&self) -> &dyn Harness {
+        &*self.harness
+    }
+
+    /// How long a member may be silent.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.timing.lease
+    }
+
+    /// A new process.
+    ///
+    /// # Errors
+    /// The harness cannot connect.
+    pub async fn process(&self) -> Checked<Process> {
+        Ok(process(self.harness.connect().await?))
+    }
+
+    /// A new process whose connection can be cut.
+    ///
+    /// # Errors
+    /// The harness cannot connect.
+    pub async fn process_over_line(&self) -> Checked<(Process, Arc<dyn Line>)> {
+        let (driver, line) = self.harness.connect_over_line().await?;
+        Ok((process(driver), line))
+    }
+
+    /// A member to be, with the harness's lease.
+    #[must_use]
+    pub fn member(&self, process: &Process, group: &str) -> ConsumerBuilder {
+        process.consumer(self.stream.as_str()).group(group).lease(self.lease())
+    }
+
+    /// A member of the usual group that has joined.
+    ///
+    /// # Errors
+    /// It cannot join.
+    pub async fn join(&self, process: &Process) -> Checked<Consumer> {
+        self.within("joining", self.member(process, GROUP).start()).await?.map_err(Into::into)
+    }
+
+    /// A publisher to the stream.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn publisher(&self, process: &Process) -> Checked<Publisher> {
+        let opening = process.publisher(self.stream.as_str()).into_future();
+        self.within("a publisher", opening).await?.map_err(Into::into)
+    }
+
+    /// Publishes these numbers as text in order, all with one key, so that they are in one unit. Returns the receipts.
+    ///
+    /// # Errors
+    /// One of them has none.
+    pub async fn publish(&self, process: &Process, numbers: std::ops::Range<usize>) -> Checked<Vec<Receipt>> {
+        let publisher = self.publisher(process).await?;
+        let messages: Vec<Message> = numbers.map(|number| Message::new(number.to_string()).with_key("key")).collect();
+        let outcomes = self.within("receipts", publisher.publish_all(messages)).await?;
+        outcomes.into_iter().map(|outcome| outcome.map_err(Into::into)).collect()
+    }
+
+    /// Publishes `count` messages of a history over 16 keys.
+    ///
+    /// # Errors
+    /// One of them has no receipt.
+    pub async fn publish_history(&self, process: &Process, history: &History, count: usize) -> Checked {
+        let publisher = self.publisher(process).await?;
+        let messages: Vec<_> = (0..count).map(|n| history.message(64).with_key(format!("key-{}", n % 16))).collect();
+        let outcomes = self.within("receipts", publisher.publish_all(messages.clone())).await?;
+        for (message, outcome) in messages.iter().zip(outcomes) {
+            history.published(message.payload(), &outcome);
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Lets these members ack whatever comes until everything published has been delivered, and a little longer, so
+    /// that what comes twice is seen.
+    ///
+    /// # Errors
+    /// Not everything came.
+    pub async fn work(&self, members: &mut [Consumer], history: &History) -> Checked {
+        let late = tokio::time::Instant::now() + self.timing.patience;
+        let mut deliveries = futures_util::stream::select_all(members.iter_mut());
+        loop {
+            let wait = if history.is_complete() { LINGER } else { self.timing.patience };
+            let next = tokio::time::timeout(wait, deliveries.next()).await;
+            match next {
+                Ok(Some(delivery)) => {
+                    let delivery = delivery?;
+                    history.delivered(delivery.member().as_str(), delivery.payload());
+                    delivery.ack()?;
+                }
+                Ok(None) => return Err(Broken::new("every member ended")),
+                Err(_) if history.is_complete() => break,
+                Err(_) => return Err(Broken::new(format!("not everything came: {}", history.findings()))),
+            }
+            ensure!(tokio::time::Instant::now() < late, "no end: {}", history.findings());
+        }
+        drop(deliveries);
+        for member in members {
+            self.within("the commit", member.commit()).await??;
+        }
+        Ok(())
+    }
+
+    /// Waits for something that must happen.
+    #[track_caller]
+    pub fn within<F: Future>(&self, what: &str, future: F) -> impl Future<Output = Checked<F::Output>> + use<F> {
+        let (patience, at, what) = (self.timing.patience, Location::caller(), what.to_owned());
+        let future = Box::pin(future);
+        async move {
+            let late = |_| Broken::at(format!("waited {patience:?} for {what}"), at);
+            tokio::time::timeout(patience, future).await.map_err(late)
+        }
+    }
+
+    /// The next delivery, which must come.
+    #[track_caller]
+    pub fn next<'a>(
+        &self,
+        consumer: &'a mut Consumer,
+        what: &str,
+    ) -> impl Future<Output = Checked<Delivery>> + use<'a> {
+        let (at, next) = (Location::caller(), self.within(what, consumer.next()));
+        let what = what.to_owned();
+        async move {
+            match next.await? {
+                Some(Ok(delivery)) => Ok(delivery),
+                Some(Err(error)) => Err(Broken::at(format!("waiting for {what}: {error}"), at)),
+                None => Err(Broken::at(format!("waiting for {what}: the consumer ended"), at)),
+            }
+        }
+    }
+
+    /// The next deliveries, held unsettled.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub async fn take(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<Delivery>> {
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            taken.push(self.next(consumer, &format!("delivery {} of {count}", taken.len() + 1)).await?);
+        }
+        Ok(taken)
+    }
+
+    /// The next deliveries, acked; returns the numbers they carry.
+    ///
+    /// # Errors
+    /// They do not come, or are not acked.
+    pub async fn take_acked(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<usize>> {
+        let mut numbers = Vec::with_capacity(count);
+        while numbers.len() < count {
+            let delivery = self.next(consumer, &format!("delivery {} of {count}", numbers.len() + 1)).await?;
+            numbers.push(number(&delivery)?);
+            delivery.ack()?;
+        }
+        self.within("the commit", consumer.commit()).await??;
+        Ok(numbers)
+    }
+
+    /// Nothing comes for so long.
+    ///
+    /// # Errors
+    /// Something came.
+    pub async fn quiet(&self, consumer: &mut Consumer, time: Duration, why: &str) -> Checked {
+        match tokio::time::timeout(time, consumer.next()).await {
+            Err(_) => Ok(()),
+            Ok(Some(Ok(delivery))) => {
+                let (payload, attempt) = (delivery.payload_str().unwrap_or("?").to_owned(), delivery.attempt());
+                Err(Broken::new(format!("{why}, and yet {payload:?} came, attempt {attempt}")))
+            }
+            Ok(Some(Err(error))) => Err(error.into()),
+            Ok(None) => Err(Broken::new("the consumer ended")),
+        }
+    }
+
+    /// Asks for the group's status until it is as it must become.
+    ///
+    /// # Errors
+    /// It does not become so; the last status is told.
+    pub async fn until_status(
+        &self,
+        process: &Process,
+        group: &str,
+        what: &str,
+        mut holds: impl FnMut(&GroupStatus) -> bool,
+    ) -> Checked<GroupStatus> {
+        let mut tick = tokio::time::interval(Duration::from_millis(25));
+        let deadline = tokio::time::Instant::now() + self.timing.patience;
+        loop {
+            tick.tick().await;
+            let status = process.group_status(self.stream.as_str(), group).await?;
+            if holds(&status) {
+                return Ok(status);
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "status never became so: {what}; it is {status:?}");
+        }
+    }
+
+    /// Waits until the group has settled everything.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn until_done(&self, process: &Process, group: &str) -> Checked<GroupStatus> {
+        self.until_status(process, group, "lag 0, nothing in flight", |status| {
+            status.lag == Some(0) && status.in_flight.unwrap_or(0) == 0 && status.delayed.unwrap_or(0) == 0
+        })
+        .await
+    }
+
+    /// Waits for an event of this sort.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn event<T>(&self, events: &mut Events, what: &str, mut is: impl FnMut(Event) -> Option<T>) -> Checked<T> {
+        let wanted = async {
+            while let Some(event) = events.next().await {
+                if let Some(found) = is(event) {
+                    return Ok(found);
+                }
+            }
+            Err(Broken::new(format!("no event: {what}")))
+        };
+        match tokio::time::timeout(self.timing.patience, wanted).await {
+            Ok(found) => found,
+            Err(_) => Err(Broken::new(format!("waited {:?} for the event: {what}", self.timing.patience))),
+        }
+    }
+
+    /// The group's name as the administration wants it.
+    pub(crate) fn group(&self) -> Checked<GroupName> {
+        Ok(GroupName::new(GROUP)?)
+    }
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab").field("stream", &self.stream).finish()
+    }
+}
+
+fn process(driver: Arc<dyn zephcast_core::driver::Driver>) -> Process {
+    let seam = Seam::new();
+    let client = Client::new(Arc::new(Tampered::new(driver, Arc::new(seam.clone()))));
+    Process { client, seam }
+}
+
+/// The number that [`Lab::publish`] put into a message.
+pub(crate) fn number(delivery: &Delivery) -> Checked<usize> {
+    Ok(delivery.payload_str()?.parse()?)
+}
+
+/// The numbers of several.
+pub(crate) fn numbers(deliveries: &[Delivery]) -> Checked<Vec<usize>> {
+    deliveries.iter().map(number).collect()
+}
+
+/// The same in ascending order.
+pub(crate) fn sorted(mut numbers: Vec<usize>) -> Vec<usize> {
+    numbers.sort_unstable();
+    numbers
+}

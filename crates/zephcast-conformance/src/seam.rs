@@ -1,0 +1,298 @@
+//! Faults between the engine and the driver: they work with every driver and need nothing of the harness.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use zephcast_core::driver::{
+    Credit, Disposition, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink,
+    Subscription,
+};
+use zephcast_core::{
+    Error, ErrorKind, GroupName, GroupStatus, Message, Position, PublishError, Result, StreamName, Token, UnitId,
+};
+
+use crate::tamper::{Tamper, TamperMember};
+
+/// The switches of one process: what happens between its engine and its driver.
+#[derive(Clone, Debug)]
+pub struct Seam {
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    reach: Reach,
+    publishes_held: bool,
+    publish_replies_to_lose: usize,
+    settle_replies_to_lose: usize,
+    refuse_dead_letters: bool,
+    dead_letters_refused: usize,
+    swallow_renewals: bool,
+    fetch_failure: Option<Error>,
+}
+
+/// Whether calls reach the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Open,
+    /// Calls wait, as in a process that was stopped.
+    Frozen,
+    /// Calls fail, as with a broker that is away.
+    Away,
+    /// Nothing reaches the driver any more, as from a process that was killed.
+    Dead,
+}
+
+impl Seam {
+    /// Everything works.
+    pub(crate) fn new() -> Self {
+        Self { state: watch::Sender::new(State::default()) }
+    }
+
+    /// Kills the process as far as the broker can tell: no settlement, no renewal and no leave reaches it any more. The
+    /// engine is told that its broker is closed, so that its tasks end.
+    pub fn crash(&self) {
+        self.change(|state| state.reach = Reach::Dead);
+    }
+
+    /// Stops the process as far as the broker can tell: calls wait until [`thaw`](Self::thaw).
+    pub fn freeze(&self) {
+        self.change(|state| state.reach = Reach::Frozen);
+    }
+
+    /// Lets a stopped process go on.
+    pub fn thaw(&self) {
+        self.change(|state| state.reach = Reach::Open);
+    }
+
+    /// Takes the broker away: every call fails with a retryable error until it is [`back`](Self::back).
+    pub fn away(&self) {
+        self.change(|state| state.reach = Reach::Away);
+    }
+
+    /// Brings the broker back.
+    pub fn back(&self) {
+        self.change(|state| state.reach = Reach::Open);
+    }
+
+    /// Publishes wait, as with a broker that does not keep up, until they are let go with `false`.
+    pub fn hold_publishes(&self, hold: bool) {
+        self.change(|state| state.publishes_held = hold);
+    }
+
+    /// The next `calls` publishes are stored and their replies lost.
+    pub fn lose_publish_replies(&self, calls: usize) {
+        self.change(|state| state.publish_replies_to_lose = calls);
+    }
+
+    /// The next `calls` settlements are made and their replies lost.
+    pub fn lose_settle_replies(&self, calls: usize) {
+        self.change(|state| state.settle_replies_to_lose = calls);
+    }
+
+    /// Settlements with a dead letter among them fail with a retryable error and nothing of them is done.
+    pub fn refuse_dead_letters(&self, refuse: bool) {
+        self.change(|state| state.refuse_dead_letters = refuse);
+    }
+
+    /// Renewals are answered as if they had reached the broker, and do not reach it: the broker lets the lease of a
+    /// member end that thinks it lives.
+    pub fn swallow_renewals(&self, swallow: bool) {
+        self.change(|state| state.swallow_renewals = swallow);
+    }
+
+    /// The next fetch fails with this error.
+    pub fn fail_fetch(&self, error: Error) {
+        self.change(|state| state.fetch_failure = Some(error));
+    }
+
+    /// Waits until every lost settle reply that was asked for has been lost. Cancel safe.
+    pub async fn settle_replies_lost(&self) {
+        self.until(|state| state.settle_replies_to_lose == 0).await;
+    }
+
+    /// Waits until so many settlements with a dead letter have been refused. Cancel safe.
+    pub async fn dead_letters_refused(&self, calls: usize) {
+        self.until(|state| state.dead_letters_refused >= calls).await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(change);
+    }
+
+    /// Changes the state if there is something to do, and says whether there was.
+    fn take(&self, change: impl FnOnce(&mut State) -> bool) -> bool {
+        self.state.send_if_modified(change)
+    }
+
+    async fn until(&self, condition: impl FnMut(&State) -> bool) {
+        // The sender is in `self`, so it cannot be gone.
+        let _ = self.state.subscribe().wait_for(condition).await;
+    }
+
+    /// Waits while frozen, then says whether the call may pass.
+    async fn pass(&self, operation: &'static str) -> Result<()> {
+        // Looked at without waiting first: batches are stored in the order of the calls' first poll.
+        if self.state.borrow().reach == Reach::Frozen {
+            self.until(|state| state.reach != Reach::Frozen).await;
+        }
+        let reach = self.state.borrow().reach;
+        match reach {
+            Reach::Open | Reach::Frozen => Ok(()),
+            Reach::Away => Err(away(operation)),
+            Reach::Dead => Err(dead(operation)),
+        }
+    }
+
+    /// Makes a call whose reply is lost when the process dies meanwhile, and late when it is stopped.
+    async fn call<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.pass(operation).await?;
+        let answer = tokio::select! {
+            answer = call => answer,
+            () = self.until(|state| state.reach == Reach::Dead) => return Err(dead(operation)),
+        };
+        self.pass(operation).await?;
+        answer
+    }
+}
+
+fn away(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, operation, "the broker is away, on purpose")
+}
+
+fn dead(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, operation, "this process is dead, on purpose")
+}
+
+#[async_trait]
+impl Tamper for Seam {
+    async fn publish(&self, sink: &dyn Sink, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
+        let all = |error: PublishError| batch.iter().map(|_| Err(error.clone())).collect();
+        if self.state.borrow().publishes_held {
+            self.until(|state| !state.publishes_held).await;
+        }
+        if let Err(error) = self.pass("publish").await {
+            return all(PublishError::Failed(error));
+        }
+        let lose = self.take(|state| match state.publish_replies_to_lose {
+            0 => false,
+            calls => {
+                state.publish_replies_to_lose = calls - 1;
+                true
+            }
+        });
+        let answers = sink.publish(batch).await;
+        match lose {
+            true => all(PublishError::Unknown(away("publish"))),
+            false => answers,
+        }
+    }
+
+    async fn open_sink(&self, driver: &dyn Driver, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
+        self.call("open", driver.open_sink(stream, create)).await
+    }
+
+    async fn join(&self, driver: &dyn Driver, subscription: Subscription) -> Result<Membership> {
+        self.call("join", driver.join(subscription)).await
+    }
+
+    fn member(&self, _: &Subscription) -> Arc<dyn TamperMember> {
+        Arc::new(Member { seam: self.clone(), late: Mutex::default() })
+    }
+
+    async fn group_status(&self, driver: &dyn Driver, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
+        self.call("status", driver.group_status(stream, group)).await
+    }
+
+    async fn close(&self, driver: &dyn Driver, deadline: Duration) -> Result<()> {
+        self.call("close", driver.close(deadline)).await
+    }
+}
+
+struct Member {
+    seam: Seam,
+    /// What a fetch brought while the broker was away; handed over when it is back, since a fetch is never dropped.
+    late: Mutex<Option<Fetched>>,
+}
+
+#[async_trait]
+impl TamperMember for Member {
+    async fn fetch(&self, intake: &mut dyn Intake, settler: &dyn Settler, credit: Credit) -> Result<Fetched> {
+        self.seam.pass("fetch").await?;
+        let mut failure = None;
+        self.seam.take(|state| {
+            failure = state.fetch_failure.take();
+            failure.is_some()
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(late) = late {
+            return Ok(late);
+        }
+        let fetch = intake.fetch(credit);
+        tokio::pin!(fetch);
+        let fetched = tokio::select! {
+            fetched = &mut fetch => fetched,
+            () = self.seam.until(|state| matches!(state.reach, Reach::Away | Reach::Dead)) => {
+                self.seam.pass("fetch").await.or_else(|error| match error.is_retryable() {
+                    true => Ok(()),
+                    false => Err(error),
+                })?;
+                settler.interrupt();
+                fetch.await
+            }
+        };
+        match self.seam.pass("fetch").await {
+            Err(error) if error.is_retryable() => {
+                let brought = fetched.ok().filter(|fetched| !matches!(fetched, Fetched::Idle));
+                *self.late.lock().unwrap_or_else(PoisonError::into_inner) = brought;
+                Err(error)
+            }
+            Err(error) => Err(error),
+            Ok(()) => fetched,
+        }
+    }
+
+    async fn settle(&self, settler: &dyn Settler, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
+        self.seam.pass("settle").await?;
+        let has_dead_letter = settlement
+            .units
+            .iter()
+            .any(|unit| unit.others.iter().any(|(_, other)| matches!(other, Disposition::Dead { .. })));
+        let refused = has_dead_letter
+            && self.seam.take(|state| {
+                state.dead_letters_refused += usize::from(state.refuse_dead_letters);
+                state.refuse_dead_letters
+            });
+        if refused {
+            return Err(Error::new(ErrorKind::Blocked, "settle", "dead letters are refused, on purpose"));
+        }
+        let answer = self.seam.call("settle", settler.settle(settlement)).await;
+        let lose = answer.is_ok()
+            && self.seam.take(|state| match state.settle_replies_to_lose {
+                0 => false,
+                calls => {
+                    state.settle_replies_to_lose = calls - 1;
+                    true
+                }
+            });
+        if lose { Err(away("settle")) } else { answer }
+    }
+
+    async fn renew(&self, settler: &dyn Settler, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
+        if self.seam.state.borrow().swallow_renewals {
+            return Ok(Vec::new());
+        }
+        self.seam.call("renew", settler.renew(renewal)).await
+    }
+
+    async fn leave(&self, settler: &dyn Settler, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
+        self.seam.call("leave", settler.leave(returned, deadline)).await
+    }
+}

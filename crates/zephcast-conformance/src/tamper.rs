@@ -1,0 +1,184 @@
+//! A driver around a driver, whose calls can be changed: for faults on purpose, and for drivers that are wrong on purpose.
+//!
+//! [`Tampered`] hands every call to a [`Tamper`], which by default passes it on. Whoever overrides one method gets a
+//! driver that is wrong in that one way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use zephcast_core::driver::{
+    Admin, Credit, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink, Subscription,
+};
+use zephcast_core::{
+    Capabilities, GroupName, GroupStatus, Message, Position, PublishError, Result, StreamName, Token, UnitId,
+};
+
+/// Changes the calls of a driver.
+#[async_trait]
+pub trait Tamper: Send + Sync + 'static {
+    /// A batch is published.
+    async fn publish(&self, sink: &dyn Sink, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
+        sink.publish(batch).await
+    }
+
+    /// A sink is opened.
+    async fn open_sink(&self, driver: &dyn Driver, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
+        driver.open_sink(stream, create).await
+    }
+
+    /// A member joins.
+    async fn join(&self, driver: &dyn Driver, subscription: Subscription) -> Result<Membership> {
+        driver.join(subscription).await
+    }
+
+    /// What happens to the calls of a member that joined. By default they pass.
+    fn member(&self, subscription: &Subscription) -> Arc<dyn TamperMember> {
+        let _ = subscription;
+        Arc::new(Untouched)
+    }
+
+    /// A group's status is asked for.
+    async fn group_status(&self, driver: &dyn Driver, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
+        driver.group_status(stream, group).await
+    }
+
+    /// The driver is closed.
+    async fn close(&self, driver: &dyn Driver, deadline: Duration) -> Result<()> {
+        driver.close(deadline).await
+    }
+}
+
+/// Changes the calls of one member.
+#[async_trait]
+pub trait TamperMember: Send + Sync + 'static {
+    /// The member fetches. The settler is the same member's.
+    async fn fetch(&self, intake: &mut dyn Intake, settler: &dyn Settler, credit: Credit) -> Result<Fetched> {
+        let _ = settler;
+        intake.fetch(credit).await
+    }
+
+    /// The member settles.
+    async fn settle(&self, settler: &dyn Settler, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
+        settler.settle(settlement).await
+    }
+
+    /// The member renews.
+    async fn renew(&self, settler: &dyn Settler, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
+        settler.renew(renewal).await
+    }
+
+    /// The member leaves.
+    async fn leave(&self, settler: &dyn Settler, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
+        settler.leave(returned, deadline).await
+    }
+}
+
+struct Untouched;
+
+impl TamperMember for Untouched {}
+
+/// A driver whose calls go through a [`Tamper`].
+pub struct Tampered {
+    inner: Arc<dyn Driver>,
+    tamper: Arc<dyn Tamper>,
+}
+
+impl Tampered {
+    /// Puts `tamper` around `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Driver>, tamper: Arc<dyn Tamper>) -> Self {
+        Self { inner, tamper }
+    }
+}
+
+impl std::fmt::Debug for Tampered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tampered")
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Driver for Tampered {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn open_sink(&self, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
+        let inner = self.tamper.open_sink(&*self.inner, stream, create).await?;
+        Ok(Arc::new(TamperedSink { inner, tamper: self.tamper.clone() }))
+    }
+
+    async fn join(&self, subscription: Subscription) -> Result<Membership> {
+        let tamper = self.tamper.member(&subscription);
+        let inner = self.tamper.join(&*self.inner, subscription).await?;
+        let settler = inner.settler;
+        let intake = TamperedIntake { inner: inner.intake, settler: settler.clone(), tamper: tamper.clone() };
+        Ok(Membership { intake: Box::new(intake), settler: Arc::new(TamperedSettler { inner: settler, tamper }) })
+    }
+
+    async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
+        self.tamper.group_status(&*self.inner, stream, group).await
+    }
+
+    fn admin(&self) -> &dyn Admin {
+        self.inner.admin()
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        self.tamper.close(&*self.inner, deadline).await
+    }
+}
+
+struct TamperedSink {
+    inner: Arc<dyn Sink>,
+    tamper: Arc<dyn Tamper>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Sink for TamperedSink {
+    async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
+        self.tamper.publish(&*self.inner, batch).await
+    }
+}
+
+struct TamperedIntake {
+    inner: Box<dyn Intake>,
+    settler: Arc<dyn Settler>,
+    tamper: Arc<dyn TamperMember>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Intake for TamperedIntake {
+    async fn fetch(&mut self, credit: Credit) -> Result<Fetched> {
+        self.tamper.fetch(&mut *self.inner, &*self.settler, credit).await
+    }
+}
+
+struct TamperedSettler {
+    inner: Arc<dyn Settler>,
+    tamper: Arc<dyn TamperMember>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Settler for TamperedSettler {
+    async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
+        self.tamper.settle(&*self.inner, settlement).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
+        self.tamper.renew(&*self.inner, renewal).await
+    }
+
+    fn interrupt(&self) {
+        self.inner.interrupt();
+    }
+
+    async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
+        self.tamper.leave(&*self.inner, returned, deadline).await
+    }
+}

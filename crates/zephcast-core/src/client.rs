@@ -1,0 +1,86 @@
+//! One connected broker, for applications.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::driver::{Admin, Driver};
+use crate::engine::Isolation;
+use crate::publisher::Publishers;
+use crate::{
+    Capabilities, ConsumerBuilder, GroupBuilder, GroupName, GroupStatus, PublisherBuilder, Result, StreamName,
+};
+
+/// A client of one broker. Clones share the connection.
+#[derive(Clone)]
+pub struct Client {
+    driver: Arc<dyn Driver>,
+    isolation: Arc<Isolation>,
+    publishers: Arc<Publishers>,
+}
+
+impl Client {
+    /// A client over a driver. Applications connect by URL or by a broker's typed configuration instead.
+    #[must_use]
+    pub fn new(driver: Arc<dyn Driver>) -> Self {
+        Self { driver, isolation: Arc::new(Isolation::new()), publishers: Arc::default() }
+    }
+
+    /// What this broker can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    /// Sets up a publisher to a stream; `.await` it.
+    pub fn publisher(&self, stream: impl AsRef<str>) -> PublisherBuilder {
+        PublisherBuilder::new(self.driver.clone(), self.publishers.clone(), stream.as_ref())
+    }
+
+    /// Sets up a consumer of a stream: one member of a group, from which deliveries are pulled.
+    pub fn consumer(&self, stream: impl AsRef<str>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.driver.clone(), self.isolation.clone(), stream.as_ref())
+    }
+
+    /// Sets up members of a group that call a handler for each delivery.
+    pub fn group(&self, stream: impl AsRef<str>, group: impl AsRef<str>) -> GroupBuilder {
+        GroupBuilder::new(self.consumer(stream).group(group))
+    }
+
+    /// A look at a group: lag, in flight, oldest pending, members.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the stream or the group does not exist, and what the broker says.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn group_status(&self, stream: impl AsRef<str>, group: impl AsRef<str>) -> Result<GroupStatus> {
+        self.driver.group_status(&StreamName::new(stream)?, &GroupName::new(group)?).await
+    }
+
+    /// Streams, groups and dead letters.
+    #[must_use]
+    pub fn admin(&self) -> &dyn Admin {
+        self.driver.admin()
+    }
+
+    /// Waits for what publishers still have, then closes every connection, all within the deadline. Consumers are
+    /// closed before, each by itself.
+    ///
+    /// # Errors
+    /// What the broker says.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: call it again.
+    pub async fn close(&self, deadline: Duration) -> Result<()> {
+        let until = tokio::time::Instant::now() + deadline;
+        // What is not out by then gets its answer from the closed driver.
+        let _ = tokio::time::timeout_at(until, self.publishers.finish()).await;
+        self.driver.close(until.saturating_duration_since(tokio::time::Instant::now())).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("broker", &self.capabilities().broker).finish_non_exhaustive()
+    }
+}

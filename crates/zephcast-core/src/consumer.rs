@@ -1,0 +1,170 @@
+//! Receiving, one delivery at a time.
+
+mod builder;
+mod events;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::sync::oneshot;
+
+pub use self::builder::ConsumerBuilder;
+pub use self::events::Events;
+use crate::engine::{Item, Member, MemberCore, Parcel, Popped, Request};
+use crate::{CloseReport, Delivery, Error, ErrorKind, MemberName, Result};
+
+/// A member of a group: a stream of deliveries.
+///
+/// Made by [`Client::consumer`](crate::Client::consumer). What it fetched and did not hand out goes back to the group
+/// when it is closed or dropped.
+#[derive(Debug)]
+pub struct Consumer {
+    core: Arc<MemberCore>,
+    /// What is left of the batch being handed out.
+    parcel: Option<Parcel>,
+    /// `None` once closing began.
+    member: Option<Member>,
+    /// Whether `next` is waiting with nothing to hand out.
+    parked: bool,
+    /// Whether the reason of the end, or the end, was handed out.
+    ended: bool,
+}
+
+impl Consumer {
+    pub(crate) fn new(core: Arc<MemberCore>, member: Member) -> Self {
+        Self { core, parcel: None, member: Some(member), parked: false, ended: false }
+    }
+
+    /// The next delivery. `None` after a permanent error was handed out.
+    ///
+    /// While the broker is away this waits; [`events`](Self::events) tell.
+    ///
+    /// # Errors
+    /// A permanent one, once: credentials refused, the stream's name taken by something else.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a delivery is either returned or still here.
+    pub async fn next(&mut self) -> Option<Result<Delivery>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// What happens to this member. The first call sees everything since it joined.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.core.events())
+    }
+
+    /// This member's name.
+    #[must_use]
+    pub fn member(&self) -> &MemberName {
+        &self.core.subscription.member
+    }
+
+    /// Waits until every earlier settlement is durable at the broker. While the broker is away this waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseLost`] when some settlement since the last commit came too late; the others are durable.
+    /// [`ErrorKind::Closed`] when the member has ended. Any other kind when nothing can be settled any more.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: settlements go on being written.
+    pub async fn commit(&self) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.core.request(Request::Commit(done));
+        let closed = || Error::new(ErrorKind::Closed, "commit", "the consumer has ended");
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The counters so far.
+    #[must_use]
+    pub fn report(&self) -> CloseReport {
+        self.core.report()
+    }
+
+    /// Leaves the group: stops fetching, waits for deliveries that are still out to be settled, makes every settlement
+    /// durable, gives back the rest, and says what it could not do. Returns within the deadline.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when the member's task was ended from outside, as by a runtime's shutdown.
+    ///
+    /// # Cancel safety
+    /// Leaving goes on in the background when the future is dropped.
+    pub async fn close(mut self, deadline: Duration) -> Result<CloseReport> {
+        // What was fetched and not handed out goes back.
+        self.parcel = None;
+        let Some(member) = self.member.take() else { return Ok(self.core.report()) };
+        member.stop(deadline);
+        let ended = || Error::new(ErrorKind::Internal, "close", "the member's task was ended from outside");
+        member.ended().await.ok_or_else(ended)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        loop {
+            if let Some(item) = self.next_of_parcel() {
+                return Poll::Ready(Some(Ok(Delivery::new(item))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let popped = self.core.queue.poll_pop(cx, || self.core.isolation.is_on());
+            let Poll::Ready(popped) = popped else {
+                self.park(true);
+                return Poll::Pending;
+            };
+            self.park(false);
+            match popped {
+                Popped::Parcel(parcel) => {
+                    self.core.read_clock();
+                    self.parcel = Some(parcel);
+                }
+                Popped::Item(item) if item.is_lost() => {}
+                Popped::Item(item) => return Poll::Ready(Some(Ok(Delivery::new(*item)))),
+                Popped::Failed(error) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Popped::Ended => self.ended = true,
+            }
+        }
+    }
+
+    /// The next of the batch being handed out, unless a suspect has its turn.
+    fn next_of_parcel(&mut self) -> Option<Item> {
+        let parcel = self.parcel.as_mut()?;
+        if self.core.isolation.is_on() {
+            return None;
+        }
+        let item = parcel.next();
+        if item.is_none() {
+            self.parcel = None;
+        }
+        item
+    }
+
+    fn park(&mut self, parked: bool) {
+        if self.parked != parked {
+            self.parked = parked;
+            self.core.park(parked);
+        }
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<Delivery>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx)
+    }
+}
+
+/// Leaves in the background, within the drain time.
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            member.stop(self.core.settings.drain);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! How a consumer is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::driver::{Driver, Subscription};
+use crate::engine::{Isolation, Member, MemberCore, Settings};
+use crate::{Consumer, Error, ErrorKind, GroupName, MemberName, Result, Retry, Start, StreamName};
+
+/// The shortest lease: below it a busy machine alone would lose deliveries.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
+/// Sets up a [`Consumer`]. Names are checked by [`start`](Self::start).
+#[derive(Clone)]
+#[must_use = "nothing happens before `start`"]
+pub struct ConsumerBuilder {
+    driver: Arc<dyn Driver>,
+    isolation: Arc<Isolation>,
+    stream: String,
+    group: Option<String>,
+    member: Option<String>,
+    start: Start,
+    lease: Duration,
+    create: bool,
+    prefetch: usize,
+    settings: Settings,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(driver: Arc<dyn Driver>, isolation: Arc<Isolation>, stream: &str) -> Self {
+        Self {
+            driver,
+            isolation,
+            stream: stream.to_owned(),
+            group: None,
+            member: None,
+            start: Start::Earliest,
+            lease: Duration::from_secs(30),
+            create: true,
+            prefetch: 1_000,
+            settings: Settings {
+                prefetch_bytes: 16 << 20,
+                retry: Retry::default(),
+                drain: Duration::from_secs(30),
+                flush_count: 512,
+                flush_after: Duration::from_millis(5),
+            },
+        }
+    }
+
+    /// The group to join. Required.
+    pub fn group(mut self, group: impl AsRef<str>) -> Self {
+        self.group = Some(group.as_ref().to_owned());
+        self
+    }
+
+    /// The member's name, which no other living member of the group may have. Default: host, process id and a random
+    /// suffix. A name that stays the same over restarts lets a restarted process take up at once what it held.
+    pub fn member(mut self, member: impl AsRef<str>) -> Self {
+        self.member = Some(member.as_ref().to_owned());
+        self
+    }
+
+    /// Where the group starts if it does not exist yet. Default: at the earliest message.
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// The most messages in flight, from fetch to settlement. Default 1,000, at least 1.
+    pub fn prefetch(mut self, messages: usize) -> Self {
+        self.prefetch = messages;
+        self
+    }
+
+    /// The most bytes in flight, from fetch to settlement; one batch may exceed it. Default 16 MiB, at least 1.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.prefetch_bytes = bytes;
+        self
+    }
+
+    /// How long this member may be silent before others take over what it holds. It is renewed at a third of that for
+    /// as long as the process lives, however slow handlers are. All members of a group should have the same. Default
+    /// 30 s, at least 100 ms.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// What [`Delivery::fail`](crate::Delivery::fail) leads to. Default: 5 attempts, from 200 ms on, doubling.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// How long running handlers are waited for when units are given up, and when the consumer is dropped without
+    /// [`close`](Consumer::close). Default 30 s.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.settings.drain = drain;
+        self
+    }
+
+    /// When acks are written: after so many, or so long after the first, or at once when nothing else is to do.
+    /// Default 512 and 5 ms.
+    pub fn ack_flush(mut self, count: u64, after: Duration) -> Self {
+        self.settings.flush_count = count.max(1);
+        self.settings.flush_after = after;
+        self
+    }
+
+    /// Whether a missing stream is created with the broker's defaults. Default: it is.
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    pub(crate) fn drain_time(&self) -> Duration {
+        self.settings.drain
+    }
+
+    /// Joins the group. When this returns, the group exists: what is published from now on reaches it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used; [`ErrorKind::NotFound`] for a missing
+    /// stream that is not to be created; [`ErrorKind::Unavailable`] when the broker is away just now; and what the
+    /// broker refuses.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe in one respect: dropped half way, the group may have been created.
+    pub async fn start(self) -> Result<Consumer> {
+        let subscription = self.subscription()?;
+        let capabilities = self.driver.capabilities();
+        capabilities.names.check(&subscription.stream)?;
+        let core = MemberCore::new(subscription.clone(), self.settings, capabilities.positions, self.isolation);
+        let membership = self.driver.join(subscription).await?;
+        let member = Member::start(core.clone(), membership);
+        Ok(Consumer::new(core, member))
+    }
+
+    fn subscription(&self) -> Result<Subscription> {
+        let refuse = |why: String| Err(Error::new(ErrorKind::InvalidInput, "consume", why));
+        let Some(group) = &self.group else { return refuse("a consumer needs a group: `.group(NAME)`".into()) };
+        if self.prefetch == 0 || self.settings.prefetch_bytes == 0 {
+            return refuse("a window of 0 takes nothing; the prefetch is at least 1 message and 1 byte".into());
+        }
+        if self.lease < MIN_LEASE {
+            return refuse(format!(
+                "a lease of {:?} ends before it is renewed; it is at least {MIN_LEASE:?}",
+                self.lease
+            ));
+        }
+        let mut subscription = Subscription::new(StreamName::new(&self.stream)?, GroupName::new(group)?);
+        if let Some(member) = &self.member {
+            subscription.member = MemberName::new(member)?;
+        }
+        subscription.start = self.start;
+        subscription.lease = self.lease;
+        subscription.create = self.create;
+        subscription.prefetch = self.prefetch;
+        Ok(subscription)
+    }
+}
+
+impl std::fmt::Debug for ConsumerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsumerBuilder")
+            .field("stream", &self.stream)
+            .field("group", &self.group)
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,321 @@
+//! A message in a member's hands, and the five things that can become of it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+use crate::driver::Failure;
+use crate::engine::{Item, Request};
+use crate::{Error, ErrorKind, GroupName, MemberName, Message, Position, Result, StreamName, UnitId};
+
+/// The longest reason that is kept, in bytes.
+const MAX_REASON: usize = 1_024;
+
+/// What is to become of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Ack,
+    /// It is handed out again at once; the attempt does not count.
+    Nack,
+    /// The group gets it again after this long; the attempt does not count.
+    NackAfter(Duration),
+    /// A failed attempt, with the reason: tried again by the retry policy, then dead-lettered.
+    Fail(String),
+    /// To the dead letters at once, with the reason.
+    Reject(String),
+}
+
+/// A message that was delivered to this member, with its metadata. It is settled exactly once, by consuming it.
+///
+/// Dropping it unsettled hands it out again and is counted: silence never loses a message. It can be settled on any
+/// thread; no settling waits for the network but the `confirmed` ones.
+pub struct Delivery {
+    /// `None` only while it is being settled.
+    item: Option<Item>,
+}
+
+impl Delivery {
+    pub(crate) fn new(item: Item) -> Self {
+        item.flight.core.handed_out(&item);
+        Self { item: Some(item) }
+    }
+
+    /// Where the message lies in its stream; the same at each attempt.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let item = self.item();
+        item.flight.core.position(self.unit(), item.origin)
+    }
+
+    /// The unit from which it came.
+    #[must_use]
+    pub fn unit(&self) -> UnitId {
+        self.item().flight.slots.unit()
+    }
+
+    /// Which attempt this is, from 1. It survives a crash of the process.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.item().attempt
+    }
+
+    /// Whether it may have been delivered before.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.item().attempt > 1 || self.item().handed_back > 0
+    }
+
+    /// When it was published, in milliseconds since the Unix epoch, if the broker says it.
+    #[must_use]
+    pub fn published_ms(&self) -> Option<u64> {
+        self.item().published_ms
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamName {
+        &self.item().flight.core.subscription.stream
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &GroupName {
+        &self.item().flight.core.subscription.group
+    }
+
+    /// The member that has it.
+    #[must_use]
+    pub fn member(&self) -> &MemberName {
+        &self.item().flight.core.subscription.member
+    }
+
+    /// Whether it is known to be no longer ours: what is still done for it will be done by another member too.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.item().is_lost()
+    }
+
+    /// Waits until it is no longer ours. Never resolves while it is.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; made for `select!` beside long work.
+    pub async fn lost(&self) {
+        let core = &self.item().flight.core;
+        loop {
+            let losses = core.losses.notified();
+            tokio::pin!(losses);
+            losses.as_mut().enable();
+            if self.is_lost() {
+                return;
+            }
+            losses.await;
+        }
+    }
+
+    /// Records that it is done, and returns at once: the ack is written with others, within 5 ms by default.
+    ///
+    /// `Ok` means recorded. That it is durable says [`ack_confirmed`](Self::ack_confirmed), or
+    /// [`Consumer::commit`](crate::Consumer::commit) for all acks so far; an ack that came too late after all is
+    /// [`Event::LeaseLost`](crate::Event::LeaseLost).
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseLost`] when it is known to be no longer ours. It is, or will be, with another member.
+    pub fn ack(mut self) -> Result<()> {
+        let item = self.take()?;
+        item.flight.slots.ack(item.index as usize);
+        item.flight.core.settled();
+        Ok(())
+    }
+
+    /// Acks, and waits until the broker has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseLost`] when it came too late: another member has, or will get, the message. Another kind when
+    /// nothing can be settled any more; then the message comes again. While the broker is away this waits.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the ack back.
+    pub async fn ack_confirmed(self) -> Result<()> {
+        self.settle_confirmed(Verdict::Ack).await
+    }
+
+    /// Hands it back: it is delivered again at once, to this member, as the same attempt.
+    ///
+    /// One that is handed back again and again waits a little longer each time, up to a second, so that others get
+    /// their turn.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn nack(self) -> Result<()> {
+        self.settle(Verdict::Nack)
+    }
+
+    /// Hands it back to the group, to be delivered after `delay`, as the same attempt. Survives a crash.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn nack_after(self, delay: Duration) -> Result<()> {
+        self.settle(Verdict::NackAfter(delay))
+    }
+
+    /// A failed attempt: tried again by the consumer's retry policy, and dead-lettered after the last attempt. The
+    /// reason is kept with the dead letter; put no secret into it.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn fail(self, reason: impl Into<String>) -> Result<()> {
+        self.settle(Verdict::Fail(reason.into()))
+    }
+
+    /// Gives it up: to the group's dead letters, with the reason.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn reject(self, reason: impl Into<String>) -> Result<()> {
+        self.settle(Verdict::Reject(reason.into()))
+    }
+
+    /// Settles by a verdict, and returns at once.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn settle(self, verdict: Verdict) -> Result<()> {
+        if verdict == Verdict::Ack {
+            return self.ack();
+        }
+        self.send(verdict, None)
+    }
+
+    /// Settles by a verdict, and waits until the broker has it. A [`Verdict::Nack`] stays in this process and needs no
+    /// wait.
+    ///
+    /// # Errors
+    /// As [`ack_confirmed`](Self::ack_confirmed).
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the verdict back.
+    pub async fn settle_confirmed(self, verdict: Verdict) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        match verdict {
+            Verdict::Nack => return self.nack(),
+            Verdict::Ack => {
+                let item = self.item();
+                let (flight, index) = (item.flight.clone(), item.index);
+                self.ack()?;
+                let core = flight.core.clone();
+                core.request(Request::Confirm { flight, index, done });
+            }
+            other => self.send(other, Some(done))?,
+        }
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Notes a failed attempt without giving the delivery out of hand, for a retry that must keep its place.
+    pub(crate) fn try_again_here(&mut self) {
+        if let Some(item) = &mut self.item {
+            let keep = Request::Keep { flight: item.flight.clone(), index: item.index, attempts: item.attempt };
+            item.first_failed_ms.get_or_insert_with(now_ms);
+            item.attempt += 1;
+            item.flight.core.request(keep);
+        }
+    }
+
+    fn send(mut self, verdict: Verdict, done: Option<oneshot::Sender<Result<()>>>) -> Result<()> {
+        let item = self.take()?;
+        let core = item.flight.core.clone();
+        let (attempts, retry) = (item.attempt, core.settings.retry);
+        let since = item.first_failed_ms;
+        core.request(match verdict {
+            Verdict::Ack | Verdict::Nack => Request::Again(item),
+            Verdict::NackAfter(delay) => {
+                Request::Later { item, delay, attempts: attempts.saturating_sub(1), failure: None, done }
+            }
+            Verdict::Fail(reason) if attempts < retry.attempts() => {
+                let failure = Some(failure(reason, since));
+                Request::Later { item, delay: retry.delay(attempts), attempts, failure, done }
+            }
+            Verdict::Fail(reason) | Verdict::Reject(reason) => {
+                Request::Dead { item, attempts, failure: failure(reason, since), done }
+            }
+        });
+        core.settled();
+        Ok(())
+    }
+
+    /// Takes it out of its holder's hands, if it is still ours.
+    fn take(&mut self) -> Result<Item> {
+        let item = self.item.take().ok_or_else(closed)?;
+        if item.is_lost() {
+            item.flight.core.settled();
+            item.flight.core.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
+            return Err(crate::engine::lease_lost());
+        }
+        Ok(item)
+    }
+
+    fn item(&self) -> &Item {
+        self.item.as_ref().expect("only settling takes the item, and settling consumes the delivery")
+    }
+}
+
+/// A failure of which the first may have been earlier.
+pub(crate) fn failure(mut reason: String, first_failed_ms: Option<u64>) -> Failure {
+    if reason.len() > MAX_REASON {
+        let end = (0..=MAX_REASON).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+        reason.truncate(end);
+    }
+    let now = now_ms();
+    Failure { reason, first_failed_ms: first_failed_ms.unwrap_or(now), last_failed_ms: now }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "settle", "the consumer has ended; the message is delivered again")
+}
+
+impl Deref for Delivery {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.item().message
+    }
+}
+
+/// Unsettled: the message is handed out again.
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let Some(item) = self.item.take() else { return };
+        let core = item.flight.core.clone();
+        if !item.is_lost() {
+            core.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            core.request(Request::Again(item));
+        }
+        core.settled();
+    }
+}
+
+/// Shows metadata, never the payload.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Delivery");
+        if let Some(item) = &self.item {
+            shown.field("position", &self.position().to_string()).field("attempt", &item.attempt);
+            shown.field("message", &item.message);
+        }
+        shown.finish()
+    }
+}
+
+/// Settling works from any task.
+const _: fn() = || {
+    fn movable<T: Send + 'static>() {}
+    movable::<Delivery>();
+};

@@ -1,0 +1,277 @@
+//! What a member's task, its consumer and its deliveries share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::Instant;
+
+use crate::driver::{Failure, Subscription};
+use crate::{CloseReport, Event, Position, PositionStyle, Result, Retry, Token, UnitId};
+
+use super::flight::{Flight, Item};
+use super::isolation::Isolation;
+use super::queue::DeliveryQueue;
+use super::window::Window;
+
+/// Events that a slow reader may fall behind before it misses the oldest.
+const EVENT_BACKLOG: usize = 1_024;
+
+/// How a member works; every field has a documented default at the builder.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) prefetch_bytes: usize,
+    pub(crate) retry: Retry,
+    pub(crate) drain: Duration,
+    pub(crate) flush_count: u64,
+    pub(crate) flush_after: Duration,
+}
+
+/// What a delivery asks of the member's task. Acks do not come this way: they are bits in the flight.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Hand it out again; the attempt does not count.
+    Again(Item),
+    /// The group gets it again later.
+    Later { item: Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm> },
+    /// To the dead letters.
+    Dead { item: Item, attempts: u32, failure: Failure, done: Option<Confirm> },
+    /// It stays here and is tried again; so many attempts count.
+    Keep { flight: Arc<Flight>, index: u32, attempts: u32 },
+    /// Say when the ack of this delivery is durable.
+    Confirm { flight: Arc<Flight>, index: u32, done: Confirm },
+    /// Say when everything before is durable.
+    Commit(Confirm),
+}
+
+/// Where the answer to a request goes.
+pub(crate) type Confirm = oneshot::Sender<Result<()>>;
+
+/// Counters of a member's life. Written by deliveries and the member's task, read by reports.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) acked: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) lease_lost: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct MemberCore {
+    pub(crate) subscription: Subscription,
+    pub(crate) settings: Settings,
+    pub(crate) positions: PositionStyle,
+    pub(crate) queue: DeliveryQueue,
+    pub(crate) counters: Counters,
+    pub(crate) isolation: Arc<Isolation>,
+    /// This member's number in the isolation.
+    pub(crate) number: u64,
+    window: Mutex<Window<Flight>>,
+    /// `None` once the member ended: a request then holds nothing any more.
+    requests: Mutex<Option<VecDeque<Request>>>,
+    events: broadcast::Sender<Event>,
+    /// Kept for the first reader, so that it misses nothing since joining.
+    first_events: Mutex<Option<broadcast::Receiver<Event>>>,
+    /// Deliveries handed out, redeliveries included. Written by the consumer only.
+    handed: AtomicU64,
+    /// Deliveries settled or come back. Written by deliveries.
+    settled: AtomicU64,
+    /// `settled` as of the last sweep. Written by the settling loop.
+    swept: AtomicU64,
+    /// How many wait for every single settlement: a parked consumer, a revocation, a drain.
+    eager: AtomicUsize,
+    /// Whether the consumer waits with nothing to hand out. Written by the consumer.
+    parked: AtomicBool,
+    /// Wakes the settling loop.
+    pub(crate) settle: Notify,
+    /// Wakes the intake when room was freed, or at a stop.
+    pub(crate) room: Notify,
+    /// Signalled after every step of the settling loop.
+    pub(crate) progress: Notify,
+    /// Signalled when deliveries were lost.
+    pub(crate) losses: Notify,
+    started_at: Instant,
+    /// Milliseconds since `started_at`, read once a batch.
+    now_ms: AtomicU64,
+}
+
+impl MemberCore {
+    pub(crate) fn new(
+        subscription: Subscription,
+        settings: Settings,
+        positions: PositionStyle,
+        isolation: Arc<Isolation>,
+    ) -> Arc<Self> {
+        let (events, first) = broadcast::channel(EVENT_BACKLOG);
+        let number = isolation.number();
+        let core = Arc::new(Self {
+            subscription,
+            settings,
+            positions,
+            queue: DeliveryQueue::default(),
+            counters: Counters::default(),
+            number,
+            window: Mutex::new(Window::new()),
+            requests: Mutex::new(Some(VecDeque::new())),
+            events,
+            first_events: Mutex::new(Some(first)),
+            handed: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
+            eager: AtomicUsize::new(0),
+            parked: AtomicBool::new(false),
+            settle: Notify::new(),
+            room: Notify::new(),
+            progress: Notify::new(),
+            losses: Notify::new(),
+            started_at: Instant::now(),
+            now_ms: AtomicU64::new(1),
+            isolation,
+        });
+        core.isolation.register(Arc::downgrade(&core));
+        core
+    }
+
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window<Flight>> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room left in the window: messages and bytes.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let (open, bytes) = self.window().in_flight();
+        (self.subscription.prefetch.saturating_sub(open), self.settings.prefetch_bytes.saturating_sub(bytes))
+    }
+
+    /// Deliveries that somebody has.
+    pub(crate) fn started(&self) -> u64 {
+        self.handed.load(Ordering::SeqCst).saturating_sub(self.settled.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn handed_out(&self, item: &Item) {
+        // The consumer is the only writer, so a plain store does.
+        self.handed.store(self.handed.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+        #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
+        item.flight.slots.hand_out(item.index as usize, self.now_ms.load(Ordering::Relaxed) as u32);
+    }
+
+    /// Records that a delivery is out of its holder's hands, and wakes the settling loop when it has to know.
+    pub(crate) fn settled(&self) {
+        let unswept = self.settled.fetch_add(1, Ordering::SeqCst) + 1 - self.swept.load(Ordering::Relaxed);
+        if unswept == 1 || unswept == self.settings.flush_count || self.is_eager() {
+            self.settle.notify_one();
+        }
+        self.isolation.settled();
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        if let Some(requests) = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
+            requests.push_back(request);
+            self.settle.notify_one();
+        }
+    }
+
+    pub(crate) fn take_requests(&self) -> VecDeque<Request> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The member ended: nothing is ours any more, and nothing keeps this core alive but those who look at it.
+    pub(crate) fn end(&self) {
+        let units = self.window().units();
+        for unit in units {
+            self.window().end(unit);
+        }
+        *self.window() = Window::new();
+        drop(self.queue.close());
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.losses.notify_waiters();
+    }
+
+    /// How many were settled since the last sweep.
+    pub(crate) fn unswept(&self) -> u64 {
+        self.settled.load(Ordering::SeqCst).saturating_sub(self.swept.load(Ordering::Relaxed))
+    }
+
+    /// Notes that everything settled so far is being swept. Called before the sweep, so that none is overlooked.
+    pub(crate) fn mark_swept(&self) {
+        self.swept.store(self.settled.load(Ordering::SeqCst), Ordering::Relaxed);
+    }
+
+    /// Whether settlements are to be flushed one by one.
+    pub(crate) fn is_eager(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) || self.eager.load(Ordering::Relaxed) > 0
+    }
+
+    /// Flushes every settlement at once while the guard lives.
+    pub(crate) fn be_eager(&self) -> impl Drop + '_ {
+        struct Eager<'a>(&'a AtomicUsize);
+        impl Drop for Eager<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.eager.fetch_add(1, Ordering::SeqCst);
+        self.settle.notify_one();
+        Eager(&self.eager)
+    }
+
+    /// The consumer waits with nothing to hand out, or no longer does.
+    pub(crate) fn park(&self, parked: bool) {
+        self.parked.store(parked, Ordering::SeqCst);
+        if parked && self.unswept() > 0 {
+            self.settle.notify_one();
+        }
+    }
+
+    /// Reads the clock for what happens until the next reading.
+    pub(crate) fn read_clock(&self) -> u64 {
+        let now = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.now_ms.store(now, Ordering::Relaxed);
+        now
+    }
+
+    pub(crate) fn position(&self, unit: UnitId, token: Token) -> Position {
+        Position::new(self.positions, unit, token)
+    }
+
+    /// What the driver no longer holds for us; returns how many of it were open here.
+    pub(crate) fn lose(&self, tokens: &[(UnitId, Token)]) {
+        for (unit, token) in tokens {
+            let was_open = self.window().lose(*unit, *token);
+            tracing::debug!(%unit, ?token, was_open, "lease lost");
+            self.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
+            self.emit(Event::LeaseLost(self.position(*unit, *token)));
+        }
+        if !tokens.is_empty() {
+            self.losses.notify_waiters();
+            self.room.notify_one();
+        }
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.events.subscribe())
+    }
+
+    /// The counters as a report of a life that still goes on.
+    pub(crate) fn report(&self) -> CloseReport {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CloseReport {
+            delivered: read(&self.handed),
+            acked: read(&self.counters.acked),
+            dead_lettered: read(&self.counters.dead_lettered),
+            retried: read(&self.counters.retried),
+            dropped: read(&self.counters.dropped),
+            lease_lost: read(&self.counters.lease_lost),
+            ..CloseReport::default()
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The intake loop: fetches as much as the window has room for, and tries again without an end when the broker is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::driver::{Batch, Credit, Fetched, Incoming, Intake, Release, Settler};
+use crate::retry::Reconnect;
+use crate::{Error, Event, UnitId};
+
+use super::core::{MemberCore, Request};
+use super::flight::{Flight, Item};
+use super::member::Stop;
+use super::queue::Parcel;
+
+pub(crate) struct Fetching {
+    pub(crate) core: Arc<MemberCore>,
+    pub(crate) settler: Arc<dyn Settler>,
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
+    pub(crate) releases: mpsc::UnboundedSender<Release>,
+    pub(crate) backoff: Reconnect,
+    /// Since when the broker has been away.
+    pub(crate) away_since: Option<Instant>,
+}
+
+impl Fetching {
+    /// Runs until the member is stopped or the driver fails for good; the reason is then the consumer's to see.
+    pub(crate) async fn run(&mut self, intake: &mut dyn Intake) {
+        let mut stop = self.stop.clone();
+        loop {
+            let credit = tokio::select! {
+                biased;
+                () = wished(&mut stop) => return,
+                credit = self.credit() => credit,
+            };
+            match self.fetch(intake, credit, &mut stop).await {
+                Ok(Fetched::Suspects) => self.take_suspects(intake, &mut stop).await,
+                Ok(fetched) => self.take(fetched),
+                Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut stop).await,
+                Err(error) => {
+                    tracing::error!(%error, stream = %self.core.subscription.stream, "the consumer ends");
+                    self.core.queue.fail(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for room. A nearly full window waits until a quarter is free, so that batches stay batches.
+    async fn credit(&self) -> Credit {
+        let enough = (self.core.subscription.prefetch / 4).max(1);
+        loop {
+            let room = self.core.room.notified();
+            let (messages, bytes) = self.core.room();
+            if messages >= enough && bytes > 0 {
+                return Credit { messages, bytes, suspect: false };
+            }
+            room.await;
+        }
+    }
+
+    /// Fetches, and never drops the call: a stop interrupts it and takes what it still brings.
+    async fn fetch(
+        &mut self,
+        intake: &mut dyn Intake,
+        credit: Credit,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<Fetched, Error> {
+        let fetch = intake.fetch(credit);
+        tokio::pin!(fetch);
+        let fetched = tokio::select! {
+            biased;
+            fetched = &mut fetch => fetched,
+            () = wished(stop) => {
+                self.settler.interrupt();
+                fetch.await
+            }
+        };
+        if fetched.is_ok() {
+            self.backoff.succeeded();
+            if let Some(since) = self.away_since.take() {
+                self.core.emit(Event::Reconnected(since.elapsed()));
+            }
+        }
+        fetched
+    }
+
+    async fn wait_to_reconnect(&mut self, error: Error, stop: &mut watch::Receiver<Option<Stop>>) {
+        if self.away_since.is_none() {
+            self.away_since = Some(Instant::now());
+            tracing::warn!(%error, stream = %self.core.subscription.stream, "disconnected, trying again");
+            self.core.emit(Event::Disconnected(error));
+        }
+        let delay = self.backoff.failed();
+        // A stop ends the wait early.
+        let _ = tokio::time::timeout(delay, wished(stop)).await;
+    }
+
+    fn take(&self, fetched: Fetched) {
+        let core = &self.core;
+        match fetched {
+            Fetched::Batch(batch) => {
+                if let Some((flight, messages)) = self.hand_in(batch) {
+                    core.queue.push(Parcel::new(flight, messages));
+                }
+            }
+            Fetched::Assigned(units) => {
+                for unit in &units {
+                    core.window().epoch(*unit);
+                }
+                core.emit(Event::Assigned(units));
+            }
+            Fetched::Revoking(release) => {
+                // The revocation ends when the member does.
+                let _ = self.releases.send(release);
+            }
+            Fetched::Lost(units) => self.lose(units),
+            Fetched::Missing { unit, count } => core.emit(Event::Missing { unit, count }),
+            Fetched::Suspects | Fetched::Idle => core.window().fetched(),
+        }
+    }
+
+    fn lose(&self, units: Vec<UnitId>) {
+        let open: usize = units.iter().map(|unit| self.core.window().end(*unit)).sum();
+        tracing::info!(?units, open, "units lost");
+        self.core.emit(Event::Lost(units));
+        self.core.losses.notify_waiters();
+        self.core.room.notify_one();
+    }
+
+    /// Takes a batch into the window, without what is held or was settled a moment ago.
+    fn hand_in(&self, batch: Batch) -> Option<(Arc<Flight>, Vec<Incoming>)> {
+        let Batch { unit, mut messages } = batch;
+        let mut window = self.core.window();
+        if messages.iter().any(|incoming| window.may_know(unit, incoming.token)) {
+            messages.retain(|incoming| !window.knows(unit, incoming.token));
+        }
+        window.fetched();
+        if messages.is_empty() {
+            return None;
+        }
+        let epoch = window.epoch(unit);
+        let flight = Arc::new(Flight::new(self.core.clone(), unit, epoch, &messages));
+        window.hand_in(flight.clone());
+        Some((flight, messages))
+    }
+
+    /// Handles suspects one at a time, with nothing else of this client running, for as long as a lease lasts; then
+    /// others go on for a while.
+    async fn take_suspects(&mut self, intake: &mut dyn Intake, stop: &mut watch::Receiver<Option<Stop>>) {
+        let core = self.core.clone();
+        let patience = core.subscription.lease;
+        let turn = tokio::select! {
+            biased;
+            () = wished(stop) => return,
+            turn = core.isolation.enter(core.number, patience) => turn,
+        };
+        let until = Instant::now() + patience;
+        while Instant::now() < until && stop.borrow().is_none() {
+            let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
+            match self.fetch(intake, credit, stop).await {
+                Ok(Fetched::Batch(batch)) => {
+                    if let Some(item) = self.suspect(batch) {
+                        core.queue.push_suspect(item);
+                        let through = || core.queue.suspect_is_out() && core.started() == 0;
+                        turn.wait_until(until.saturating_duration_since(Instant::now()), through).await;
+                    }
+                }
+                Ok(Fetched::Idle | Fetched::Suspects) => return,
+                Ok(fetched) => self.take(fetched),
+                Err(error) if error.is_retryable() => {
+                    drop(turn);
+                    return self.wait_to_reconnect(error, stop).await;
+                }
+                Err(error) => return core.queue.fail(error),
+            }
+        }
+    }
+
+    /// The one suspect of the batch, or `None` when it has killed often enough and goes to the dead letters.
+    fn suspect(&self, batch: Batch) -> Option<Item> {
+        let (flight, mut messages) = self.hand_in(batch)?;
+        // Beyond the one suspect a driver must not hand out anything; if it does, it is handed out as usual.
+        let rest = messages.split_off(1);
+        debug_assert!(rest.is_empty(), "one suspect at a time");
+        let item = Item::new(flight, 0, messages.pop()?);
+        // The first delivery may have been a mere prefetch, so it takes a second one to blame a message.
+        let most = self.core.settings.retry.attempts().max(2);
+        if item.attempt <= most {
+            return Some(item);
+        }
+        let attempts = item.attempt - 1;
+        let failure = crate::delivery::failure(
+            format!("{attempts} attempts ended with the end of the process that made them"),
+            item.first_failed_ms,
+        );
+        self.core.request(Request::Dead { item, attempts, failure, done: None });
+        None
+    }
+}
+
+/// Waits for the wish to stop; a consumer that is gone has expressed it.
+async fn wished(stop: &mut watch::Receiver<Option<Stop>>) {
+    drop(stop.wait_for(Option::is_some).await);
+}
+
+/// The longest a stopped fetch is waited for beyond its interrupt.
+pub(crate) const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);

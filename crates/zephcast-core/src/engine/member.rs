@@ -1,0 +1,129 @@
+//! One member: its task, and the story of leaving.
+//!
+//! Stop the intake; drop what nobody has; wait for what somebody has; make every settlement durable; leave, giving back
+//! the rest. Everything within the deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::CloseReport;
+use crate::driver::{Intake, Membership, Settler};
+use crate::retry::Reconnect;
+
+use super::core::MemberCore;
+use super::intake::{Fetching, INTERRUPT_PATIENCE};
+use super::revocation::{commit, wait_until};
+use super::settling::Settling;
+use super::{renewal, revocation};
+
+/// Of the time to close, what is kept for settling and leaving when handlers do not finish.
+const LEAVING_SHARE: u32 = 5;
+const LEAVING_MOST: Duration = Duration::from_secs(2);
+
+/// The wish to stop, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) deadline: Instant,
+}
+
+/// A running member. Dropping it does not stop it; [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub(crate) struct Member {
+    stop: watch::Sender<Option<Stop>>,
+    task: JoinHandle<CloseReport>,
+}
+
+impl Member {
+    pub(crate) fn start(core: Arc<MemberCore>, membership: Membership) -> Self {
+        let (stop, stopped) = watch::channel(None);
+        Self { stop, task: tokio::spawn(live(core, membership, stopped)) }
+    }
+
+    /// Begins to stop. The first wish counts.
+    pub(crate) fn stop(&self, within: Duration) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(Stop { deadline: Instant::now() + within });
+            first
+        });
+    }
+
+    /// Waits for the end after [`stop`](Self::stop). `None` when the runtime ended the task.
+    pub(crate) async fn ended(self) -> Option<CloseReport> {
+        self.task.await.ok()
+    }
+}
+
+async fn live(core: Arc<MemberCore>, membership: Membership, stop: watch::Receiver<Option<Stop>>) -> CloseReport {
+    let Membership { intake, settler } = membership;
+    let (releases, revoking) = mpsc::unbounded_channel();
+    let fetching = Fetching {
+        core: core.clone(),
+        settler: settler.clone(),
+        stop: stop.clone(),
+        releases,
+        backoff: Reconnect::new(),
+        away_since: None,
+    };
+    let report = tokio::select! {
+        report = life(&core, fetching, intake, settler.clone(), stop) => report,
+        () = Settling::new(core.clone(), settler.clone()).run() => CloseReport::default(),
+        () = renewal::run(core.clone(), settler) => CloseReport::default(),
+        () = revocation::run(core.clone(), revoking) => CloseReport::default(),
+    };
+    core.end();
+    report
+}
+
+async fn life(
+    core: &Arc<MemberCore>,
+    mut fetching: Fetching,
+    mut intake: Box<dyn Intake>,
+    settler: Arc<dyn Settler>,
+    mut stop: watch::Receiver<Option<Stop>>,
+) -> CloseReport {
+    let deadline = {
+        let mut wanted = stop.clone();
+        let overdue = async {
+            let deadline = until(&mut wanted).await;
+            tokio::time::sleep_until(deadline.min(Instant::now() + INTERRUPT_PATIENCE)).await;
+        };
+        tokio::select! {
+            biased;
+            () = fetching.run(&mut *intake) => {}
+            () = overdue => tracing::error!("the driver did not end its fetch when it was interrupted"),
+        }
+        until(&mut stop).await
+    };
+    let began = Instant::now();
+    drop(core.queue.close());
+    let reserve = (deadline.saturating_duration_since(began) / LEAVING_SHARE).min(LEAVING_MOST);
+    let _eager = core.be_eager();
+    let drained = timeout_at(deadline - reserve, wait_until(core, || core.started() == 0)).await.is_ok();
+    let committed = timeout_at(deadline - reserve / 2, commit(core)).await.is_ok();
+    let (returned, unfinished) = core.window().returned();
+    let count = returned.len() as u64;
+    let left = timeout_at(deadline, settler.leave(returned, deadline.saturating_duration_since(Instant::now()))).await;
+    if let Ok(Err(error)) = &left {
+        tracing::warn!(%error, stream = %core.subscription.stream, "leaving the group failed");
+    }
+    CloseReport {
+        returned: count,
+        unfinished,
+        clean: drained && committed && matches!(left, Ok(Ok(()))),
+        duration: began.elapsed(),
+        ..core.report()
+    }
+}
+
+/// Waits for the wish to stop. A consumer that is gone has expressed it.
+async fn until(stop: &mut watch::Receiver<Option<Stop>>) -> Instant {
+    match stop.wait_for(Option::is_some).await {
+        Ok(stop) => stop.map_or_else(Instant::now, |stop| stop.deadline),
+        Err(_) => Instant::now(),
+    }
+}

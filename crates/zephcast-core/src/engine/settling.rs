@@ -1,0 +1,378 @@
+//! The settling loop: collects what deliveries decided, writes it in batches, and keeps what could not be written.
+//!
+//! Acks go in one call, everything else in another, so that a message which cannot be dead-lettered does not hold up
+//! the acks of others. Nothing is given up while the member lives: a failed call is repeated with the same
+//! settlements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::driver::{Disposition, Settlement, Settler, UnitSettlements};
+use crate::retry::Reconnect;
+use crate::{Error, ErrorKind, Event, Result};
+
+use super::core::{Confirm, MemberCore, Request};
+use super::flight::{Flight, Item};
+
+/// Hand-backs of one message that are repeated at once; later ones wait, so that a message nobody wants is no hot loop.
+const PROMPT_HAND_BACKS: u32 = 3;
+const LONGEST_HAND_BACK: Duration = Duration::from_secs(1);
+
+pub(crate) struct Settling {
+    core: Arc<MemberCore>,
+    settler: Arc<dyn Settler>,
+    /// Acks that were collected and not confirmed yet.
+    acks: Option<Settlement>,
+    acks_pace: Pace,
+    /// What is to be settled otherwise, by number.
+    others: BTreeMap<u64, Other>,
+    others_pace: Pace,
+    next_number: u64,
+    /// When what was acked and not collected must be flushed.
+    flush_at: Option<Instant>,
+    /// Deliveries that are handed out again at a time.
+    again: BTreeMap<(Instant, u64), Item>,
+    waiting: Vec<Waiting>,
+    /// Settlements that came too late since the last commit.
+    lost_since_commit: u64,
+}
+
+/// Something that is not an ack, until the broker has it.
+struct Other {
+    flight: Arc<Flight>,
+    index: u32,
+    disposition: Disposition,
+    done: Option<Confirm>,
+}
+
+/// Somebody who waits until everything before a point is durable.
+struct Waiting {
+    /// Numbers below this one must be through.
+    others_before: u64,
+    what: Awaited,
+    done: Confirm,
+}
+
+enum Awaited {
+    Everything,
+    Delivery(Arc<Flight>, u32),
+}
+
+/// When a call may be made again after a failure.
+#[derive(Default)]
+struct Pace {
+    not_before: Option<Instant>,
+    backoff: Option<Reconnect>,
+}
+
+impl Settling {
+    pub(crate) fn new(core: Arc<MemberCore>, settler: Arc<dyn Settler>) -> Self {
+        Self {
+            core,
+            settler,
+            acks: None,
+            acks_pace: Pace::default(),
+            others: BTreeMap::new(),
+            others_pace: Pace::default(),
+            next_number: 0,
+            flush_at: None,
+            again: BTreeMap::new(),
+            waiting: Vec::new(),
+            lost_since_commit: 0,
+        }
+    }
+
+    /// Runs until dropped. Whatever ends the member waits for a commit first.
+    pub(crate) async fn run(mut self) {
+        let core = self.core.clone();
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = core.settle.notified() => {}
+                () = sleep_until(wake) => {}
+            }
+            core.read_clock();
+            self.take_requests();
+            self.hand_out_again();
+            self.flush_acks().await;
+            self.flush_others().await;
+            self.answer();
+            core.progress.notify_waiters();
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let again = self.again.keys().next().map(|(at, _)| *at);
+        let acks = if self.acks.is_some() { self.acks_pace.not_before } else { self.flush_at };
+        let others = if self.others.is_empty() { None } else { self.others_pace.not_before };
+        [again, acks, others].into_iter().flatten().min()
+    }
+
+    fn take_requests(&mut self) {
+        for request in self.core.take_requests() {
+            match request {
+                Request::Again(item) => self.again(item),
+                Request::Later { item, delay, attempts, failure, done } => {
+                    let origin = self.core.position(item.flight.slots.unit(), item.origin);
+                    let message = Box::new(item.message);
+                    let disposition = Disposition::Later { delay, attempts, message, origin, failure };
+                    self.other(item.flight, item.index, disposition, done);
+                }
+                Request::Dead { item, attempts, failure, done } => {
+                    let origin = self.core.position(item.flight.slots.unit(), item.origin);
+                    let message = Box::new(item.message);
+                    let disposition = Disposition::Dead { message, origin, attempts, failure };
+                    self.other(item.flight, item.index, disposition, done);
+                }
+                Request::Keep { flight, index, attempts } => {
+                    flight.slots.set_attempt(index as usize, attempts + 1);
+                    self.other(flight, index, Disposition::Keep { attempts }, None);
+                }
+                Request::Confirm { flight, index, done } => self.wait(Awaited::Delivery(flight, index), done),
+                Request::Commit(done) => self.wait(Awaited::Everything, done),
+            }
+        }
+    }
+
+    /// Hands a delivery out again: at once the first times, then ever later.
+    fn again(&mut self, mut item: Item) {
+        item.flight.slots.take_back(item.index as usize);
+        item.handed_back += 1;
+        let beyond = item.handed_back.saturating_sub(PROMPT_HAND_BACKS);
+        if beyond == 0 {
+            return self.core.queue.push_again(item);
+        }
+        let delay = Duration::from_millis(1 << beyond.min(10)).min(LONGEST_HAND_BACK);
+        self.next_number += 1;
+        self.again.insert((Instant::now() + delay, self.next_number), item);
+    }
+
+    fn hand_out_again(&mut self) {
+        if self.again.is_empty() {
+            return;
+        }
+        let later = self.again.split_off(&(Instant::now(), u64::MAX));
+        for item in std::mem::replace(&mut self.again, later).into_values() {
+            self.core.queue.push_again(item);
+        }
+    }
+
+    fn other(&mut self, flight: Arc<Flight>, index: u32, disposition: Disposition, done: Option<Confirm>) {
+        if flight.slots.is_lost(index as usize) {
+            return answer(done, Err(lease_lost()));
+        }
+        self.others.insert(self.next_number, Other { flight, index, disposition, done });
+        self.next_number += 1;
+    }
+
+    fn wait(&mut self, what: Awaited, done: Confirm) {
+        self.waiting.push(Waiting { others_before: self.next_number, what, done });
+    }
+
+    /// Writes collected acks when it is time: enough of them, long enough, nothing else to do, or somebody waits.
+    async fn flush_acks(&mut self) {
+        if !self.acks_pace.may_go() {
+            return;
+        }
+        if self.acks.is_none() && !self.collect() {
+            return;
+        }
+        let Some(settlement) = self.acks.take() else { return };
+        match self.settler.settle(&settlement).await {
+            Ok(lost) => {
+                self.acks_pace.succeeded();
+                self.core.window().confirmed();
+                let count: usize = settlement.units.iter().map(|unit| unit.acked.len()).sum();
+                self.core.counters.acked.fetch_add((count - lost.len().min(count)) as u64, Ordering::Relaxed);
+                self.note_lost(&settlement, &lost);
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.acks_pace.failed();
+                self.acks = Some(settlement);
+            }
+        }
+    }
+
+    /// Collects acks if they are due. `false` when there is nothing to write.
+    fn collect(&mut self) -> bool {
+        let unswept = self.core.unswept();
+        if unswept == 0 && self.waiting.is_empty() {
+            self.flush_at = None;
+            return false;
+        }
+        let due = unswept >= self.core.settings.flush_count
+            || self.core.is_eager()
+            || !self.waiting.is_empty()
+            || self.flush_at.is_some_and(|at| at <= Instant::now());
+        if !due {
+            self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
+            return false;
+        }
+        self.flush_at = None;
+        self.core.mark_swept();
+        let settlement = self.core.window().sweep();
+        self.core.room.notify_one();
+        self.acks = (!settlement.units.is_empty()).then_some(settlement);
+        self.acks.is_some()
+    }
+
+    /// A lost ack is told to those who hold the delivery's slot, by its token.
+    fn note_lost(&mut self, settlement: &Settlement, lost: &[(crate::UnitId, crate::Token)]) {
+        if lost.is_empty() {
+            return;
+        }
+        debug_assert!(lost.iter().all(|(unit, _)| settlement.units.iter().any(|settled| settled.unit == *unit)));
+        self.lost_since_commit += lost.len() as u64;
+        for waiting in &self.waiting {
+            if let Awaited::Delivery(flight, index) = &waiting.what {
+                let slots = &flight.slots;
+                if lost.contains(&(slots.unit(), slots.entry(*index as usize).token)) {
+                    slots.lose(*index as usize);
+                }
+            }
+        }
+        self.core.lose(lost);
+    }
+
+    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone.
+    async fn flush_others(&mut self) {
+        if self.others.is_empty() || !self.others_pace.may_go() {
+            return;
+        }
+        let numbers: Vec<u64> = self.others.keys().copied().collect();
+        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
+        let mut failure = None;
+        for batch in numbers.chunks(together) {
+            if let Err(error) = self.settle_others(batch).await {
+                failure = Some(error);
+            }
+        }
+        match failure {
+            None => self.others_pace.succeeded(),
+            Some(error) => {
+                self.failed(&error);
+                self.others_pace.failed();
+            }
+        }
+    }
+
+    async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
+        let mut settlement = Settlement::default();
+        for other in numbers.iter().filter_map(|number| self.others.get(number)) {
+            let slots = &other.flight.slots;
+            let entry = (slots.entry(other.index as usize).token, other.disposition.clone());
+            match settlement.units.iter_mut().find(|unit| unit.unit == slots.unit()) {
+                Some(unit) => unit.others.push(entry),
+                None => {
+                    let others = vec![entry];
+                    settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(slots.unit()) });
+                }
+            }
+        }
+        let lost = self.settler.settle(&settlement).await?;
+        for other in numbers.iter().filter_map(|number| self.others.remove(number)).collect::<Vec<_>>() {
+            self.through(other, &lost);
+        }
+        self.core.room.notify_one();
+        Ok(())
+    }
+
+    /// The broker has it, or another member does.
+    fn through(&mut self, other: Other, lost: &[(crate::UnitId, crate::Token)]) {
+        let Other { flight, index, disposition, done } = other;
+        let key = (flight.slots.unit(), flight.slots.entry(index as usize).token);
+        if lost.contains(&key) {
+            self.lost_since_commit += 1;
+            flight.slots.lose(index as usize);
+            self.core.lose(&[key]);
+            return answer(done, Err(lease_lost()));
+        }
+        let counters = &self.core.counters;
+        match disposition {
+            Disposition::Keep { .. } => return,
+            Disposition::Dead { origin, failure, .. } => {
+                counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                self.core.emit(Event::DeadLettered { position: origin, reason: failure.reason });
+            }
+            Disposition::Later { .. } => {
+                counters.retried.fetch_add(1, Ordering::Relaxed);
+            }
+            Disposition::Return { .. } => {}
+        }
+        self.core.window().close(&flight, index as usize);
+        // The frontier may pass it now.
+        self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
+        answer(done, Ok(()));
+    }
+
+    fn failed(&mut self, error: &Error) {
+        tracing::warn!(%error, stream = %self.core.subscription.stream, "settlements could not be written, kept");
+        self.core.emit(Event::SettleFailed(error.clone()));
+        if !error.is_retryable() {
+            for waiting in self.waiting.drain(..) {
+                answer(Some(waiting.done), Err(error.clone()));
+            }
+        }
+    }
+
+    /// Answers those for whom everything is durable.
+    fn answer(&mut self) {
+        if self.acks.is_some() || self.core.unswept() > 0 && !self.waiting.is_empty() {
+            // Something was acked while the last flush was on its way: one more round.
+            return if self.acks.is_none() {
+                self.core.settle.notify_one()
+            };
+        }
+        let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
+        for waiting in std::mem::take(&mut self.waiting) {
+            if oldest < waiting.others_before {
+                self.waiting.push(waiting);
+                continue;
+            }
+            let result = match &waiting.what {
+                Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
+                Awaited::Everything if std::mem::take(&mut self.lost_since_commit) > 0 => Err(lease_lost()),
+                Awaited::Delivery(..) | Awaited::Everything => Ok(()),
+            };
+            answer(Some(waiting.done), result);
+        }
+    }
+}
+
+impl Pace {
+    fn may_go(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+
+    fn failed(&mut self) {
+        self.not_before = Some(Instant::now() + self.backoff.get_or_insert_with(Reconnect::new).failed());
+    }
+
+    fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn answer(done: Option<Confirm>, result: Result<()>) {
+    if let Some(done) = done {
+        // Whoever asked may have stopped waiting.
+        let _ = done.send(result);
+    }
+}
+
+pub(crate) fn lease_lost() -> Error {
+    Error::new(ErrorKind::LeaseLost, "settle", "the message is, or will be, with another member")
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

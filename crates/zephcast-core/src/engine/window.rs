@@ -1,0 +1,367 @@
+//! What a member holds: deliveries in flight, bounded by count and bytes, and how far each unit is settled.
+//!
+//! A plain state machine without I/O or clock. Invariants:
+//! - a token is open from its hand-in until it is settled, lost or returned, and only then frees its room;
+//! - an ack is collected exactly once;
+//! - a unit's frontier never passes an open token, never waits for a token that was never handed in, and never falls
+//!   within an assignment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::driver::{Held, Returned, Settlement, UnitSettlements};
+use crate::{Token, UnitId};
+
+use super::slots::{Epoch, Slots};
+
+/// Fetches for which a settled token is remembered, so that one listed by the broker before it was settled and fetched
+/// after is not delivered again.
+const REMEMBERED_FETCHES: u64 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Window<F> {
+    units: Vec<Unit<F>>,
+    /// Open deliveries and their bytes, over all units.
+    open: usize,
+    open_bytes: usize,
+    /// Batches whose last delivery was collected, until its settlement is confirmed.
+    settling: Vec<Arc<F>>,
+    /// Confirmed batches with the fetch that was running then.
+    remembered: VecDeque<(u64, Arc<F>)>,
+    /// Completed fetches.
+    fetches: u64,
+}
+
+#[derive(Debug)]
+struct Unit<F> {
+    id: UnitId,
+    epoch: Arc<Epoch>,
+    /// In the order of hand-in; neighbouring closed pieces are one.
+    pieces: VecDeque<Piece<F>>,
+    frontier: Option<Token>,
+    highest: Option<Token>,
+}
+
+#[derive(Debug)]
+enum Piece<F> {
+    Open(Tracked<F>),
+    /// Everything up to this token is closed.
+    Closed(Token),
+}
+
+#[derive(Debug)]
+struct Tracked<F> {
+    flight: Arc<F>,
+    closed: Box<[u64]>,
+    open: usize,
+}
+
+impl<F: AsRef<Slots>> Window<F> {
+    pub(crate) fn new() -> Self {
+        Self {
+            units: Vec::new(),
+            open: 0,
+            open_bytes: 0,
+            settling: Vec::new(),
+            remembered: VecDeque::new(),
+            fetches: 0,
+        }
+    }
+
+    /// Open deliveries and their bytes.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.open, self.open_bytes)
+    }
+
+    /// The present assignment of a unit, which begins when none is running.
+    pub(crate) fn epoch(&mut self, id: UnitId) -> Arc<Epoch> {
+        if let Some(unit) = self.units.iter().find(|unit| unit.id == id) {
+            return unit.epoch.clone();
+        }
+        let epoch = Arc::new(Epoch::default());
+        self.units.push(Unit { id, epoch: epoch.clone(), pieces: VecDeque::new(), frontier: None, highest: None });
+        epoch
+    }
+
+    /// Counts a completed fetch and forgets what no later fetch can bring again.
+    pub(crate) fn fetched(&mut self) {
+        self.fetches += 1;
+        while self.remembered.front().is_some_and(|(fetch, _)| fetch + REMEMBERED_FETCHES < self.fetches) {
+            self.remembered.pop_front();
+        }
+    }
+
+    /// Whether a token can be known at all: tokens of new messages are above every earlier one.
+    pub(crate) fn may_know(&self, id: UnitId, token: Token) -> bool {
+        self.units.iter().any(|unit| unit.id == id && unit.highest >= Some(token))
+    }
+
+    /// Whether a token is in flight, on its way to being settled, or was settled a moment ago.
+    pub(crate) fn knows(&self, id: UnitId, token: Token) -> bool {
+        let Some(unit) = self.units.iter().find(|unit| unit.id == id) else { return false };
+        let held = unit.pieces.iter().filter_map(|piece| match piece {
+            Piece::Open(tracked) => Some(tracked.flight.as_ref().as_ref()),
+            Piece::Closed(_) => None,
+        });
+        let past = self.settling.iter().chain(self.remembered.iter().map(|(_, flight)| flight));
+        held.chain(past.map(|flight| flight.as_ref().as_ref()).filter(|slots| slots.unit() == id))
+            .any(|slots| find(slots, token).is_some_and(|index| !slots.is_lost(index)))
+    }
+
+    /// Takes a batch in. Its slots carry the unit's present epoch.
+    pub(crate) fn hand_in(&mut self, flight: Arc<F>) {
+        let slots = flight.as_ref().as_ref();
+        let (id, len, words) = (slots.unit(), slots.len(), slots.words());
+        let last = (0..len).map(|index| slots.entry(index).token).max();
+        self.open += len;
+        self.open_bytes += (0..len).map(|index| slots.entry(index).bytes as usize).sum::<usize>();
+        self.epoch(id);
+        if let Some(unit) = self.units.iter_mut().find(|unit| unit.id == id) {
+            unit.highest = unit.highest.max(last);
+            unit.pieces.push_back(Piece::Open(Tracked { flight, closed: vec![0; words].into(), open: len }));
+        }
+    }
+
+    /// Collects the acks that came since the last time, and how far each unit is settled.
+    pub(crate) fn sweep(&mut self) -> Settlement {
+        let mut settlement = Settlement::default();
+        for unit in &mut self.units {
+            let mut found = UnitSettlements::new(unit.id);
+            for piece in &mut unit.pieces {
+                let Piece::Open(tracked) = piece else { continue };
+                let (count, bytes) = tracked.collect(&mut found);
+                self.open -= count;
+                self.open_bytes -= bytes;
+            }
+            unit.compact(&mut self.settling);
+            let frontier = unit.advance();
+            found.frontier = frontier;
+            if frontier.is_some() || !found.acked.is_empty() {
+                settlement.units.push(found);
+            }
+        }
+        settlement
+    }
+
+    /// What was collected is durable: it is remembered for a while and then forgotten.
+    pub(crate) fn confirmed(&mut self) {
+        self.remembered.extend(self.settling.drain(..).map(|flight| (self.fetches, flight)));
+    }
+
+    /// Closes a delivery that was settled otherwise than by an ack. `false` when it was not open.
+    pub(crate) fn close(&mut self, flight: &F, index: usize) -> bool {
+        let slots = flight.as_ref();
+        let Some(unit) = self.units.iter_mut().find(|unit| unit.id == slots.unit()) else { return false };
+        let tracked = unit.pieces.iter_mut().find_map(|piece| match piece {
+            Piece::Open(tracked) if std::ptr::eq(tracked.flight.as_ref().as_ref(), slots) => Some(tracked),
+            _ => None,
+        });
+        if !tracked.is_some_and(|tracked| tracked.close(index)) {
+            return false;
+        }
+        self.open -= 1;
+        self.open_bytes -= slots.entry(index).bytes as usize;
+        unit.compact(&mut self.settling);
+        true
+    }
+
+    /// Another member has this message. `false` when it was not open here.
+    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> bool {
+        let flight = self.units.iter().filter(|unit| unit.id == id).flat_map(|unit| &unit.pieces).find_map(|piece| {
+            let Piece::Open(tracked) = piece else { return None };
+            let index = find(tracked.flight.as_ref().as_ref(), token)?;
+            tracked.is_open(index).then(|| (tracked.flight.clone(), index))
+        });
+        let Some((flight, index)) = flight else { return false };
+        (*flight).as_ref().lose(index);
+        self.close(&flight, index)
+    }
+
+    /// Ends an assignment: nothing of the unit is ours any more. Returns how many deliveries were open.
+    pub(crate) fn end(&mut self, id: UnitId) -> usize {
+        let Some(at) = self.units.iter().position(|unit| unit.id == id) else { return 0 };
+        let unit = self.units.swap_remove(at);
+        unit.epoch.end();
+        let mut count = 0;
+        for_each_open(&unit, |slots, index| {
+            count += 1;
+            self.open_bytes -= slots.entry(index).bytes as usize;
+        });
+        self.open -= count;
+        count
+    }
+
+    /// Every unit that is ours.
+    pub(crate) fn units(&self) -> Vec<UnitId> {
+        self.units.iter().map(|unit| unit.id).collect()
+    }
+
+    /// Everything open, for a renewal.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        self.units
+            .iter()
+            .map(|unit| {
+                let mut tokens = Vec::new();
+                for_each_open(unit, |slots, index| tokens.push(slots.entry(index).token));
+                Held { unit: unit.id, tokens }
+            })
+            .filter(|held| !held.tokens.is_empty())
+            .collect()
+    }
+
+    /// Everything open, to be given back, and how many of them somebody had.
+    pub(crate) fn returned(&self) -> (Vec<Returned>, u64) {
+        let (mut returned, mut handed) = (Vec::with_capacity(self.open), 0);
+        for unit in &self.units {
+            for_each_open(unit, |slots, index| {
+                handed += u64::from(slots.handed_at(index).is_some());
+                let (token, attempts) = (slots.entry(index).token, slots.attempts_made(index));
+                returned.push(Returned { unit: unit.id, token, attempts });
+            });
+        }
+        (returned, handed)
+    }
+
+    /// How many open deliveries of a unit somebody has and has not acked.
+    pub(crate) fn started(&self, id: UnitId) -> usize {
+        let mut count = 0;
+        for unit in self.units.iter().filter(|unit| unit.id == id) {
+            for_each_open(unit, |slots, index| count += usize::from(is_started(slots, index)));
+        }
+        count
+    }
+
+    /// When the delivery that somebody has had for longest was handed out.
+    pub(crate) fn oldest_handed(&self) -> Option<u32> {
+        let mut oldest = None;
+        for unit in &self.units {
+            for_each_open(unit, |slots, index| {
+                if is_started(slots, index) {
+                    oldest = oldest.into_iter().chain(slots.handed_at(index)).min();
+                }
+            });
+        }
+        oldest
+    }
+}
+
+impl<F: AsRef<Slots>> Unit<F> {
+    /// Turns finished pieces into closed ones, and neighbouring closed ones into one.
+    fn compact(&mut self, settling: &mut Vec<Arc<F>>) {
+        let finished = |piece: &Piece<F>| matches!(piece, Piece::Open(tracked) if tracked.open == 0);
+        if !self.pieces.iter().any(finished) {
+            return;
+        }
+        let mut kept: VecDeque<Piece<F>> = VecDeque::with_capacity(self.pieces.len());
+        for piece in self.pieces.drain(..) {
+            let last = match piece {
+                Piece::Open(tracked) if tracked.open > 0 => {
+                    kept.push_back(Piece::Open(tracked));
+                    continue;
+                }
+                Piece::Open(tracked) => {
+                    let slots = tracked.flight.as_ref().as_ref();
+                    let last = slots.entry(slots.len() - 1).token;
+                    settling.push(tracked.flight);
+                    last
+                }
+                Piece::Closed(last) => last,
+            };
+            match kept.back_mut() {
+                Some(Piece::Closed(end)) => *end = last.max(*end),
+                _ => kept.push_back(Piece::Closed(last)),
+            }
+        }
+        self.pieces = kept;
+    }
+
+    /// Moves the frontier over everything closed at the head; says where it is if it moved.
+    fn advance(&mut self) -> Option<Token> {
+        let mut reached = None;
+        if let Some(Piece::Closed(last)) = self.pieces.front() {
+            reached = Some(*last);
+            self.pieces.pop_front();
+        }
+        if let Some(Piece::Open(tracked)) = self.pieces.front() {
+            reached = tracked.closed_prefix().or(reached);
+        }
+        if reached > self.frontier {
+            self.frontier = reached;
+            return reached;
+        }
+        None
+    }
+}
+
+impl<F: AsRef<Slots>> Tracked<F> {
+    fn is_open(&self, index: usize) -> bool {
+        self.closed[index / 64] & (1 << (index % 64)) == 0
+    }
+
+    fn close(&mut self, index: usize) -> bool {
+        let was_open = self.is_open(index);
+        self.closed[index / 64] |= 1 << (index % 64);
+        self.open -= usize::from(was_open);
+        was_open
+    }
+
+    /// Closes what was acked since the last time; returns how many and how many bytes.
+    fn collect(&mut self, found: &mut UnitSettlements) -> (usize, usize) {
+        let slots = self.flight.as_ref().as_ref();
+        let (before, mut bytes) = (self.open, 0);
+        for word in 0..slots.words() {
+            let mut fresh = slots.acked_word(word) & !self.closed[word];
+            self.closed[word] |= fresh;
+            self.open -= fresh.count_ones() as usize;
+            while fresh != 0 {
+                let entry = slots.entry(word * 64 + fresh.trailing_zeros() as usize);
+                fresh &= fresh - 1;
+                bytes += entry.bytes as usize;
+                found.acked.push(entry.token);
+                found.had_failures |= entry.had_failures;
+            }
+        }
+        (before - self.open, bytes)
+    }
+
+    /// The token up to which everything is closed from the start of this piece.
+    fn closed_prefix(&self) -> Option<Token> {
+        let slots = self.flight.as_ref().as_ref();
+        let mut prefix = 0;
+        for word in &*self.closed {
+            prefix += word.trailing_ones() as usize;
+            if *word != u64::MAX {
+                break;
+            }
+        }
+        prefix.checked_sub(1).map(|index| slots.entry(index.min(slots.len() - 1)).token)
+    }
+}
+
+/// Where a token stands in a batch. Nearly always batches are in order, so a binary search comes first.
+fn find(slots: &Slots, token: Token) -> Option<usize> {
+    let (mut low, mut high) = (0, slots.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if slots.entry(middle).token < token { low = middle + 1 } else { high = middle }
+    }
+    if low < slots.len() && slots.entry(low).token == token {
+        return Some(low);
+    }
+    (0..slots.len()).find(|index| slots.entry(*index).token == token)
+}
+
+fn is_started(slots: &Slots, index: usize) -> bool {
+    slots.handed_at(index).is_some() && slots.acked_word(index / 64) & (1 << (index % 64)) == 0
+}
+
+fn for_each_open<F: AsRef<Slots>>(unit: &Unit<F>, mut visit: impl FnMut(&Slots, usize)) {
+    for piece in &unit.pieces {
+        let Piece::Open(tracked) = piece else { continue };
+        let slots = tracked.flight.as_ref().as_ref();
+        (0..slots.len()).filter(|index| tracked.is_open(*index)).for_each(|index| visit(slots, index));
+    }
+}
+
+#[cfg(test)]
+mod tests;

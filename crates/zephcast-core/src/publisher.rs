@@ -1,0 +1,209 @@
+//! Publishing: pipelined, confirmed, bounded.
+
+mod builder;
+mod worker;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+pub use self::builder::PublisherBuilder;
+use self::worker::Job;
+use crate::message::IdSource;
+use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
+
+/// Publishes to one stream. Clones share the pipeline; messages keep the order in which they were enqueued.
+///
+/// A message that certainly was not stored because the broker was away is sent again until the publish timeout; one
+/// whose outcome is unknown never is.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stream: StreamName,
+    broker: Broker,
+    max_payload: Option<usize>,
+    timeout: Duration,
+    ids: IdSource,
+    /// Room in messages and in bytes; taken here, given back by the worker.
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    most_messages: u32,
+    most_bytes: u32,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Publisher {
+    /// Publishes a message and waits for the broker's confirmation.
+    ///
+    /// # Errors
+    /// [`PublishError::Failed`] when it certainly was not stored, [`PublishError::Unknown`] when it may be: publish it
+    /// again with the same id then.
+    ///
+    /// # Cancel safety
+    /// Dropped while waiting for room, nothing was sent; dropped later, the outcome is unknown and the message goes on.
+    pub async fn publish(&self, message: impl Into<Message>) -> Result<Receipt, PublishError> {
+        self.enqueue(message).await?.await
+    }
+
+    /// Waits for room only, and hands back a receipt to come.
+    ///
+    /// # Errors
+    /// [`PublishError::Failed`] when the message cannot be sent, or no room came within the timeout.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropped while waiting, nothing was sent.
+    pub async fn enqueue(&self, message: impl Into<Message>) -> Result<PendingReceipt, PublishError> {
+        let mut message = message.into();
+        let shared = &*self.shared;
+        shared.check(&message).map_err(PublishError::Failed)?;
+        let deadline = Instant::now() + shared.timeout;
+        let size = u32::try_from(message.byte_len()).unwrap_or(u32::MAX).clamp(1, shared.most_bytes);
+        shared.take_room(size, deadline).await.map_err(PublishError::Failed)?;
+        let id = shared.ids.assign(&mut message);
+        let (done, answer) = oneshot::channel();
+        if shared.jobs.send(Job { message, size, deadline, done }).is_err() {
+            return Err(PublishError::Failed(shared.closed()));
+        }
+        Ok(PendingReceipt { id, broker: shared.broker, answer })
+    }
+
+    /// Publishes messages in order, as many at a time as there is room for, and answers for each in the same order.
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Self::publish), for each message.
+    pub async fn publish_all(&self, messages: impl IntoIterator<Item = Message>) -> Vec<Result<Receipt, PublishError>> {
+        let mut pending = Vec::new();
+        for message in messages {
+            pending.push(self.enqueue(message).await);
+        }
+        let mut receipts = Vec::with_capacity(pending.len());
+        for enqueued in pending {
+            receipts.push(match enqueued {
+                Ok(receipt) => receipt.await,
+                Err(error) => Err(error),
+            });
+        }
+        receipts
+    }
+
+    /// Waits until everything enqueued so far has its answer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn flush(&self) {
+        self.shared.flush().await;
+    }
+}
+
+impl Shared {
+    fn check(&self, message: &Message) -> Result<(), Error> {
+        message.check_reserved()?;
+        match self.max_payload {
+            Some(most) if message.payload().len() > most => Err(Error::new(
+                ErrorKind::TooLarge,
+                "publish",
+                format!("the payload has {} bytes, at most {most} are allowed", message.payload().len()),
+            )
+            .on(self.broker)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn take_room(&self, size: u32, deadline: Instant) -> Result<(), Error> {
+        // Without a wait in the usual case; otherwise in turn, both within the deadline.
+        let room = async {
+            let message = self.messages.acquire().await?;
+            let bytes = self.bytes.acquire_many(size).await?;
+            message.forget();
+            bytes.forget();
+            Ok::<_, tokio::sync::AcquireError>(())
+        };
+        match timeout_at(deadline, room).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.closed()),
+            Err(_) => {
+                let text = format!("no room for {:?}: the broker takes less than is published", self.timeout);
+                Err(Error::new(ErrorKind::Timeout, "publish", text).on(self.broker))
+            }
+        }
+    }
+
+    /// Room is whole again when nothing is in flight; whoever enqueues meanwhile waits behind.
+    async fn flush(&self) {
+        // A closed publisher has nothing in flight.
+        let _ = self.messages.acquire_many(self.most_messages).await;
+    }
+
+    fn closed(&self) -> Error {
+        let text = format!("the publisher to {} is closed", self.stream);
+        Error::new(ErrorKind::Closed, "publish", text).on(self.broker)
+    }
+}
+
+/// A receipt to come. Dropping it does not take the message back.
+#[derive(Debug)]
+#[must_use = "without it nobody knows whether the message was stored"]
+pub struct PendingReceipt {
+    id: MessageId,
+    broker: Broker,
+    answer: oneshot::Receiver<Result<Receipt, PublishError>>,
+}
+
+impl PendingReceipt {
+    /// The message's id: the caller's, or the one that was made for it.
+    #[must_use]
+    pub fn id(&self) -> &MessageId {
+        &self.id
+    }
+}
+
+impl Future for PendingReceipt {
+    type Output = Result<Receipt, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| {
+            answer.unwrap_or_else(|_| {
+                let text = "the publisher ended before the broker's answer";
+                Err(PublishError::Unknown(Error::new(ErrorKind::Closed, "publish", text).on(self.broker)))
+            })
+        })
+    }
+}
+
+/// Every publisher of a client, so that closing can wait for what they still have.
+#[derive(Debug, Default)]
+pub(crate) struct Publishers(Mutex<Vec<(Weak<Shared>, JoinHandle<()>)>>);
+
+impl Publishers {
+    fn register(&self, shared: &Arc<Shared>, worker: JoinHandle<()>) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|(_, worker)| !worker.is_finished());
+        list.push((Arc::downgrade(shared), worker));
+    }
+
+    /// Waits for everything in flight, and lets nothing more in.
+    pub(crate) async fn finish(&self) {
+        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (shared, worker) in list {
+            match shared.upgrade() {
+                Some(shared) => {
+                    shared.flush().await;
+                    shared.messages.close();
+                    worker.abort();
+                }
+                // Nobody publishes any more: the worker ends after its last answer.
+                None => drop(worker.await),
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Settings of an embedded broker.
+
+/// Settings of an embedded broker, each with a default.
+///
+/// ```
+/// use zephcast_memory::{MemoryBroker, MemoryConfig};
+///
+/// let broker = MemoryBroker::with_config(MemoryConfig::new().partitions(3).retention_bytes(64 << 20));
+/// # let _ = broker;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryConfig {
+    /// See [`partitions`](Self::partitions).
+    pub partitions: u32,
+    /// See [`retention_bytes`](Self::retention_bytes).
+    pub retention_bytes: u64,
+}
+
+impl MemoryConfig {
+    /// The most partitions that a stream can have.
+    pub const MAX_PARTITIONS: u32 = 4_096;
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { partitions: 12, retention_bytes: 1 << 30 }
+    }
+
+    /// How many partitions a stream gets when it is created without a number. Default 12: shared evenly by 2, 3, 4 and
+    /// 6 members. 0 counts as 1, more than [`MAX_PARTITIONS`](Self::MAX_PARTITIONS) as that many.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions.clamp(1, Self::MAX_PARTITIONS);
+        self
+    }
+
+    /// How many bytes each stream keeps in memory, an equal share for each partition. Default 1 GiB.
+    ///
+    /// Payload, key, headers and the broker's own note of each message count. Beyond it the oldest messages are
+    /// dropped, settled or not; a group that had not settled them is told how many it missed. The newest message of a
+    /// partition always stays.
+    #[must_use]
+    pub fn retention_bytes(mut self, bytes: u64) -> Self {
+        self.retention_bytes = bytes;
+        self
+    }
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}

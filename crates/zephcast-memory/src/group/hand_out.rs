@@ -1,0 +1,262 @@
+//! What a member's fetch gets.
+
+use tokio::time::Instant;
+use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
+use zephcast_core::{Message, Result, Token, UnitId};
+
+use super::redeliveries::{Again, Stage};
+use super::unit::Unit;
+use super::{MemberId, Open};
+use crate::error::error;
+use crate::log::Log;
+
+/// What a fetch is to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Hand this out.
+    Give(Fetched),
+    /// Read the log of this unit from this offset, which takes no lock of the group, and then claim what was read.
+    Read(UnitId, u64),
+    /// Wait for news, at most until then.
+    Wait(Option<Instant>),
+}
+
+impl Open<'_> {
+    /// What comes next for a member: news, then what it may have missed, then messages, each unit in its turn.
+    ///
+    /// # Errors
+    /// `Conflict` when another member has taken its name after it was dead.
+    pub(crate) fn step(&mut self, id: MemberId, credit: Credit) -> Result<Step> {
+        let Some(member) = self.state.roster.get_mut(id) else {
+            return Err(error(
+                zephcast_core::ErrorKind::Conflict,
+                "fetch",
+                "another member has taken this one's name after its lease was over",
+            ));
+        };
+        if let Some(news) = member.news.pop_front() {
+            return Ok(Step::Give(news));
+        }
+        if !member.alive {
+            self.revive(id);
+            return self.step(id, credit);
+        }
+        if let Some(batch) = self.repeat(id, credit) {
+            return Ok(Step::Give(Fetched::Batch(batch)));
+        }
+        if credit.suspect
+            && let Some(given) = self.suspect(id)
+        {
+            return Ok(Step::Give(given));
+        }
+        Ok(self.next_of_units(id, credit))
+    }
+
+    /// Counts what was read from a unit's log as handed out; `false` when the unit went elsewhere meanwhile.
+    pub(crate) fn claim(&mut self, id: MemberId, number: UnitId, from: u64, count: u64) -> bool {
+        let now = self.now;
+        match self.state.unit_mut(number) {
+            Some(unit) if is_served(unit, id) && unit.ring.cursor() == from && !unit.again.under_suspicion() => {
+                unit.ring.hand_out(count, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Everything the member holds is handed out once more: the answer that brought it may have been lost.
+    ///
+    /// A suspect is not: it is handed out alone, and the caller knows of the answer that was lost.
+    pub(crate) fn repeat_all(&mut self, id: MemberId) {
+        let mut held = Vec::new();
+        for unit in self.state.units.iter().filter(|unit| unit.owner == Some(id)) {
+            let again = unit.again.all_out().into_iter().filter(|(_, suspect)| !suspect).map(|(offset, _)| offset);
+            held.extend(again.chain(unit.ring.out_from(0)).map(|offset| (unit.id, offset)));
+        }
+        if let Some(member) = self.state.roster.get_mut(id) {
+            member.repeat = held.into();
+        }
+    }
+
+    /// The answer with this batch did not arrive. What was in it stays the member's; a suspect goes back.
+    pub(crate) fn unanswered(&mut self, batch: &Batch) {
+        let Some(unit) = self.state.unit_mut(batch.unit) else { return };
+        for incoming in batch.messages.iter().filter(|incoming| incoming.suspect) {
+            unit.again.set_stage(incoming.token.0, Stage::Suspect);
+            if let Some(again) = unit.again.get_mut(incoming.token.0) {
+                again.attempts -= 1;
+            }
+        }
+    }
+
+    fn repeat(&mut self, id: MemberId, credit: Credit) -> Option<Batch> {
+        let member = self.state.roster.get_mut(id)?;
+        let (number, _) = *member.repeat.front()?;
+        let mut offsets = Vec::new();
+        while let Some((unit, offset)) = member.repeat.front()
+            && *unit == number
+            && offsets.len() < credit.messages
+        {
+            offsets.push(*offset);
+            member.repeat.pop_front();
+        }
+        let log = self.stream.log(number);
+        let unit = self.state.unit(number)?;
+        let messages: Vec<_> = offsets.into_iter().filter_map(|offset| incoming_again(unit, &log, offset)).collect();
+        drop(log);
+        if messages.is_empty() { self.repeat(id, credit) } else { Some(Batch { unit: number, messages }) }
+    }
+
+    /// One suspect of the member's units, if none is out.
+    fn suspect(&mut self, id: MemberId) -> Option<Fetched> {
+        if self.state.units.iter().any(|unit| unit.owner == Some(id) && unit.again.suspects_out() > 0) {
+            return None;
+        }
+        let mut units = self.state.units.iter_mut().filter(|unit| is_served(unit, id));
+        let (unit, offset) = units.find_map(|unit| unit.again.first_suspect().map(|offset| (unit, offset)))?;
+        let number = unit.id;
+        let given = give_again(unit, &self.stream.log(number), offset, self.now);
+        self.suspicion_changed(id);
+        Some(match given {
+            Some(incoming) => Fetched::Batch(Batch { unit: number, messages: vec![incoming] }),
+            None => Fetched::Missing { unit: number, count: 1 },
+        })
+    }
+
+    fn next_of_units(&mut self, id: MemberId, credit: Credit) -> Step {
+        let count = self.state.units.len() as u32;
+        let (turn, told) = match self.state.roster.get(id) {
+            Some(member) => (member.turn, member.told_suspects),
+            None => (0, true),
+        };
+        let mut wait = self.next_expiry();
+        for number in (0..count).map(|n| UnitId((turn + n) % count)) {
+            let now = self.now;
+            let stream = self.stream;
+            let Some(unit) = self.state.unit_mut(number).filter(|unit| is_served(unit, id)) else { continue };
+            unit.again.wake_due(now);
+            let suspects = unit.again.first_suspect().is_some();
+            let step = if suspects && !told {
+                Some(Step::Give(Fetched::Suspects))
+            } else if unit.again.under_suspicion() {
+                None
+            } else if unit.again.first_ready().is_some() {
+                Some(Step::Give(ready_batch(unit, &stream.log(number), credit, now)))
+            } else {
+                unread(unit, &stream.log(number))
+            };
+            wait = [wait, unit.again.next_due()].into_iter().flatten().min();
+            if let Some(step) = step {
+                if let Some(member) = self.state.roster.get_mut(id) {
+                    member.turn = (number.0 + 1) % count;
+                    member.told_suspects |= matches!(step, Step::Give(Fetched::Suspects));
+                }
+                return step;
+            }
+        }
+        Step::Wait(wait)
+    }
+}
+
+/// Reads messages on their first way, to be claimed.
+pub(crate) fn read_first(log: &Log, unit: UnitId, from: u64, credit: Credit) -> Batch {
+    let ready = usize::try_from(log.end().saturating_sub(from)).unwrap_or(usize::MAX);
+    let mut messages = Vec::with_capacity(ready.min(credit.messages));
+    let mut bytes = 0;
+    for (offset, record) in (from..).zip(log.read(from)).take(credit.messages) {
+        bytes += record.message.byte_len();
+        if bytes > credit.bytes && !messages.is_empty() {
+            break;
+        }
+        let token = Token(offset, 0);
+        messages.push(Incoming {
+            token,
+            origin: token,
+            message: record.message.clone(),
+            attempt: 1,
+            published_ms: Some(record.published_ms),
+            first_failed_ms: None,
+            suspect: false,
+        });
+    }
+    Batch { unit, messages }
+}
+
+fn is_served(unit: &Unit, id: MemberId) -> bool {
+    unit.owner == Some(id) && unit.revoking.is_none()
+}
+
+/// Whether there is something on its first way: to be read, or to be reported as gone.
+fn unread(unit: &mut Unit, log: &Log) -> Option<Step> {
+    let cursor = unit.ring.cursor();
+    if cursor < log.start() {
+        unit.ring.skip_to(log.start());
+        return Some(Step::Give(Fetched::Missing { unit: unit.id, count: log.start() - cursor }));
+    }
+    (cursor < log.end()).then_some(Step::Read(unit.id, cursor))
+}
+
+/// The ready messages of a unit up to the credit, or how many of them are gone.
+fn ready_batch(unit: &mut Unit, log: &Log, credit: Credit, now: Instant) -> Fetched {
+    let (mut messages, mut bytes, mut missing) = (Vec::new(), 0, 0);
+    while let Some(offset) = unit.again.first_ready()
+        && messages.len() < credit.messages
+    {
+        let size = unit.again.get(offset).and_then(|again| message_of(again, log, offset)).map(Message::byte_len);
+        bytes += size.unwrap_or(0);
+        // What does not fit, and what is to be said of what is gone, waits for the next fetch.
+        if !messages.is_empty() && (size.is_none() || bytes > credit.bytes) || missing > 0 && size.is_some() {
+            break;
+        }
+        match give_again(unit, log, offset, now) {
+            Some(incoming) => messages.push(incoming),
+            None => missing += 1,
+        }
+    }
+    match missing {
+        0 => Fetched::Batch(Batch { unit: unit.id, messages }),
+        count => Fetched::Missing { unit: unit.id, count },
+    }
+}
+
+/// Hands out a message that is not on its first way; `None`, and settled, when it is gone.
+fn give_again(unit: &mut Unit, log: &Log, offset: u64, now: Instant) -> Option<Incoming> {
+    if unit.again.get(offset).and_then(|again| message_of(again, log, offset)).is_none() {
+        unit.again.remove(offset);
+        return None;
+    }
+    unit.hand_out_again(offset, now);
+    incoming_again(unit, log, offset)
+}
+
+/// What is out at this offset, as it was handed out.
+fn incoming_again(unit: &Unit, log: &Log, offset: u64) -> Option<Incoming> {
+    let origin = Token(offset, 0);
+    let record = log.get(offset);
+    let Some(again) = unit.again.get(offset) else {
+        let record = record.filter(|_| unit.ring.is_out(offset))?;
+        return Some(Incoming {
+            token: origin,
+            origin,
+            message: record.message.clone(),
+            attempt: 1,
+            published_ms: Some(record.published_ms),
+            first_failed_ms: None,
+            suspect: false,
+        });
+    };
+    let Stage::Out { suspect } = again.stage() else { return None };
+    Some(Incoming {
+        token: Token(offset, again.mark),
+        origin,
+        message: message_of(again, log, offset)?.clone(),
+        attempt: again.attempts,
+        published_ms: again.published_ms.or_else(|| record.map(|record| record.published_ms)),
+        first_failed_ms: again.first_failed_ms,
+        suspect,
+    })
+}
+
+fn message_of<'a>(again: &'a Again, log: &'a Log, offset: u64) -> Option<&'a Message> {
+    again.message.as_ref().or_else(|| log.get(offset).map(|record| &record.message))
+}

@@ -1,0 +1,196 @@
+//! A connection that is made again when it is needed and the last one broke.
+//!
+//! It never sleeps and never tries twice on its own: each call tries at most once, and the engine decides when to call
+//! again, so that a broker which comes back is not met by a storm.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fred::types::Value;
+use tokio::time::Instant;
+use zephcast_core::{Error, Result};
+
+use crate::RedisConfig;
+use crate::error::{Failure, closed, error, translate};
+use crate::link::Link;
+use crate::reply::Frame;
+use crate::scripts::Script;
+
+/// One connection after another, shared by whoever uses it.
+pub(crate) struct Connection {
+    config: Arc<RedisConfig>,
+    state: Mutex<State>,
+    /// Held by the one who connects.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    link: Option<Arc<Link>>,
+    /// Why the last attempt failed, and when it ended: those who waited for it share its answer.
+    failed: Option<(Instant, Error)>,
+    closed: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(config: Arc<RedisConfig>) -> Self {
+        Self { config, state: Mutex::default(), connecting: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The connection that works, or else a new one: one attempt.
+    pub(crate) async fn link(&self, operation: &'static str) -> Result<Arc<Link>> {
+        match self.current(operation)? {
+            Some(link) => Ok(link),
+            None => self.connect(operation).await,
+        }
+    }
+
+    async fn connect(&self, operation: &'static str) -> Result<Arc<Link>> {
+        let asked = Instant::now();
+        let _turn = self.connecting.lock().await;
+        if let Some(link) = self.current(operation)? {
+            return Ok(link);
+        }
+        if let Some((_, error)) = self.state().failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(error.clone());
+        }
+        match Link::open(&self.config).await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                let mut state = self.state();
+                if state.closed {
+                    return Err(closed(operation));
+                }
+                state.failed = None;
+                state.link = Some(link.clone());
+                Ok(link)
+            }
+            Err(source) => {
+                let source = translate("connect", source);
+                let message = format!("no connection to {}: {}", self.config.servers(), source.message());
+                let failed = error(source.kind(), operation, message).caused_by(source);
+                self.state().failed = Some((Instant::now(), failed.clone()));
+                Err(failed)
+            }
+        }
+    }
+
+    fn current(&self, operation: &'static str) -> Result<Option<Arc<Link>>> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(closed(operation));
+        }
+        if state.link.as_ref().is_some_and(|link| link.is_over()) {
+            state.link = None;
+        }
+        Ok(state.link.clone())
+    }
+
+    /// Sends a command and waits for its answer. See [`Link::call`].
+    pub(crate) async fn call(
+        &self,
+        operation: &'static str,
+        command: &'static str,
+        key: Option<&str>,
+        arguments: Vec<Value>,
+    ) -> Result<Frame> {
+        let answer = self.try_call(operation, command, key, arguments).await?;
+        answer.map_err(|failure| failure.into_error(operation))
+    }
+
+    /// As [`call`](Self::call), with the failure of the call apart from that of connecting.
+    pub(crate) async fn try_call(
+        &self,
+        operation: &'static str,
+        command: &'static str,
+        key: Option<&str>,
+        arguments: Vec<Value>,
+    ) -> Result<Result<Frame, Failure>> {
+        let link = self.link(operation).await?;
+        let answer = link.call(command, key, arguments).await;
+        Ok(answer.inspect_err(|failure| self.note(&link, failure)))
+    }
+
+    /// Runs a script.
+    pub(crate) async fn run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Frame> {
+        let answer = self.try_run(operation, script, keys, arguments).await?;
+        answer.map_err(|failure| failure.into_error(operation))
+    }
+
+    /// As [`run`](Self::run), with the failure of the script apart from that of connecting.
+    pub(crate) async fn try_run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Result<Frame, Failure>> {
+        let link = self.link(operation).await?;
+        let answer = script.run(&link, keys, arguments).await;
+        Ok(answer.inspect_err(|failure| self.note(&link, failure)))
+    }
+
+    /// Gives a connection up when this failure says that it is of no more use.
+    pub(crate) fn note(&self, link: &Arc<Link>, failure: &Failure) {
+        if failure.ends_connection() {
+            let mut state = self.state();
+            if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+                state.link = None;
+            }
+        }
+    }
+
+    /// Closes it for good.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.link = None;
+    }
+
+    pub(crate) fn config(&self) -> &Arc<RedisConfig> {
+        &self.config
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries to connect until it works or the time is up; at once an error that trying again cannot help.
+pub(crate) async fn first(connection: &Connection, timeout: Duration) -> Result<()> {
+    let until = Instant::now() + timeout;
+    let mut longest = Duration::from_millis(100);
+    let mut last = None;
+    loop {
+        match tokio::time::timeout_at(until, connection.link("connect")).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if !error.is_retryable() => return Err(error),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => break,
+        }
+        let pause = longest.mul_f64(fastrand::f64());
+        longest = (longest * 2).min(Duration::from_secs(2));
+        if tokio::time::timeout_at(until, tokio::time::sleep(pause)).await.is_err() {
+            break;
+        }
+    }
+    let servers = connection.config.servers();
+    let unreachable = error(
+        zephcast_core::ErrorKind::Unavailable,
+        "connect",
+        match &last {
+            Some(last) => format!("gave up after {timeout:?}: {}", last.message()),
+            None => format!("gave up after {timeout:?}: no answer from {servers}"),
+        },
+    );
+    Err(match last {
+        Some(last) => unreachable.caused_by(last),
+        None => unreachable,
+    })
+}

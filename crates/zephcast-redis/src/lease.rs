@@ -1,0 +1,91 @@
+//! The fence: until when, by the server's clock, nobody can have taken over what this member holds.
+//!
+//! Others take an entry when it was not renewed for the member's lease. Everything that is held was delivered or renewed
+//! at or after the renewal before the last one, so until that moment plus the lease an ack needs no look at each entry's
+//! owner.
+
+use std::time::Duration;
+
+/// See the module. Times are the server's, in milliseconds.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    lease: u64,
+    /// The renewal before the last one.
+    base: u64,
+    last: u64,
+    /// Renewals so far; tells how long a read was on its way.
+    renewals: u64,
+    /// Before this many renewals nothing is certain.
+    certain_from: u64,
+}
+
+impl Fence {
+    pub(crate) fn new(lease: Duration) -> Self {
+        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Self { lease, base: 0, last: 0, renewals: 0, certain_from: 0 }
+    }
+
+    /// The member joined, and holds nothing yet.
+    pub(crate) fn begin(&mut self, now: u64) {
+        (self.base, self.last) = (now, now);
+    }
+
+    /// Everything that is held was renewed at this moment.
+    pub(crate) fn renewed(&mut self, now: u64) {
+        (self.base, self.last) = (self.last, now);
+        self.renewals += 1;
+    }
+
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals
+    }
+
+    /// Something arrived that was asked for when there were so many renewals. If several passed since, it may have been
+    /// on its way for long: until it was renewed twice, nothing is certain.
+    pub(crate) fn arrived(&mut self, renewals_when_asked: u64) {
+        if self.renewals >= renewals_when_asked + 2 {
+            self.certain_from = self.renewals + 2;
+        }
+    }
+
+    /// Until when an ack is safe without a look at the owner; 0 when it never is.
+    pub(crate) fn deadline(&self) -> u64 {
+        if self.renewals < self.certain_from {
+            return 0;
+        }
+        (self.base + self.lease).saturating_sub(self.lease / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_follows_the_renewal_before_the_last() {
+        let mut fence = Fence::new(Duration::from_secs(30));
+        fence.begin(1_000);
+        assert_eq!(fence.deadline(), 28_000);
+        fence.renewed(11_000);
+        assert_eq!(fence.deadline(), 28_000, "what was read just before may not have been renewed");
+        fence.renewed(21_000);
+        assert_eq!(fence.deadline(), 38_000);
+    }
+
+    #[test]
+    fn what_was_long_on_its_way_makes_everything_doubtful() {
+        let mut fence = Fence::new(Duration::from_secs(30));
+        fence.begin(1_000);
+        let asked = fence.renewals();
+        fence.renewed(2_000);
+        fence.arrived(asked);
+        assert!(fence.deadline() > 0);
+        fence.renewed(3_000);
+        fence.arrived(asked);
+        assert_eq!(fence.deadline(), 0);
+        fence.renewed(4_000);
+        assert_eq!(fence.deadline(), 0);
+        fence.renewed(5_000);
+        assert_eq!(fence.deadline(), 4_000 + 27_000);
+    }
+}

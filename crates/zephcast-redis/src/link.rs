@@ -1,0 +1,227 @@
+//! One connection to the server, from its handshake to its end.
+//!
+//! The client library's own recovery stays off: it sends commands again that were not answered, and it leaves commands
+//! waiting without an end. Here a connection that broke is over; [`Connection`](crate::connection::Connection) makes
+//! the next one.
+
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::error::{Error as FredError, ErrorKind as FredKind};
+use fred::interfaces::ClientLike;
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig};
+use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::util::redis_keyslot;
+use secrecy::ExposeSecret;
+use socket2::TcpKeepalive;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::RedisConfig;
+use crate::config::Topology;
+use crate::error::Failure;
+use crate::reply::Frame;
+
+/// A connection. Dropping it closes the socket.
+pub(crate) struct Link {
+    client: Client,
+    /// The task that reads and writes the socket. Aborted on drop.
+    router: AbortHandle,
+    /// Becomes true when that task ended: whatever was sent has its answer, whatever is still queued was never sent.
+    over: watch::Receiver<bool>,
+    timeout: Duration,
+}
+
+impl Link {
+    /// Connects, logs in and has a first answer, within the connect timeout.
+    pub(crate) async fn open(config: &RedisConfig) -> Result<Self, FredError> {
+        let client = Client::new(client_config(config)?, Some(performance()), Some(connection(config)), None);
+        let mut router = client.connect();
+        let (over_sender, over) = watch::channel(false);
+        let link = Self { client, router: router.abort_handle(), over, timeout: config.command_timeout };
+        let connected = async {
+            tokio::select! {
+                biased;
+                ended = &mut router => match ended {
+                    Ok(Err(error)) => Err(error),
+                    _ => Err(FredError::new(FredKind::IO, "the connection ended during its handshake")),
+                },
+                connected = link.client.wait_for_connect() => connected,
+            }
+        };
+        tokio::time::timeout(config.connect_timeout, connected).await.map_err(|_| too_late())??;
+        // Ends with the router, which ends with the link.
+        tokio::spawn(async move {
+            let _ = router.await;
+            let _ = over_sender.send(true);
+        });
+        // The client library takes a connection that is closed during the handshake for a good one.
+        match link.call_within(config.connect_timeout, "PING", None, Vec::new()).await {
+            Err(failure) if !failure.has_code("NOPERM") => Err(failure.into_source()),
+            _ => Ok(link),
+        }
+    }
+
+    /// Whether the connection ended.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// The client library's handle, for the one command that is worth its own way.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a command and waits for its answer for as long as the command timeout. On a cluster it goes to the node
+    /// that has `key`.
+    pub(crate) async fn call(
+        &self,
+        command: &'static str,
+        key: Option<&str>,
+        arguments: Vec<Value>,
+    ) -> Result<Frame, Failure> {
+        self.call_within(self.timeout, command, key, arguments).await
+    }
+
+    /// As [`call`](Self::call), with a timeout of its own.
+    pub(crate) async fn call_within(
+        &self,
+        timeout: Duration,
+        command: &'static str,
+        key: Option<&str>,
+        arguments: Vec<Value>,
+    ) -> Result<Frame, Failure> {
+        let node = key.map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
+        let command = CustomCommand::new_static(command, node, false);
+        let answer = self.client.custom_raw(command, arguments);
+        match self.answer_within(timeout, answer).await??  {
+            Frame::SimpleError { data, .. } => Err(refused(&data)),
+            Frame::BlobError { data, .. } => Err(refused(&String::from_utf8_lossy(&data))),
+            frame => Ok(frame),
+        }
+    }
+
+    /// Waits for something of this connection, at most until it is over or the time is up.
+    pub(crate) async fn answer_within<T>(
+        &self,
+        timeout: Duration,
+        answer: impl Future<Output = Result<T, FredError>>,
+    ) -> Result<Result<T, Failure>, Failure> {
+        let mut over = self.over.clone();
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer.map_err(classify)),
+            _ = over.wait_for(|over| *over) => Err(Failure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
+            () = tokio::time::sleep(timeout) => Err(Failure::NoAnswer(too_late())),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.router.abort();
+    }
+}
+
+fn too_late() -> FredError {
+    FredError::new(FredKind::Timeout, "no answer in time")
+}
+
+fn refused(details: &str) -> Failure {
+    Failure::Refused(FredError::new(FredKind::Unknown, details.to_owned()))
+}
+
+/// Tells what the server refused from what never reached it and from what got lost.
+pub(crate) fn classify(source: FredError) -> Failure {
+    let details = source.details();
+    let code = details.split_whitespace().next().unwrap_or_default();
+    let from_server = code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let never_sent = *source.kind() == FredKind::Canceled
+        || details.starts_with("Failed to route command")
+        || details.starts_with("Too many failed write attempts");
+    match source.kind() {
+        FredKind::IO | FredKind::Timeout | FredKind::Protocol => Failure::NoAnswer(source),
+        _ if never_sent => Failure::NotSent(source),
+        _ if from_server => Failure::Refused(source),
+        _ => Failure::NoAnswer(source),
+    }
+}
+
+fn client_config(config: &RedisConfig) -> Result<Config, FredError> {
+    let servers = || config.hosts.iter().map(|(host, port)| Server::new(host.clone(), *port)).collect::<Vec<_>>();
+    let server = match &config.topology {
+        Topology::Single => {
+            let (host, port) = config.hosts.first().cloned().unwrap_or_default();
+            ServerConfig::new_centralized(host, port)
+        }
+        Topology::Cluster => ServerConfig::Clustered { hosts: servers(), policy: Default::default() },
+        Topology::Sentinel { primary } => ServerConfig::Sentinel {
+            hosts: servers(),
+            service_name: primary.clone(),
+            username: config.sentinel_user.clone(),
+            password: config.sentinel_password.as_ref().map(|password| password.expose_secret().to_owned()),
+        },
+    };
+    let (username, password) = config.credentials();
+    let database = (config.database > 0).then_some(config.database);
+    let mut client = Config { server, username, password, database, ..Config::default() };
+    set_tls(&mut client, config)?;
+    Ok(client)
+}
+
+#[cfg(feature = "tls")]
+fn set_tls(client: &mut Config, config: &RedisConfig) -> Result<(), FredError> {
+    if let Some(tls) = &config.tls {
+        client.tls = Some(crate::tls::connector(tls)?);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn set_tls(_: &mut Config, config: &RedisConfig) -> Result<(), FredError> {
+    match config.tls {
+        None => Ok(()),
+        Some(_) => Err(FredError::new(FredKind::Config, "TLS needs the cargo feature `tls`")),
+    }
+}
+
+fn performance() -> PerformanceConfig {
+    // A publish fills the socket's buffer before it is flushed; every wait has a limit of ours, by batch.
+    PerformanceConfig { max_feed_count: 1_000, default_command_timeout: Duration::ZERO, ..PerformanceConfig::default() }
+}
+
+fn connection(config: &RedisConfig) -> ConnectionConfig {
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
+    ConnectionConfig {
+        connection_timeout: config.connect_timeout,
+        internal_command_timeout: config.connect_timeout,
+        // Never sends a command twice.
+        max_command_attempts: 1,
+        tcp: TcpConfig { nodelay: Some(true), keepalive: Some(keepalive), ..TcpConfig::default() },
+        // Errors of the server are answers; what follows from them is decided by our own translation.
+        reconnect_errors: Vec::new(),
+        ..ConnectionConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart() {
+        let is = |kind, details: &'static str| match classify(FredError::new(kind, details)) {
+            Failure::Refused(_) => "refused",
+            Failure::NotSent(_) => "not sent",
+            Failure::NoAnswer(_) => "no answer",
+        };
+        assert_eq!(is(FredKind::Unknown, "OOM command not allowed"), "refused");
+        assert_eq!(is(FredKind::InvalidArgument, "WRONGTYPE Operation"), "refused");
+        assert_eq!(is(FredKind::Unknown, "Failed to route command."), "not sent");
+        assert_eq!(is(FredKind::Unknown, "Too many failed write attempts."), "not sent");
+        assert_eq!(is(FredKind::Canceled, "Canceled."), "not sent");
+        assert_eq!(is(FredKind::IO, "Connection closed."), "no answer");
+        assert_eq!(is(FredKind::Unknown, "channel closed"), "no answer");
+        assert_eq!(is(FredKind::Timeout, "Request timed out."), "no answer");
+    }
+}

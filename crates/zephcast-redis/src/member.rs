@@ -1,0 +1,212 @@
+//! A member: joining, and what its two halves share.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::types::Value;
+use tokio::sync::{Notify, watch};
+use zephcast_core::driver::{Membership, Subscription};
+use zephcast_core::{Error, ErrorKind, Result, Start, Token};
+
+use crate::connection::Connection;
+use crate::error::error;
+use crate::intake::RedisIntake;
+use crate::keeper::Keeper;
+use crate::keys::Keys;
+use crate::lease::Fence;
+use crate::reply::{Frame, count, elements};
+use crate::scripts::{JOIN, Script};
+use crate::settler::RedisSettler;
+
+/// Who holds what was given back in good order. No member can have this name, since it contains a `/`.
+pub(crate) const RETURNED: &str = "zephcast/returned";
+/// Who holds what comes from an unclean end.
+pub(crate) const SUSPECTS: &str = "zephcast/suspects";
+
+/// What both halves of a member and its keeper share.
+pub(crate) struct Member {
+    pub(crate) keys: Keys,
+    pub(crate) name: String,
+    /// Tells this process from another one that joins under the same name.
+    pub(crate) incarnation: String,
+    pub(crate) lease: Duration,
+    start: String,
+    create: bool,
+    pub(crate) payload_field: Bytes,
+    /// For everything that does not block.
+    pub(crate) control: Arc<Connection>,
+    /// Until when nobody can have taken over what this member holds. Written by joining and by renewals.
+    pub(crate) fence: Mutex<Fence>,
+    /// Parked entries by the last look: written by the keeper, read by the intake.
+    pub(crate) parked: Parked,
+    /// Entries that are gone from the stream, not yet told.
+    pub(crate) missing: AtomicU64,
+    /// Another process joined under this name.
+    replaced: AtomicBool,
+    /// Read and not handed out yet: kept alive by renewals. Written by the intake.
+    pub(crate) buffered: Mutex<HashSet<Token>>,
+    /// Held, and gone from the stream: nobody can take them, and nothing is left to ack. Written by the settler.
+    pub(crate) gone: Mutex<HashSet<Token>>,
+    /// Wakes a fetch for parked entries.
+    pub(crate) news: Notify,
+    /// Ends a fetch.
+    pub(crate) interrupts: Notify,
+    /// Wakes the keeper: something is due earlier than it knows.
+    pub(crate) due: Notify,
+    /// Whether a blocking read is under way, and the server's number of its connection.
+    pub(crate) reading: watch::Sender<Option<i64>>,
+}
+
+/// How many entries wait for a claim.
+#[derive(Default)]
+pub(crate) struct Parked {
+    pub(crate) returned: AtomicU64,
+    pub(crate) suspects: AtomicU64,
+}
+
+impl Member {
+    /// Joins: when this returns, the group, its start and the member exist at the server.
+    pub(crate) async fn join(
+        control: Arc<Connection>,
+        readers: Arc<crate::RedisConfig>,
+        subscription: Subscription,
+    ) -> Result<Membership> {
+        let Subscription { stream, group, member: name, start, lease, create, .. } = subscription;
+        let member = Arc::new(Self {
+            keys: Keys::new(&stream, &group),
+            name: name.as_str().to_owned(),
+            incarnation: format!("{:016x}", fastrand::u64(..)),
+            lease,
+            start: start_id(start),
+            create,
+            payload_field: Bytes::from(control.config().payload_field.clone()),
+            control,
+            fence: Mutex::new(Fence::new(lease)),
+            parked: Parked::default(),
+            missing: AtomicU64::new(0),
+            replaced: AtomicBool::new(false),
+            buffered: Mutex::default(),
+            gone: Mutex::default(),
+            news: Notify::new(),
+            interrupts: Notify::new(),
+            due: Notify::new(),
+            reading: watch::channel(None).0,
+        });
+        member.enter(false).await?;
+        let keeper = Keeper::start(member.clone());
+        Ok(Membership {
+            intake: Box::new(RedisIntake::new(member.clone(), readers)),
+            settler: Arc::new(RedisSettler::new(member, keeper)),
+        })
+    }
+
+    /// Creates what is missing of the group and enters the member; `again` when it was there and vanished.
+    pub(crate) async fn enter(&self, again: bool) -> Result<()> {
+        const OPERATION: &str = "join";
+        let again_mark = if again { "1" } else { "0" };
+        let create = if self.create || again { "1" } else { "0" };
+        let [now, gone] = elements(
+            OPERATION,
+            self.run(OPERATION, &JOIN, &[], || {
+                vec![self.lease_ms().into(), self.start.as_str().into(), create.into(), again_mark.into()]
+            })
+            .await?,
+        )?;
+        lock(&self.fence).begin(count(OPERATION, &now)?);
+        self.lost_from_stream(count(OPERATION, &gone)?);
+        Ok(())
+    }
+
+    /// Runs a script on what this member holds.
+    pub(crate) async fn run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        more_keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Frame> {
+        let mut keys = vec![self.keys.stream.as_str(), &self.keys.retry, &self.keys.members];
+        keys.extend(more_keys);
+        let arguments = || {
+            let mut all = vec![
+                self.keys.group.as_str().into(),
+                self.name.as_str().into(),
+                self.incarnation.as_str().into(),
+            ];
+            all.extend(arguments());
+            all
+        };
+        self.control.run(operation, script, &keys, arguments).await
+    }
+
+    pub(crate) fn lease_ms(&self) -> i64 {
+        i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Entries vanished from the stream before the group settled them.
+    pub(crate) fn lost_from_stream(&self, how_many: u64) {
+        if how_many > 0 {
+            self.missing.fetch_add(how_many, Ordering::Relaxed);
+            self.news.notify_one();
+        }
+    }
+
+    /// Another process joined under this name: whatever this one holds is the other's.
+    pub(crate) fn set_replaced(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+        self.news.notify_one();
+    }
+
+    /// # Errors
+    /// `Conflict` when another process joined under this name.
+    pub(crate) fn check_replaced(&self, operation: &'static str) -> Result<()> {
+        if self.replaced.load(Ordering::Relaxed) { Err(self.replaced_error(operation)) } else { Ok(()) }
+    }
+
+    fn replaced_error(&self, operation: &'static str) -> Error {
+        let text = format!("another process joined as {:?}; names of living members must differ", self.name);
+        error(ErrorKind::Conflict, operation, text)
+    }
+}
+
+/// Locks what no code holds across an await or a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// After which entry id a group begins.
+pub(crate) fn start_id(start: Start) -> String {
+    let before = |Token(ms, sequence): Token| match (ms, sequence) {
+        (0, 0) => "0-0".to_owned(),
+        (ms, 0) => format!("{}-{}", ms - 1, u64::MAX),
+        (ms, sequence) => format!("{ms}-{}", sequence - 1),
+    };
+    match start {
+        Start::Latest => "$".into(),
+        Start::Time(ms) => before(Token(ms, 0)),
+        Start::Position(position) => before(position.token),
+        // A start that this driver does not know would be refused by its capabilities.
+        Start::Earliest | _ => "0-0".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zephcast_core::{Position, PositionStyle, UnitId};
+
+    use super::*;
+
+    #[test]
+    fn a_start_includes_what_it_names() {
+        let at = |ms, sequence| {
+            start_id(Start::Position(Position::new(PositionStyle::EntryId, UnitId(0), Token(ms, sequence))))
+        };
+        assert_eq!(at(5, 3), "5-2");
+        assert_eq!(at(5, 0), format!("4-{}", u64::MAX));
+        assert_eq!(start_id(Start::Time(5)), format!("4-{}", u64::MAX));
+        assert_eq!((start_id(Start::Earliest), start_id(Start::Time(0))), ("0-0".into(), "0-0".into()));
+    }
+}

@@ -1,0 +1,80 @@
+//! Everything that must happen at once, as scripts that the server runs atomically. Their texts are constant; names,
+//! ids and bodies travel as arguments.
+
+use std::sync::LazyLock;
+
+use fred::types::Value;
+
+use crate::error::Failure;
+use crate::link::Link;
+use crate::reply::Frame;
+
+/// A script, known to the server by its digest after it was sent once.
+pub(crate) struct Script {
+    source: &'static str,
+    digest: String,
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = [$($part:literal),+];)+) => {$(
+        $(#[$doc])*
+        pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $part, ".lua"))),+)));
+    )+};
+}
+
+scripts! {
+    /// Creates a group where it is missing and enters a member.
+    JOIN = ["own", "join"];
+    /// Acks what is still this member's.
+    ACK = ["own", "ack"];
+    /// Keeps what is still this member's.
+    RENEW = ["own", "renew"];
+    /// Takes what was returned, or one suspect.
+    CLAIM = ["own", "claim"];
+    /// What the server says that this member holds.
+    RELIST = ["own", "relist"];
+    /// Gives something of this member back, or keeps it with its attempts.
+    GIVE = ["own", "give"];
+    /// Schedules something of this member for later.
+    LATER = ["own", "later"];
+    /// Gives something of this member up.
+    DEAD = ["own", "dead"];
+    /// Moves what is due to where it is read.
+    MOVE_DUE = ["move_due"];
+    /// Looks after what dead members held.
+    SCAN = ["own", "scan"];
+    /// Gives everything of this member back.
+    LEAVE = ["own", "leave"];
+    /// Sends a dead letter back.
+    REDRIVE = ["redrive"];
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Self { source, digest: fred::util::sha1_hash(source) }
+    }
+
+    /// Runs it on the node that has the first key, and sends its text when the server does not know it (any more).
+    pub(crate) async fn run(
+        &self,
+        link: &Link,
+        keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Frame, Failure> {
+        let call = |script: &str| {
+            let arguments = arguments();
+            let mut all: Vec<Value> = Vec::with_capacity(2 + keys.len() + arguments.len());
+            all.push(script.into());
+            all.push((keys.len() as i64).into());
+            all.extend(keys.iter().map(|key| Value::from(*key)));
+            all.extend(arguments);
+            all
+        };
+        let key = keys.first().copied();
+        match link.call("EVALSHA", key, call(&self.digest)).await {
+            Err(failure) if failure.has_code("NOSCRIPT") => link.call("EVAL", key, call(self.source)).await,
+            answer => answer,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! From a URL to a client: the one place that knows every broker by its scheme.
+
+use std::time::Duration;
+
+use zephcast_core::{Client, Endpoint, Error, ErrorKind, Result};
+
+/// How long the first connection may take, unless said otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects to the broker that the URL names, within 10 seconds.
+///
+/// | URL | broker | feature |
+/// |---|---|---|
+/// | `memory://` | a new embedded broker of this process | `memory` |
+/// | `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://` | Redis Streams | `redis` |
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] for a URL that cannot be read, [`ErrorKind::Unsupported`] for a broker whose feature is
+/// off, [`ErrorKind::Auth`] at once when the broker refuses the credentials or TLS finds no trust, and
+/// [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`], naming host and port, when nobody answers in time. No error
+/// carries a secret.
+///
+/// # Cancel safety
+/// Cancel safe: a connection half made is given up.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> zephcast::Result<()> {
+/// let client = zephcast::connect("memory://").await?;
+/// let publisher = client.publisher("orders").await?;
+/// let receipt = publisher.publish("hello").await?;
+/// assert!(receipt.position.is_some());
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: &str) -> Result<Client> {
+    connect_with(url, CONNECT_TIMEOUT).await
+}
+
+/// As [`connect`], with another limit for the first connection.
+///
+/// # Errors
+/// As [`connect`].
+///
+/// # Cancel safety
+/// As [`connect`].
+pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
+    let endpoint = Endpoint::parse(url)?;
+    match endpoint.scheme() {
+        #[cfg(feature = "memory")]
+        "memory" => {
+            let config = zephcast_memory::MemoryConfig::from_endpoint(&endpoint)?;
+            let broker = zephcast_memory::MemoryBroker::with_config(config);
+            Ok(Client::new(broker.driver()))
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster" => {
+            zephcast_redis::RedisConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
+        }
+        scheme => {
+            let _ = timeout;
+            Err(unknown(scheme))
+        }
+    }
+}
+
+fn unknown(scheme: &str) -> Error {
+    let feature = match scheme {
+        "memory" => "memory",
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster" => "redis",
+        _ => {
+            let text = format!("unknown scheme `{scheme}`; known: memory, redis, rediss, redis+sentinel, redis+cluster");
+            return Error::new(ErrorKind::InvalidInput, "connect", text);
+        }
+    };
+    let text = format!("this build has no {feature} driver; turn on zephcast's feature `{feature}`");
+    Error::new(ErrorKind::Unsupported, "connect", text)
+}

@@ -1,0 +1,121 @@
+//! cargo run --example consumer_group [URL]
+//!
+//! Three members of a group share a stream of ten messages a second. After three seconds one leaves and another joins.
+//! Each message reaches exactly one member, through the change too. Without a URL the embedded broker is used.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use zephcast::{Client, Message, connect};
+
+const RATE: u32 = 10;
+const SECONDS: u32 = 6;
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which member handled which message.
+type Handled = (String, String);
+
+/// A running member: it leaves when the sender is used or dropped.
+struct Member {
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<zephcast::Result<()>>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "memory://".into());
+    let client = connect(&url).await?;
+    // A name of its own for each run, so that a second run finds nothing of the first.
+    let stream = format!("consumer-group-{}", std::process::id());
+
+    let (handled, mut history) = mpsc::unbounded_channel();
+    let mut members = Vec::new();
+    for name in ["member-1", "member-2", "member-3"] {
+        members.push(join(&client, &stream, name, handled.clone()).await?);
+    }
+
+    let publisher = client.publisher(&stream).await?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+    let began = Instant::now();
+    for n in 0..RATE * SECONDS {
+        tick.tick().await;
+        publisher.publish(Message::new(format!("message {n}")).with_key(format!("customer-{}", n % 12))).await?;
+        if n + 1 == RATE * 3 {
+            println!("-- member-1 leaves, member-4 joins");
+            members.remove(0).leave().await?;
+            members.push(join(&client, &stream, "member-4", handled.clone()).await?);
+        }
+    }
+
+    // Every message is awaited; leaving then proves that none comes twice.
+    let mut all: Vec<Handled> = Vec::new();
+    while all.len() < (RATE * SECONDS) as usize {
+        all.push(history.recv().await.ok_or("the members ended early")?);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    for member in members {
+        member.leave().await?;
+    }
+    drop(handled);
+    while let Some(extra) = history.recv().await {
+        all.push(extra);
+    }
+    client.admin().delete_stream(&stream.parse()?).await?;
+    client.close(LEAVE_WITHIN).await?;
+    summarize(&all, seconds)
+}
+
+/// Joins the group and handles messages until told to leave.
+async fn join(client: &Client, stream: &str, name: &str, handled: mpsc::UnboundedSender<Handled>) -> zephcast::Result<Member> {
+    let mut consumer = client.consumer(stream).group("billing").member(name).start().await?;
+    let (leave, mut left) = oneshot::channel();
+    let name = name.to_owned();
+    let task = tokio::spawn(async move {
+        loop {
+            let delivery = tokio::select! {
+                _ = &mut left => break,
+                delivery = consumer.next() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            let delivery = delivery?;
+            let text = delivery.payload_str()?.to_owned();
+            println!("{name} got {text} at {}", delivery.position());
+            delivery.ack()?;
+            // Whoever counts is there as long as the members are.
+            let _ = handled.send((name.clone(), text));
+        }
+        let report = consumer.close(LEAVE_WITHIN).await?;
+        println!("{name} left: {} delivered, {} acked, clean: {}", report.delivered, report.acked, report.clean);
+        Ok(())
+    });
+    Ok(Member { leave, task })
+}
+
+impl Member {
+    async fn leave(self) -> Result<(), Box<dyn Error>> {
+        // A member that ended by itself says why.
+        let _ = self.leave.send(());
+        Ok(self.task.await??)
+    }
+}
+
+/// Prints who got how much, and fails unless each message came exactly once.
+fn summarize(all: &[Handled], seconds: f64) -> Result<(), Box<dyn Error>> {
+    let mut by_member: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_message: BTreeMap<&str, usize> = BTreeMap::new();
+    for (member, message) in all {
+        *by_member.entry(member).or_default() += 1;
+        *by_message.entry(message).or_default() += 1;
+    }
+    for (member, count) in by_member {
+        println!("{member}: {count} messages, {:.1} a second", count as f64 / seconds);
+    }
+    println!("total: {} messages, {:.1} a second", all.len(), all.len() as f64 / seconds);
+    assert_eq!(by_message.len(), (RATE * SECONDS) as usize, "every message came");
+    assert!(by_message.values().all(|count| *count == 1), "no message came twice");
+    println!("each message reached exactly one member");
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Loopback ports below the range from which the kernel picks the ports of outgoing connections.
+//!
+//! A port of that range could be taken by any client while its server is down for a moment, and the restart would fail.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
+};
+
+const RANGE: Range<u16> = 20_000..32_000;
+const ATTEMPTS: usize = 200;
+
+/// Loopback addresses to try in turn: random, so that test processes running side by side seldom meet.
+pub fn candidates() -> impl Iterator<Item = SocketAddr> {
+    std::iter::repeat_with(|| SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(RANGE)))).take(ATTEMPTS)
+}
+
+/// A loopback port that nobody listens on at this moment.
+///
+/// # Errors
+///
+/// When every port that was tried is taken.
+pub fn free() -> io::Result<u16> {
+    candidates()
+        .find(|address| TcpListener::bind(address).is_ok())
+        .map(|address| address.port())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, format!("{ATTEMPTS} ports of {RANGE:?} are taken")))
+}
