@@ -1,7 +1,9 @@
-//! cargo run --example consumer_group [URL]
+//! `cargo run --example consumer_group [URL]`
 //!
 //! Three members of a group share a stream of ten messages a second. After three seconds one leaves and another joins.
 //! Each message reaches exactly one member, through the change too. Without a URL the embedded broker is used.
+
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -69,7 +71,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Joins the group and handles messages until told to leave.
-async fn join(client: &Client, stream: &str, name: &str, handled: mpsc::UnboundedSender<Handled>) -> zephcast::Result<Member> {
+async fn join(
+    client: &Client,
+    stream: &str,
+    name: &str,
+    handled: mpsc::UnboundedSender<Handled>,
+) -> zephcast::Result<Member> {
     let mut consumer = client.consumer(stream).group("billing").member(name).start().await?;
     let (leave, mut left) = oneshot::channel();
     let name = name.to_owned();

@@ -19,8 +19,10 @@ use crate::duration;
 /// object a line, unless --output says otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "zephcast", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done; 1 it failed; 2 usage; 3 some messages failed for certain, or an input line \
-                        was bad; 4 the outcome of some is unknown; 130 a second signal ended it at once.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 it failed; 2 usage; 3 some messages failed for certain, or an input line \
+                        was bad; 4 the outcome of some is unknown; 130 a second signal ended it at once."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -30,10 +30,10 @@ pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>) -> Result<(
             Err(Failure::usage("verdicts name deliveries by their token, which text does not show")
                 .advise("leave out --output text; --settle stdin writes JSON"))
         }
-        Some(SettleMode::Stdin) if arguments.ordered_by_key => {
-            Err(Failure::usage("--ordered-by-key is for --exec: with --settle stdin deliveries come in order, and whoever \
-                                sends the verdicts decides what runs side by side"))
-        }
+        Some(SettleMode::Stdin) if arguments.ordered_by_key => Err(Failure::usage(
+            "--ordered-by-key is for --exec: with --settle stdin deliveries come in order, and whoever \
+                                sends the verdicts decides what runs side by side",
+        )),
         Some(SettleMode::None) => {
             Err(Failure::usage("unsupported: --settle none (browse) is not possible on this broker yet")
                 .advise("consume with a group of its own: another --group sees every message and moves no other group"))

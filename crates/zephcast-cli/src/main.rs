@@ -94,8 +94,8 @@ fn log(global: &Global) {
     let level = match global.verbose {
         0 => return,
         1 => "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,warn",
-        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,info",
-        _ => "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,debug",
+        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,warn",
+        _ => "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,info",
     };
     let colours = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     tracing_subscriber::fmt()

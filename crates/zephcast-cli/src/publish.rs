@@ -24,6 +24,9 @@ use crate::signals::Shutdown;
 /// How long leaving may take once every message has its outcome.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// So many enqueued messages may wait to be accounted for.
+const MOST_AHEAD: u32 = 10_000;
+
 /// Publishes the argument, or else every line of stdin, and accounts for each.
 pub(crate) async fn run(
     client: &Client,
@@ -37,10 +40,10 @@ pub(crate) async fn run(
         .timeout(arguments.timeout)
         .create(arguments.create)
         .await?;
-    // As many as may be in flight: whoever waits here waits for room in the publisher.
-    let (outcomes, enqueued) = mpsc::channel(arguments.in_flight);
+    let (outcomes, enqueued) = mpsc::channel(arguments.in_flight.min(MOST_AHEAD) as usize);
     let mut account = Account::new(output);
-    let (fed, counted) = tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account));
+    let (fed, counted) =
+        tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account));
     counted?;
     let exit = account.close().await?;
     fed?;
@@ -117,10 +120,10 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
         tokio::select! {
             biased;
             () = std::future::ready(()), if account.is_full() => account.write().await?,
-            Some((n, id, outcome)) = waiting.next() => account.add(n, Some(id), outcome),
+            Some((n, id, outcome)) = waiting.next() => account.add(n, Some(&id), &outcome),
             sent = enqueued.recv(), if open => match sent {
                 Some(Sent { n, outcome: Sending::Waiting(pending) }) => waiting.push(confirmed(n, pending)),
-                Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id, Err(error)),
+                Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id.as_ref(), &Err(error)),
                 None => open = false,
             },
             () = std::future::ready(()), if account.has_unwritten() => account.write().await?,
@@ -129,10 +132,7 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
     account.write().await
 }
 
-async fn confirmed(
-    n: u64,
-    pending: zephcast::PendingReceipt,
-) -> (u64, MessageId, Result<Receipt, PublishError>) {
+async fn confirmed(n: u64, pending: zephcast::PendingReceipt) -> (u64, MessageId, Result<Receipt, PublishError>) {
     let id = pending.id().clone();
     (n, id, pending.await)
 }

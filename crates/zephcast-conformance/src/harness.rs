@@ -17,6 +17,12 @@ pub trait Harness: Send + Sync + 'static {
     /// A new connection to the same broker, as another process would have.
     async fn connect(&self) -> Result<Arc<dyn Driver>>;
 
+    /// A harness of a broker of its own, for one case. By default all cases share this harness's broker, each with a
+    /// stream of its own; a broker that costs nothing can be made anew, so that its faults concern one case only.
+    fn own_broker(&self) -> Option<Arc<dyn Harness>> {
+        None
+    }
+
     /// What this harness can do beyond that. Nothing by default.
     fn powers(&self) -> Powers {
         Powers::default()

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use zephcast_core::{Message, PublishError, Receipt};
 
-use crate::Broken;
 use crate::case::{Checked, ensure};
 
 /// A record of one stream and one group. Shared by reference between tasks.

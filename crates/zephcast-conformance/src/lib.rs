@@ -10,7 +10,7 @@ mod run;
 mod seam;
 pub mod tamper;
 
-pub use self::case::{Broken, Case, Checked, Need};
+pub use self::case::{Broken, Case, Checked, Need, Proof};
 pub use self::cases::cases;
 pub use self::harness::{Harness, Line, Powers, Timing};
 pub use self::history::History;

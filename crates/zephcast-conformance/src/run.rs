@@ -44,12 +44,12 @@ impl Suite {
     /// # Errors
     /// The harness cannot connect.
     pub async fn run(&self, filter: impl Fn(&Case) -> bool) -> Result<Report, Error> {
-        let capabilities = self.harness.connect().await?.capabilities().clone();
+        let capabilities = &self.harness.connect().await?.capabilities().clone();
         let chosen: Vec<Case> = cases().filter(filter).collect();
         let outcomes = stream::iter(chosen)
             .map(|case| async move {
                 let started = Instant::now();
-                let outcome = self.outcome(case, &capabilities).await;
+                let outcome = self.outcome(case, capabilities).await;
                 (case, outcome, started.elapsed())
             })
             .buffered(AT_A_TIME)
@@ -70,11 +70,12 @@ impl Suite {
 
     /// Runs one proof on a stream of its own, which is deleted afterwards.
     async fn prove(&self, case: Case) -> Checked {
-        let lab = Lab::new(self.harness.clone(), case.promise)?;
+        let harness = self.harness.own_broker().unwrap_or_else(|| self.harness.clone());
+        let lab = Lab::new(harness.clone(), case.promise)?;
         let stream = lab.stream().clone();
-        let limit = self.harness.timing().patience * 6;
+        let limit = harness.timing().patience * 6;
         let proof = tokio::time::timeout(limit, AssertUnwindSafe((case.run)(lab)).catch_unwind()).await;
-        if let Ok(driver) = self.harness.connect().await {
+        if let Ok(driver) = harness.connect().await {
             // What is left over hurts nobody: the name is used once.
             let _ = driver.admin().delete_stream(&stream).await;
         }

@@ -30,7 +30,7 @@ struct State {
     settle_replies_to_lose: usize,
     refuse_dead_letters: bool,
     dead_letters_refused: usize,
-    swallow_renewals: bool,
+    unheard: bool,
     fetch_failure: Option<Error>,
 }
 
@@ -99,10 +99,10 @@ impl Seam {
         self.change(|state| state.refuse_dead_letters = refuse);
     }
 
-    /// Renewals are answered as if they had reached the broker, and do not reach it: the broker lets the lease of a
-    /// member end that thinks it lives.
-    pub fn swallow_renewals(&self, swallow: bool) {
-        self.change(|state| state.swallow_renewals = swallow);
+    /// The broker hears nothing of this process but its settlements, and the process notices nothing: renewals are
+    /// answered as if they had arrived, fetches bring nothing. So a lease ends while its member thinks that it lives.
+    pub fn unheard(&self, unheard: bool) {
+        self.change(|state| state.unheard = unheard);
     }
 
     /// The next fetch fails with this error.
@@ -132,6 +132,13 @@ impl Seam {
     async fn until(&self, condition: impl FnMut(&State) -> bool) {
         // The sender is in `self`, so it cannot be gone.
         let _ = self.state.subscribe().wait_for(condition).await;
+    }
+
+    /// Holds a fetch back while the process is unheard.
+    async fn heard(&self) {
+        if self.state.borrow().unheard {
+            self.until(|state| !state.unheard || matches!(state.reach, Reach::Away | Reach::Dead)).await;
+        }
     }
 
     /// Waits while frozen, then says whether the call may pass.
@@ -222,6 +229,7 @@ struct Member {
 #[async_trait]
 impl TamperMember for Member {
     async fn fetch(&self, intake: &mut dyn Intake, settler: &dyn Settler, credit: Credit) -> Result<Fetched> {
+        self.seam.heard().await;
         self.seam.pass("fetch").await?;
         let mut failure = None;
         self.seam.take(|state| {
@@ -248,6 +256,7 @@ impl TamperMember for Member {
                 fetch.await
             }
         };
+        self.seam.heard().await;
         match self.seam.pass("fetch").await {
             Err(error) if error.is_retryable() => {
                 let brought = fetched.ok().filter(|fetched| !matches!(fetched, Fetched::Idle));
@@ -286,7 +295,7 @@ impl TamperMember for Member {
     }
 
     async fn renew(&self, settler: &dyn Settler, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
-        if self.seam.state.borrow().swallow_renewals {
+        if self.seam.state.borrow().unheard {
             return Ok(Vec::new());
         }
         self.seam.call("renew", settler.renew(renewal)).await

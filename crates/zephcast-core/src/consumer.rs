@@ -25,6 +25,8 @@ pub struct Consumer {
     core: Arc<MemberCore>,
     /// What is left of the batch being handed out.
     parcel: Option<Parcel>,
+    /// What must wait for a suspect's turn to end.
+    waiting: Option<Item>,
     /// `None` once closing began.
     member: Option<Member>,
     /// Whether `next` is waiting with nothing to hand out.
@@ -35,7 +37,7 @@ pub struct Consumer {
 
 impl Consumer {
     pub(crate) fn new(core: Arc<MemberCore>, member: Member) -> Self {
-        Self { core, parcel: None, member: Some(member), parked: false, ended: false }
+        Self { core, parcel: None, waiting: None, member: Some(member), parked: false, ended: false }
     }
 
     /// The next delivery. `None` after a permanent error was handed out.
@@ -94,7 +96,7 @@ impl Consumer {
     /// Leaving goes on in the background when the future is dropped.
     pub async fn close(mut self, deadline: Duration) -> Result<CloseReport> {
         // What was fetched and not handed out goes back.
-        self.parcel = None;
+        (self.parcel, self.waiting) = (None, None);
         let Some(member) = self.member.take() else { return Ok(self.core.report()) };
         member.stop(deadline);
         let ended = || Error::new(ErrorKind::Internal, "close", "the member's task was ended from outside");
@@ -103,14 +105,21 @@ impl Consumer {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
-            if let Some(item) = self.next_of_parcel() {
-                return Poll::Ready(Some(Ok(Delivery::new(item))));
+            if let Some(item) = self.next_at_hand() {
+                match Delivery::hand_out(item, false) {
+                    Ok(delivery) => return Poll::Ready(Some(Ok(delivery))),
+                    Err(item) => self.waiting = Some(item),
+                }
             }
             if self.ended {
                 return Poll::Ready(None);
             }
             let popped = self.core.queue.poll_pop(cx, || self.core.isolation.is_on());
             let Poll::Ready(popped) = popped else {
+                if self.has_at_hand() && !self.core.isolation.is_on() {
+                    // The suspect's turn ended before the queue knew whom to wake.
+                    continue;
+                }
                 self.park(true);
                 return Poll::Pending;
             };
@@ -120,8 +129,12 @@ impl Consumer {
                     self.core.read_clock();
                     self.parcel = Some(parcel);
                 }
-                Popped::Item(item) if item.is_lost() => {}
-                Popped::Item(item) => return Poll::Ready(Some(Ok(Delivery::new(*item)))),
+                Popped::Again(item) => self.waiting = Some(*item),
+                Popped::Suspect(item) => {
+                    if let Ok(delivery) = Delivery::hand_out(*item, true) {
+                        return Poll::Ready(Some(Ok(delivery)));
+                    }
+                }
                 Popped::Failed(error) => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
@@ -131,17 +144,24 @@ impl Consumer {
         }
     }
 
-    /// The next of the batch being handed out, unless a suspect has its turn.
-    fn next_of_parcel(&mut self) -> Option<Item> {
-        let parcel = self.parcel.as_mut()?;
-        if self.core.isolation.is_on() {
+    fn has_at_hand(&self) -> bool {
+        self.waiting.is_some() || self.parcel.is_some()
+    }
+
+    /// The next of what is here already, unless a suspect has its turn.
+    fn next_at_hand(&mut self) -> Option<Item> {
+        if !self.has_at_hand() || self.core.isolation.is_on() {
             return None;
         }
-        let item = parcel.next();
-        if item.is_none() {
-            self.parcel = None;
-        }
-        item
+        // One whose unit is being given up stays in the window and goes with the unit.
+        let waiting = self.waiting.take().filter(Item::may_be_handed_out);
+        waiting.or_else(|| {
+            let item = self.parcel.as_mut()?.next();
+            if item.is_none() {
+                self.parcel = None;
+            }
+            item
+        })
     }
 
     fn park(&mut self, parked: bool) {

@@ -39,9 +39,18 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(item: Item) -> Self {
-        item.flight.core.handed_out(&item);
-        Self { item: Some(item) }
+    /// Hands a message out, or gives it back when it must wait for a suspect's turn.
+    pub(crate) fn hand_out(item: Item, is_suspect: bool) -> std::result::Result<Self, Item> {
+        if item.flight.core.hand_out(&item, is_suspect) { Ok(Self { item: Some(item) }) } else { Err(item) }
+    }
+
+    /// Hands it back unstarted, which is nobody's fault and not counted.
+    pub(crate) fn give_back(mut self) {
+        if let Some(item) = self.item.take() {
+            let core = item.flight.core.clone();
+            core.request(Request::Again(item));
+            core.settled();
+        }
     }
 
     /// Where the message lies in its stream; the same at each attempt.

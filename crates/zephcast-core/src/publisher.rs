@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::PublisherBuilder;
-use self::worker::Job;
+use self::worker::{Job, Stored};
 use crate::message::IdSource;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
@@ -156,7 +156,7 @@ impl Shared {
 pub struct PendingReceipt {
     id: MessageId,
     broker: Broker,
-    answer: oneshot::Receiver<Result<Receipt, PublishError>>,
+    answer: oneshot::Receiver<Stored>,
 }
 
 impl PendingReceipt {
@@ -171,11 +171,12 @@ impl Future for PendingReceipt {
     type Output = Result<Receipt, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| {
-            answer.unwrap_or_else(|_| {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
+            Ok(stored) => stored.map(|position| Receipt { id: self.id.clone(), position }),
+            Err(_) => {
                 let text = "the publisher ended before the broker's answer";
                 Err(PublishError::Unknown(Error::new(ErrorKind::Closed, "publish", text).on(self.broker)))
-            })
+            }
         })
     }
 }

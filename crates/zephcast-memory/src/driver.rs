@@ -23,7 +23,9 @@ use crate::stream::Stream;
 /// - A member's lease is kept by renewing it. Dropping a member's halves without leaving is an unclean end at once.
 /// - A token's first part is the offset, the second is 0 on the first hand-out and grows with each later one: a late
 ///   settlement never touches what was handed out since.
-/// - While suspects of a unit wait or are out, nothing else of that unit is handed out, so that order by key holds.
+/// - While suspects of a unit wait, nothing else of that unit is handed out, so that order by key holds. A fetch for a
+///   suspect brings nothing but news and suspects, and does not wait for them.
+/// - A fetch without credit for a message waits for news of the assignment only.
 #[derive(Debug)]
 pub struct MemoryDriver {
     pub(crate) client: Client,

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
+use zephcast_core::Result;
 use zephcast_core::driver::{Credit, Fetched, Intake};
-use zephcast_core::{ErrorKind, Result};
 
-use crate::error::error;
 use crate::faults::{Operation, lost_reply};
 use crate::group::{Step, read_first};
 use crate::member::Member;
@@ -114,9 +113,6 @@ impl MemoryIntake {
 #[async_trait]
 impl Intake for MemoryIntake {
     async fn fetch(&mut self, credit: Credit) -> Result<Fetched> {
-        if credit.messages == 0 {
-            return Err(error(ErrorKind::Internal, "fetch", "a fetch without credit for a message"));
-        }
         let fetched = self.wait(credit).await;
         self.broken |= fetched.is_err();
         self.member.answer_interrupt();

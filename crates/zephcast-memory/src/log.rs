@@ -139,6 +139,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn is_a_queue_with_offsets(sizes in prop::collection::vec(0_usize..2_000, 1..3_000), limit in 1_u64..3_000_000, trim in 0_u64..3_000) {
             let mut log = Log::new(limit);

@@ -54,7 +54,7 @@ impl Connection {
         if let Some((_, error)) = self.state().failed.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(error.clone());
         }
-        match Link::open(&self.config).await {
+        match Box::pin(Link::open(&self.config)).await {
             Ok(link) => {
                 let link = Arc::new(link);
                 let mut state = self.state();
@@ -144,6 +144,16 @@ impl Connection {
                 state.link = None;
             }
         }
+    }
+
+    /// Gives the current connection up.
+    pub(crate) fn forget(&self) {
+        self.state().link = None;
+    }
+
+    /// Whether there is a connection, without making one.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state().link.as_ref().is_some_and(|link| !link.is_over())
     }
 
     /// Closes it for good.

@@ -64,9 +64,9 @@ pub(crate) fn fields(message: &Message, payload_field: &Bytes, more: usize) -> F
         fields.push((Key::from_static_str(KEY), Value::from(key.clone())));
     }
     let headers = message.headers().iter();
-    fields.extend(headers.map(|(name, value)| {
-        (Key::from(name.clone()), Value::from(value.cloned().unwrap_or_default()))
-    }));
+    fields.extend(
+        headers.map(|(name, value)| (Key::from(name.clone()), Value::from(value.cloned().unwrap_or_default()))),
+    );
     fields
 }
 

@@ -48,6 +48,11 @@ impl Failure {
         matches!(self, Self::Refused(source) if code_of(source.details()) == code)
     }
 
+    /// Whether the server refused with these words.
+    pub(crate) fn mentions(&self, words: &str) -> bool {
+        matches!(self, Self::Refused(source) if source.details().contains(words))
+    }
+
     /// Whether the connection cannot be used any more: it broke, or it leads to a server that became a replica.
     pub(crate) fn ends_connection(&self) -> bool {
         match self {

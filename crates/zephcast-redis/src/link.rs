@@ -9,7 +9,7 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind as FredKind};
 use fred::interfaces::ClientLike;
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig};
+use fred::types::config::{Config, ConnectionConfig, Options, PerformanceConfig, Server, ServerConfig, TcpConfig};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use fred::util::redis_keyslot;
 use secrecy::ExposeSecret;
@@ -83,6 +83,25 @@ impl Link {
         self.call_within(self.timeout, command, key, arguments).await
     }
 
+    /// The servers behind this connection: one, or the primaries of a cluster.
+    pub(crate) fn nodes(&self) -> Vec<Server> {
+        self.client.active_connections()
+    }
+
+    /// Sends a command to one of [`nodes`](Self::nodes).
+    pub(crate) async fn call_node(
+        &self,
+        node: &Server,
+        command: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Frame, Failure> {
+        let options = Options { cluster_node: self.client.is_clustered().then(|| node.clone()), ..Options::default() };
+        let client = self.client.with_options(&options);
+        let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+        let answer = self.answer_within(self.timeout, client.custom_raw(command, arguments)).await??;
+        checked(answer)
+    }
+
     /// As [`call`](Self::call), with a timeout of its own.
     pub(crate) async fn call_within(
         &self,
@@ -94,11 +113,7 @@ impl Link {
         let node = key.map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
         let command = CustomCommand::new_static(command, node, false);
         let answer = self.client.custom_raw(command, arguments);
-        match self.answer_within(timeout, answer).await??  {
-            Frame::SimpleError { data, .. } => Err(refused(&data)),
-            Frame::BlobError { data, .. } => Err(refused(&String::from_utf8_lossy(&data))),
-            frame => Ok(frame),
-        }
+        checked(self.answer_within(timeout, answer).await??)
     }
 
     /// Waits for something of this connection, at most until it is over or the time is up.
@@ -125,6 +140,15 @@ impl Drop for Link {
 
 fn too_late() -> FredError {
     FredError::new(FredKind::Timeout, "no answer in time")
+}
+
+/// An answer that is no error.
+fn checked(answer: Frame) -> Result<Frame, Failure> {
+    match answer {
+        Frame::SimpleError { data, .. } => Err(refused(&data)),
+        Frame::BlobError { data, .. } => Err(refused(&String::from_utf8_lossy(&data))),
+        answer => Ok(answer),
+    }
 }
 
 fn refused(details: &str) -> Failure {

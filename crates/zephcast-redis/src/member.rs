@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::types::Value;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, ErrorKind, Result, Start, Token};
 
@@ -54,8 +55,9 @@ pub(crate) struct Member {
     pub(crate) news: Notify,
     /// Ends a fetch.
     pub(crate) interrupts: Notify,
-    /// Wakes the keeper: something is due earlier than it knows.
-    pub(crate) due: Notify,
+    /// When the earliest message that this member scheduled is due, and what wakes the keeper for it.
+    pub(crate) due: Mutex<Option<Instant>>,
+    pub(crate) scheduled: Notify,
     /// Whether a blocking read is under way, and the server's number of its connection.
     pub(crate) reading: watch::Sender<Option<i64>>,
 }
@@ -65,6 +67,22 @@ pub(crate) struct Member {
 pub(crate) struct Parked {
     pub(crate) returned: AtomicU64,
     pub(crate) suspects: AtomicU64,
+    /// Whether there was a look since the engine was last told of suspects.
+    news: AtomicBool,
+}
+
+impl Parked {
+    /// What a look found.
+    pub(crate) fn found(&self, returned: u64, suspects: u64) {
+        self.returned.store(returned, Ordering::Relaxed);
+        self.suspects.store(suspects, Ordering::Relaxed);
+        self.news.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was a look since this was last asked.
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Member {
@@ -92,7 +110,8 @@ impl Member {
             gone: Mutex::default(),
             news: Notify::new(),
             interrupts: Notify::new(),
-            due: Notify::new(),
+            due: Mutex::default(),
+            scheduled: Notify::new(),
             reading: watch::channel(None).0,
         });
         member.enter(false).await?;
@@ -131,11 +150,8 @@ impl Member {
         let mut keys = vec![self.keys.stream.as_str(), &self.keys.retry, &self.keys.members];
         keys.extend(more_keys);
         let arguments = || {
-            let mut all = vec![
-                self.keys.group.as_str().into(),
-                self.name.as_str().into(),
-                self.incarnation.as_str().into(),
-            ];
+            let mut all =
+                vec![self.keys.group.as_str().into(), self.name.as_str().into(), self.incarnation.as_str().into()];
             all.extend(arguments());
             all
         };
@@ -151,6 +167,16 @@ impl Member {
         if how_many > 0 {
             self.missing.fetch_add(how_many, Ordering::Relaxed);
             self.news.notify_one();
+        }
+    }
+
+    /// This member scheduled a message that is due after `delay`.
+    pub(crate) fn schedule(&self, delay: Duration) {
+        let at = Instant::now() + delay;
+        let mut due = lock(&self.due);
+        if due.is_none_or(|earliest| at < earliest) {
+            *due = Some(at);
+            self.scheduled.notify_one();
         }
     }
 

@@ -25,7 +25,11 @@ macro_rules! scripts {
 
 scripts! {
     /// Creates a group where it is missing and enters a member.
-    JOIN = ["own", "join"];
+    JOIN = ["own", "group", "join"];
+    /// Creates a group where it is missing.
+    CREATE_GROUP = ["own", "group"];
+    /// Creates an empty stream where there is none.
+    CREATE_STREAM = ["create_stream"];
     /// Acks what is still this member's.
     ACK = ["own", "ack"];
     /// Keeps what is still this member's.
@@ -48,6 +52,10 @@ scripts! {
     LEAVE = ["own", "leave"];
     /// Sends a dead letter back.
     REDRIVE = ["redrive"];
+    /// Deletes what no group needs.
+    TRIM = ["trim"];
+    /// Counts entries after an id.
+    COUNT_AFTER = ["count_after"];
 }
 
 impl Script {

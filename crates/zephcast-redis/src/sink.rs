@@ -51,45 +51,47 @@ impl Sink for RedisSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Outcome> {
         let encoded = batch.iter().map(|message| entry::encode(message, &self.payload_field));
         let encoded: Vec<Result<Fields>> = encoded.collect();
-        let link = match self.connection.link(OPERATION).await {
-            Ok(link) => link,
+        match self.connection.link(OPERATION).await {
+            Ok(link) => self.publish_on(&link, encoded).await,
             Err(error) => {
-                let fail = |encoded: Result<Fields>| Err(PublishError::Failed(encoded.err().unwrap_or(error.clone())));
-                return encoded.into_iter().map(fail).collect();
+                let fail = |fields: Result<Fields>| PublishError::Failed(fields.err().unwrap_or(error.clone()));
+                encoded.into_iter().map(|fields| Err(fail(fields))).collect()
             }
-        };
-        let mut sent: Vec<std::result::Result<_, _>> =
-            encoded.into_iter().map(|fields| fields.map(|fields| Box::pin(maybe_done(self.send(&link, fields))))).collect();
-        // Queues all of them, in order, before anything else can come between.
-        let mut nobody = Context::from_waker(Waker::noop());
-        for command in sent.iter_mut().flatten() {
-            let _ = command.as_mut().poll(&mut nobody);
         }
-        let timeout = self.connection.config().command_timeout;
+    }
+}
+
+impl RedisSink {
+    async fn publish_on(&self, link: &Arc<Link>, encoded: Vec<Result<Fields>>) -> Vec<Outcome> {
+        let mut sent: Vec<Result<_>> = Vec::with_capacity(encoded.len());
+        for fields in encoded {
+            let mut command = fields.map(|fields| Box::pin(maybe_done(self.send(link, fields))));
+            // Puts it into the queue, in order, before anything else can come between.
+            command.iter_mut().for_each(poll_now);
+            sent.push(command);
+        }
         let answers = async {
-            // Answers come in order: one wake-up for the whole batch, unless something goes wrong.
+            // Answers come in order, so this waits once for the whole batch, unless something goes wrong.
             for command in sent.iter_mut().flatten().rev() {
                 command.as_mut().await;
             }
             Ok(())
         };
-        let unanswered = match link.answer_within(timeout, answers).await {
-            Ok(_) => Failure::NoAnswer(FredError::new(fred::error::ErrorKind::Canceled, "no answer")),
-            Err(failure) => failure,
-        };
-        let outcome = |command: Result<Pin<Box<MaybeDone<_>>>>| match command {
-            Err(invalid) => Err(PublishError::Failed(invalid)),
-            Ok(mut command) => {
-                let _ = command.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                let answer = command.as_mut().take_output().map_or_else(|| Err(unanswered.clone()), |a: Answer| a.map_err(classify));
-                answer.map_or_else(|failure| Err(self.failed(&link, failure)), stored)
+        let timeout = self.connection.config().command_timeout;
+        let unanswered = link.answer_within(timeout, answers).await.err();
+        let outcome = |command: Result<Pin<Box<MaybeDone<_>>>>| {
+            let mut command = command.map_err(PublishError::Failed)?;
+            poll_now(&mut command);
+            match (command.as_mut().take_output(), &unanswered) {
+                (Some(Ok(id)), _) => stored(&id),
+                (Some(Err(source)), _) => Err(self.failed(link, classify(source))),
+                (None, Some(failure)) => Err(self.failed(link, failure.clone())),
+                (None, None) => Err(PublishError::Unknown(garbled(OPERATION, "there is no answer"))),
             }
         };
         sent.into_iter().map(outcome).collect()
     }
-}
 
-impl RedisSink {
     fn failed(&self, link: &Arc<Link>, failure: Failure) -> PublishError {
         self.connection.note(link, &failure);
         match failure {
@@ -99,7 +101,12 @@ impl RedisSink {
     }
 }
 
-fn stored(id: Value) -> Outcome {
+/// Polls once; whoever waits for the answer polls again.
+fn poll_now<F: Future<Output = Answer>>(command: &mut Pin<Box<MaybeDone<F>>>) {
+    let _ = command.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+fn stored(id: &Value) -> Outcome {
     match id.as_bytes().and_then(parse_id) {
         Some(token) => Ok(Some(Position::new(PositionStyle::EntryId, UnitId(0), token))),
         None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),

@@ -84,7 +84,8 @@ mod tests {
             let written = Ids::new(&tokens);
             prop_assert_eq!(written.of_stream, ids.iter().filter(|(_, _, retried)| !retried).count());
             for (place, token) in written.tokens.iter().enumerate() {
-                prop_assert_eq!(&written.ids[place], id(*token).as_bytes());
+                let expected = id(*token);
+                prop_assert_eq!(&written.ids[place], expected.as_bytes());
                 prop_assert_eq!(is_retried(*token), place >= written.of_stream);
             }
         }

@@ -70,7 +70,8 @@ fn unknown(scheme: &str) -> Error {
         "memory" => "memory",
         "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster" => "redis",
         _ => {
-            let text = format!("unknown scheme `{scheme}`; known: memory, redis, rediss, redis+sentinel, redis+cluster");
+            let text =
+                format!("unknown scheme `{scheme}`; known: memory, redis, rediss, redis+sentinel, redis+cluster");
             return Error::new(ErrorKind::InvalidInput, "connect", text);
         }
     };

@@ -1,9 +1,9 @@
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Mutex, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{Direction, Proxy};
@@ -79,27 +79,32 @@ async fn forwards_counts_and_passes_an_orderly_end_on() {
 }
 
 #[tokio::test]
-async fn latency_delays_both_ways_without_making_bytes_wait_for_each_other() {
+async fn latency_delays_each_byte_alike_however_close_they_follow() {
     let (proxy, mut client) = laboratory().await;
-    proxy.set_latency(Duration::from_millis(250));
-    let started = Instant::now();
+    proxy.set_latency(Duration::from_secs(1));
+    let sent = Mutex::new(VecDeque::new());
     let (mut reader, mut writer) = client.split();
     let send = async {
-        for _ in 0..20 {
+        for _ in 0..16 {
+            sent.lock().unwrap().push_back(Instant::now());
             writer.write_all(b"x").await.unwrap();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // The stimulus itself: one byte each 50 ms.
+            sleep(Duration::from_millis(50)).await;
         }
     };
-    let mut echoed = [0; 20];
-    let (_, received) = tokio::join!(send, reader.read_exact(&mut echoed));
-    received.unwrap();
-    let took = started.elapsed();
-    assert!(took >= Duration::from_millis(500), "250 ms each way, took {took:?}");
-    assert!(took < Duration::from_millis(5000), "the delays add up: {took:?}");
+    let receive = async {
+        for _ in 0..16 {
+            timeout(PATIENCE, reader.read_u8()).await.unwrap().unwrap();
+            let took = sent.lock().unwrap().pop_front().unwrap().elapsed();
+            assert!(took >= Duration::from_secs(2), "1 s each way, took {took:?}");
+            assert!(took < Duration::from_millis(2600), "it waited for the byte before it: {took:?}");
+        }
+    };
+    tokio::join!(send, receive);
     proxy.heal();
     let started = Instant::now();
     round_trip(&mut client, b"fast").await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(started.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ pub(crate) struct ConsumeArgs {
 /// Who settles deliveries, if not this command by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SettleMode {
-    /// Verdicts come in on stdin: {"ack":1} {"nack":1,"after_ms":2000} {"fail":1,"reason":"..."} {"reject":1} {"commit":true}
+    /// Verdicts come in on stdin: `{"ack":1}` `{"nack":1,"after_ms":2000}` `{"fail":1,"reason":"..."}` `{"reject":1}`
+    /// `{"commit":true}`
     Stdin,
     /// Browse: the group's positions do not change
     None,

@@ -31,16 +31,16 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// So many messages may wait for their confirmation at a time
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = at_least_one)]
-    pub(crate) in_flight: usize,
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) in_flight: u32,
     /// How long to wait for a confirmation; after it the outcome is unknown
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse_positive)]
     pub(crate) timeout: Duration,
     /// Create the stream with the broker's defaults if it is missing
     #[arg(long)]
     pub(crate) create: bool,
-    /// Each line of stdin is a record: {"payload": "text"} or {"payload_base64": "..."}, and optionally
-    /// "key" or "key_base64", "headers" (strings or {"base64": "..."}), "id"
+    /// Each line of stdin is a record: `{"payload": "text"}` or `{"payload_base64": "..."}`, and optionally "key" or
+    /// `"key_base64"`, "headers" (strings or `{"base64": "..."}`), "id"
     #[arg(long)]
     pub(crate) jsonl: bool,
 }

@@ -1,11 +1,11 @@
 //! `--settle stdin`: deliveries go out, verdicts come in.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use zephcast::{Delivery, ErrorKind, Event, Position, Result, Verdict};
+use zephcast::{CloseReport, Delivery, ErrorKind, Result, Verdict};
 
 use super::members::{Happening, Members};
 use super::session::{End, Session, announce};
@@ -37,8 +37,6 @@ struct Dialogue {
     count: Option<usize>,
     /// Acked, rejected or dead-lettered.
     settled: usize,
-    /// On their way to the dead letters by a verdict: their event counts nothing more.
-    condemned: HashSet<Position>,
 }
 
 /// A verdict that has its answer.
@@ -60,16 +58,16 @@ impl Dialogue {
             late_commits: Vec::new(),
             count,
             settled: 0,
-            condemned: HashSet::new(),
         }
     }
 
     async fn run(&mut self, members: &mut Members, session: &mut Session<'_>) -> End {
         loop {
-            if self.count.is_some_and(|count| self.settled >= count) {
+            let settled = self.settled + session.given_up;
+            if self.count.is_some_and(|count| settled >= count) {
                 return End::Asked;
             }
-            let room = self.count.is_none_or(|n| self.settled + self.outstanding.len() + self.settling.len() < n);
+            let room = self.count.is_none_or(|count| settled + self.outstanding.len() + self.settling.len() < count);
             let must_write = session.page.is_full();
             let unwritten = !session.page.is_empty();
             let step = tokio::select! {
@@ -99,12 +97,6 @@ impl Dialogue {
     }
 
     fn take(&mut self, happening: Happening, session: &mut Session<'_>) -> Result<(), End> {
-        if let Happening::Event(_, Event::DeadLettered { position, .. }) = &happening
-            && !self.condemned.remove(position)
-        {
-            // Given up without a verdict: it killed its process too often.
-            self.settled += 1;
-        }
         if let Some(delivery) = session.take(happening)? {
             let (token, line) = session.line(&delivery);
             session.page.line(&line);
@@ -147,7 +139,7 @@ impl Dialogue {
             _ => false,
         };
         if dead {
-            self.condemned.insert(delivery.position());
+            session.condemn(delivery.position());
         }
         let (name, last) = (verdicts::name(&verdict), dead || verdict == Verdict::Ack);
         self.settling.push(Box::pin(async move {
@@ -199,12 +191,7 @@ impl Dialogue {
     }
 
     /// Leaves, and goes on taking verdicts for what is out until the drain time is up.
-    async fn leave(
-        &mut self,
-        members: Members,
-        session: &mut Session<'_>,
-        end: &End,
-    ) -> Result<zephcast::CloseReport, Failure> {
+    async fn leave(&mut self, members: Members, session: &mut Session<'_>, end: &End) -> Result<CloseReport, Failure> {
         let mut unheard = matches!(end, End::Unread | End::Stalled | End::Io(_));
         let mut closing = std::pin::pin!(members.close(session.arguments.drain));
         let report = loop {

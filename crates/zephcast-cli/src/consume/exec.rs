@@ -12,7 +12,7 @@ use zephcast::{Client, Delivery, HandlerError};
 
 use self::command::{Command, Outcome};
 use self::desk::{Desk, News};
-use super::session::Session;
+use super::session::{End, Session};
 use super::{prefetch, retry, start};
 use crate::children::Children;
 use crate::exit::{Exit, Failure};
@@ -61,22 +61,19 @@ pub(crate) async fn run(
         // The sender lives as long as this function.
         let _ = leaving.wait_for(|leaving| *leaving).await;
     };
-    let mut working = std::pin::pin!(group.run(async |delivery: &Delivery| runner.handle(delivery).await, asked));
-    let mut end = None;
-    let report = loop {
-        tokio::select! {
-            biased;
-            why = desk.run(), if end.is_none() => {
-                end = Some(why);
-                leave.send_replace(true);
-            }
-            report = &mut working => break report,
-            () = desk.keep_on(), if end.is_some() => {}
-        }
+    let working = group.run(async |delivery: &Delivery| runner.handle(delivery).await, asked);
+    let mut end = End::Asked;
+    let report = tokio::select! {
+        biased;
+        never = desk.run(|why| {
+            end = why;
+            leave.send_replace(true);
+        }) => match never {},
+        report = working => report,
     };
     desk.hear_the_rest();
     match report {
-        Ok(report) => session.report(end.unwrap_or(super::session::End::Asked), &report).await,
+        Ok(report) => session.report(end, &report).await,
         Err(error) => {
             // Why it failed matters more than whether what led to it could be written.
             let _ = session.write(drop).await;
@@ -104,7 +101,8 @@ impl Runner<'_> {
             return Err(HandlerError::later(Duration::ZERO));
         };
         let token = self.token.fetch_add(1, Ordering::Relaxed) + 1;
-        self.say(News::Begun(self.json.then(|| line(&DeliveryRecord { token, delivery })).unwrap_or_default()));
+        let shown = if self.json { line(&DeliveryRecord { token, delivery }) } else { Vec::new() };
+        self.say(News::Begun(shown));
         let outcome = self.command.run(delivery).await;
         let dead = match &outcome {
             Outcome::Done => false,

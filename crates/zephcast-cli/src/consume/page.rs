@@ -11,7 +11,7 @@ use crate::output::records::Record;
 const FULL: usize = 64 * 1024;
 
 /// Lines not written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Page<D = Delivery> {
     bytes: Vec<u8>,
     /// Deliveries by the end of their line.
@@ -19,6 +19,10 @@ pub(crate) struct Page<D = Delivery> {
 }
 
 impl<D> Page<D> {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::new(), held: VecDeque::new() }
+    }
+
     /// Adds a line that belongs to no delivery.
     pub(crate) fn record(&mut self, record: &Record) {
         self.bytes.extend(line(record));
@@ -55,8 +59,8 @@ impl<D> Page<D> {
     }
 
     /// The deliveries whose lines did not make it.
-    pub(crate) fn unseen(self) -> impl Iterator<Item = D> {
-        self.held.into_iter().map(|(_, delivery)| delivery)
+    pub(crate) fn unseen(&mut self) -> impl Iterator<Item = D> + use<'_, D> {
+        self.held.drain(..).map(|(_, delivery)| delivery)
     }
 }
 
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn only_lines_that_are_out_whole_count_as_seen() {
-        let mut page = Page::default();
+        let mut page = Page::new();
         page.delivery(b"one\n", 1);
         page.line(b"news\n");
         page.delivery(b"two\n", 2);

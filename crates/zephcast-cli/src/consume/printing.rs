@@ -16,8 +16,7 @@ pub(crate) async fn run(mut members: Members, mut session: Session<'_>) -> Resul
         end = worse;
     }
     // What nobody saw goes back to the group.
-    let unseen = std::mem::take(&mut session.page).unseen();
-    unseen.for_each(|delivery| drop(delivery.nack()));
+    session.page.unseen().for_each(|delivery| drop(delivery.nack()));
     let report = members.close(session.arguments.drain).await?;
     session.report(end, &report).await
 }
@@ -33,7 +32,7 @@ struct Printing {
 impl Printing {
     async fn run(&mut self, members: &mut Members, session: &mut Session<'_>) -> End {
         loop {
-            if self.count == Some(self.acked) {
+            if self.count.is_some_and(|count| self.acked + session.given_up >= count) {
                 return End::Asked;
             }
             if session.page.is_full() {
@@ -42,7 +41,7 @@ impl Printing {
                     Err(end) => return end,
                 }
             }
-            let room = self.count.is_none_or(|count| self.taken < count);
+            let room = self.count.is_none_or(|count| self.taken + session.given_up < count);
             let unwritten = !session.page.is_empty();
             let happening = tokio::select! {
                 biased;

@@ -1,9 +1,10 @@
 //! What every way of consuming shares: the page, the reasons to leave, and leaving.
 
+use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
 
-use zephcast::{CloseReport, Delivery, Error, MemberName};
+use zephcast::{CloseReport, Delivery, Error, Event, MemberName, Position};
 
 use super::idle::Idle;
 use super::members::{Happening, Members};
@@ -24,6 +25,10 @@ pub(crate) struct Session<'a> {
     pub(crate) shutdown: Shutdown,
     pub(crate) page: Page,
     pub(crate) idle: Idle,
+    /// Dead-lettered without having been handed out: they killed their process too often.
+    pub(crate) given_up: usize,
+    /// On their way to the dead letters by a verdict: that event counts nothing more.
+    condemned: HashSet<Position>,
     unread: Pin<Box<dyn Future<Output = ()> + Send>>,
     pub(crate) json: bool,
     token: u64,
@@ -50,8 +55,10 @@ impl<'a> Session<'a> {
             arguments,
             output,
             shutdown,
-            page: Page::default(),
+            page: Page::new(),
             idle: Idle::new(arguments.idle_exit),
+            given_up: 0,
+            condemned: HashSet::new(),
             unread: Box::pin(output.stdout().closed()),
             json: output.is_json() || arguments.settle.is_some(),
             token: 0,
@@ -76,8 +83,10 @@ impl<'a> Session<'a> {
                 Ok(Some(delivery))
             }
             Happening::Event(member, event) => {
-                if let zephcast::Event::Assigned(_) = event {
-                    self.idle.touch();
+                match &event {
+                    Event::Assigned(_) => self.idle.touch(),
+                    Event::DeadLettered { position, .. } if !self.condemned.remove(position) => self.given_up += 1,
+                    _ => {}
                 }
                 match news::record(&member, &event, self.arguments.members > 1).filter(|_| self.json) {
                     Some(record) => self.page.record(&record),
@@ -88,6 +97,11 @@ impl<'a> Session<'a> {
             Happening::Failed(error) => Err(End::Failed(error)),
             Happening::Ended => Err(End::Asked),
         }
+    }
+
+    /// A verdict sends the message at this position to the dead letters.
+    pub(crate) fn condemn(&mut self, position: Position) {
+        self.condemned.insert(position);
     }
 
     /// A delivery's line and the token that it has from now on.

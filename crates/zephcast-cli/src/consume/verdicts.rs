@@ -34,7 +34,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line, NotUnderstood> {
     if object.remove("commit") == Some(Value::Bool(true)) && object.is_empty() {
         return Ok(Line::Commit);
     }
-    let verbs: Vec<_> = ["ack", "nack", "fail", "reject"].into_iter().filter(|verb| object.contains_key(*verb)).collect();
+    let verbs: Vec<_> =
+        ["ack", "nack", "fail", "reject"].into_iter().filter(|verb| object.contains_key(*verb)).collect();
     let [verb] = verbs[..] else { return refuse(None, "it has not exactly one verdict") };
     let Some(token) = object.remove(verb).as_ref().and_then(Value::as_u64) else {
         return refuse(None, "the token is no whole number");

@@ -48,10 +48,12 @@ impl Serialize for Named<'_> {
             if self.0.iter().take(n).any(|(earlier, _)| earlier == name) {
                 continue;
             }
-            let same = self.0.iter().filter(|(other, _)| *other == name);
-            match same.clone().count() {
-                1 => map.serialize_entry(text, &Value(value))?,
-                _ => map.serialize_entry(text, &same.map(|(_, value)| Value(value)).collect::<Vec<_>>())?,
+            match self.0.iter().skip(n + 1).any(|(later, _)| later == name) {
+                false => map.serialize_entry(text, &Value(value))?,
+                true => {
+                    let same = self.0.iter().filter(|(other, _)| *other == name);
+                    map.serialize_entry(text, &same.map(|(_, value)| Value(value)).collect::<Vec<_>>())?;
+                }
             }
         }
         map.end()

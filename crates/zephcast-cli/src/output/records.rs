@@ -43,7 +43,6 @@ pub(crate) struct Units {
 #[derive(Debug, Serialize)]
 pub(crate) struct Complaint {
     pub(crate) kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<u64>,
     pub(crate) message: String,
 }

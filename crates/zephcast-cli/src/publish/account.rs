@@ -32,20 +32,20 @@ impl<'a> Account<'a> {
     }
 
     /// Takes down what became of line `n`.
-    pub(crate) fn add(&mut self, n: u64, id: Option<MessageId>, result: Result<Receipt, PublishError>) {
-        match &result {
+    pub(crate) fn add(&mut self, n: u64, id: Option<&MessageId>, result: &Result<Receipt, PublishError>) {
+        match result {
             Ok(_) => self.stored += 1,
             Err(PublishError::Failed(_)) => self.failed += 1,
             Err(PublishError::Unknown(_)) => self.unknown += 1,
         }
         if self.output.is_json() {
-            let outcome = match &result {
+            let outcome = match result {
                 Ok(receipt) => Outcome::Stored { position: receipt.position.map(|position| position.to_string()) },
                 Err(error) => error.into(),
             };
-            let record = Published { n, id: id.map(|id| id.to_string()), outcome };
+            let record = Published { n, id: id.map(ToString::to_string), outcome };
             self.unwritten.extend(line(&Record::Published(record)));
-        } else if let Err(error) = &result
+        } else if let Err(error) = result
             && self.failed + self.unknown <= TOLD
         {
             complain(format_args!("message {}: {error}: {}", n + 1, describe(error.error())));

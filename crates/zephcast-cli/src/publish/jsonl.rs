@@ -79,7 +79,8 @@ struct Base64(Bytes);
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let decoded = STANDARD.decode(text).map_err(|error| serde::de::Error::custom(format!("bad base64: {error}")))?;
+        let decoded =
+            STANDARD.decode(text).map_err(|error| serde::de::Error::custom(format!("bad base64: {error}")))?;
         Ok(Self(decoded.into()))
     }
 }

@@ -143,7 +143,7 @@ async fn unnoticed(lab: Lab) -> Checked {
     let mut late = lab.join(&zombie).await?;
     lab.publish(&heir, 0..2).await?;
     let held = lab.take(&mut late, 2).await?;
-    zombie.seam().swallow_renewals(true);
+    zombie.seam().unheard(true);
     let mut owner = lab.join(&heir).await?;
     let owned = lab.take(&mut owner, 2).await?;
     let [acked, confirmed] = pair(held)?;

@@ -35,6 +35,9 @@ pub trait Settler: Send + Sync {
 /// What is to be settled, by unit.
 #[derive(Clone, Debug, Default)]
 pub struct Settlement {
+    /// Whether an earlier call with the same settlements failed, so that any part of it may have been done and time
+    /// has passed since these deliveries were last renewed.
+    pub again: bool,
     /// One entry for each unit with something to settle.
     pub units: Vec<UnitSettlements>,
 }

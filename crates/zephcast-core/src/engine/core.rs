@@ -81,6 +81,8 @@ pub(crate) struct MemberCore {
     settled: AtomicU64,
     /// `settled` as of the last sweep. Written by the settling loop.
     swept: AtomicU64,
+    /// Acks that were recorded and then lost with their assignment, until a commit tells it.
+    pub(crate) late_acks: AtomicU64,
     /// How many wait for every single settlement: a parked consumer, a revocation, a drain.
     eager: AtomicUsize,
     /// Whether the consumer waits with nothing to hand out. Written by the consumer.
@@ -121,6 +123,7 @@ impl MemberCore {
             handed: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             swept: AtomicU64::new(0),
+            late_acks: AtomicU64::new(0),
             eager: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             settle: Notify::new(),
@@ -150,16 +153,28 @@ impl MemberCore {
         self.handed.load(Ordering::SeqCst).saturating_sub(self.settled.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn handed_out(&self, item: &Item) {
-        // The consumer is the only writer, so a plain store does.
-        self.handed.store(self.handed.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+    /// Counts a hand-out, unless a suspect just got its turn; the item has to wait then.
+    pub(crate) fn hand_out(&self, item: &Item, is_suspect: bool) -> bool {
+        // The consumer is the only writer. Counted before looking: a suspect's turn begins by the holder being set and
+        // then waits for the count, so one of the two sees the other.
+        let handed = self.handed.load(Ordering::Relaxed);
+        self.handed.store(handed + 1, Ordering::SeqCst);
+        if !is_suspect && self.isolation.is_on() {
+            self.handed.store(handed, Ordering::SeqCst);
+            self.isolation.settled();
+            return false;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
         item.flight.slots.hand_out(item.index as usize, self.now_ms.load(Ordering::Relaxed) as u32);
+        true
     }
 
     /// Records that a delivery is out of its holder's hands, and wakes the settling loop when it has to know.
     pub(crate) fn settled(&self) {
-        let unswept = self.settled.fetch_add(1, Ordering::SeqCst) + 1 - self.swept.load(Ordering::Relaxed);
+        // Sequentially consistent with `mark_swept`: either this sees the new mark, or the settling loop, which looks
+        // once more after marking, sees this settlement.
+        let settled = self.settled.fetch_add(1, Ordering::SeqCst) + 1;
+        let unswept = settled.saturating_sub(self.swept.load(Ordering::SeqCst));
         if unswept == 1 || unswept == self.settings.flush_count || self.is_eager() {
             self.settle.notify_one();
         }
@@ -181,23 +196,20 @@ impl MemberCore {
     /// The member ended: nothing is ours any more, and nothing keeps this core alive but those who look at it.
     pub(crate) fn end(&self) {
         let units = self.window().units();
-        for unit in units {
-            self.window().end(unit);
-        }
+        self.end_units(&units);
         *self.window() = Window::new();
         drop(self.queue.close());
         drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.losses.notify_waiters();
     }
 
     /// How many were settled since the last sweep.
     pub(crate) fn unswept(&self) -> u64 {
-        self.settled.load(Ordering::SeqCst).saturating_sub(self.swept.load(Ordering::Relaxed))
+        self.settled.load(Ordering::SeqCst).saturating_sub(self.swept.load(Ordering::SeqCst))
     }
 
     /// Notes that everything settled so far is being swept. Called before the sweep, so that none is overlooked.
     pub(crate) fn mark_swept(&self) {
-        self.swept.store(self.settled.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.swept.store(self.settled.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Whether settlements are to be flushed one by one.
@@ -235,6 +247,18 @@ impl MemberCore {
 
     pub(crate) fn position(&self, unit: UnitId, token: Token) -> Position {
         Position::new(self.positions, unit, token)
+    }
+
+    /// Ends the assignment of units, and notes the acks that came too late with it.
+    pub(crate) fn end_units(&self, units: &[UnitId]) {
+        for unit in units {
+            let ended = self.window().end(*unit);
+            tracing::debug!(%unit, open = ended.open, acked = ended.acked, "assignment ended");
+            self.counters.lease_lost.fetch_add(ended.acked, Ordering::Relaxed);
+            self.late_acks.fetch_add(ended.acked, Ordering::SeqCst);
+        }
+        self.losses.notify_waiters();
+        self.room.notify_one();
     }
 
     /// What the driver no longer holds for us; returns how many of it were open here.

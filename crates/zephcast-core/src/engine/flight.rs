@@ -63,6 +63,11 @@ impl Item {
         }
     }
 
+    /// Whether it is ours, and its unit is not being given up.
+    pub(crate) fn may_be_handed_out(&self) -> bool {
+        self.flight.slots.epoch().hands_out() && !self.is_lost()
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.flight.slots.is_lost(self.index as usize)
     }

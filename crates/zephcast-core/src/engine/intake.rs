@@ -123,11 +123,9 @@ impl Fetching {
     }
 
     fn lose(&self, units: Vec<UnitId>) {
-        let open: usize = units.iter().map(|unit| self.core.window().end(*unit)).sum();
-        tracing::info!(?units, open, "units lost");
+        self.core.end_units(&units);
+        tracing::info!(?units, "units lost");
         self.core.emit(Event::Lost(units));
-        self.core.losses.notify_waiters();
-        self.core.room.notify_one();
     }
 
     /// Takes a batch into the window, without what is held or was settled a moment ago.

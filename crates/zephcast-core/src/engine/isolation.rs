@@ -56,9 +56,9 @@ impl Isolation {
         members.push(member);
     }
 
-    /// Whether nothing but a suspect may be handed out now. One relaxed load.
+    /// Whether nothing but a suspect may be handed out now. One plain load on common processors.
     pub(crate) fn is_on(&self) -> bool {
-        self.holder.load(Ordering::Relaxed) != NOBODY
+        self.holder.load(Ordering::SeqCst) != NOBODY
     }
 
     /// A delivery was settled or came back.

@@ -69,14 +69,22 @@ async fn live(core: Arc<MemberCore>, membership: Membership, stop: watch::Receiv
         backoff: Reconnect::new(),
         away_since: None,
     };
-    let report = tokio::select! {
+    let _ended = EndOnDrop(core.clone());
+    tokio::select! {
         report = life(&core, fetching, intake, settler.clone(), stop) => report,
         () = Settling::new(core.clone(), settler.clone()).run() => CloseReport::default(),
         () = renewal::run(core.clone(), settler) => CloseReport::default(),
         () = revocation::run(core.clone(), revoking) => CloseReport::default(),
-    };
-    core.end();
-    report
+    }
+}
+
+/// Deliveries that somebody still has see that they are no longer ours, also when the runtime ends the task.
+struct EndOnDrop(Arc<MemberCore>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 async fn life(

@@ -37,8 +37,10 @@ impl Parcel {
 #[derive(Debug)]
 pub(crate) enum Popped {
     Parcel(Parcel),
-    /// A single message: one that came back, or a suspect.
-    Item(Box<Item>),
+    /// A single message that came back.
+    Again(Box<Item>),
+    /// The one suspect, which has its turn.
+    Suspect(Box<Item>),
     /// The consumer ended for this reason; said once.
     Failed(Error),
     /// Nothing will come any more.
@@ -112,13 +114,13 @@ impl DeliveryQueue {
     fn pop(&self, only_suspects: bool) -> Option<Popped> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(item) = state.suspect.take() {
-            return Some(Popped::Item(Box::new(item)));
+            return Some(Popped::Suspect(Box::new(item)));
         }
         if !only_suspects {
             if state.again_is_next || state.parcels.is_empty() {
                 if let Some(item) = state.again.pop_front() {
                     state.again_is_next = false;
-                    return Some(Popped::Item(Box::new(item)));
+                    return Some(Popped::Again(Box::new(item)));
                 }
             }
             if let Some(parcel) = state.parcels.pop_front() {

@@ -23,11 +23,7 @@ pub(crate) async fn run(core: Arc<MemberCore>, mut releases: mpsc::UnboundedRece
         if tokio::time::timeout(core.settings.drain, finished).await.is_err() {
             tracing::warn!(units = ?release.units, "handlers did not finish before their units were given up");
         }
-        for unit in &release.units {
-            core.window().end(*unit);
-        }
-        core.losses.notify_waiters();
-        core.room.notify_one();
+        core.end_units(&release.units);
         let units = release.units.clone();
         release.release();
         core.emit(Event::Revoked(units));

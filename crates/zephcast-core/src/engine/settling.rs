@@ -194,7 +194,7 @@ impl Settling {
             Err(error) => {
                 self.failed(&error);
                 self.acks_pace.failed();
-                self.acks = Some(settlement);
+                self.acks = Some(Settlement { again: true, ..settlement });
             }
         }
     }
@@ -218,6 +218,10 @@ impl Settling {
         self.core.mark_swept();
         let settlement = self.core.window().sweep();
         self.core.room.notify_one();
+        if self.core.unswept() > 0 {
+            // Acked between the mark and now, when nobody was woken for it.
+            self.flush_at = Some(Instant::now() + self.core.settings.flush_after);
+        }
         self.acks = (!settlement.units.is_empty()).then_some(settlement);
         self.acks.is_some()
     }
@@ -263,7 +267,7 @@ impl Settling {
     }
 
     async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
-        let mut settlement = Settlement::default();
+        let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
         for other in numbers.iter().filter_map(|number| self.others.get(number)) {
             let slots = &other.flight.slots;
             let entry = (slots.entry(other.index as usize).token, other.disposition.clone());
@@ -321,6 +325,12 @@ impl Settling {
         }
     }
 
+    /// Whether a settlement came too late since somebody asked the last time.
+    fn came_too_late(&mut self) -> bool {
+        let with_assignments = self.core.late_acks.swap(0, Ordering::SeqCst);
+        std::mem::take(&mut self.lost_since_commit) + with_assignments > 0
+    }
+
     /// Answers those for whom everything is durable.
     fn answer(&mut self) {
         if self.acks.is_some() || self.core.unswept() > 0 && !self.waiting.is_empty() {
@@ -337,7 +347,7 @@ impl Settling {
             }
             let result = match &waiting.what {
                 Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
-                Awaited::Everything if std::mem::take(&mut self.lost_since_commit) > 0 => Err(lease_lost()),
+                Awaited::Everything if self.came_too_late() => Err(lease_lost()),
                 Awaited::Delivery(..) | Awaited::Everything => Ok(()),
             };
             answer(Some(waiting.done), result);

@@ -32,6 +32,14 @@ pub(crate) struct Window<F> {
     fetches: u64,
 }
 
+/// What was in flight when an assignment ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) open: usize,
+    /// Of those, the ones with an ack that was not collected.
+    pub(crate) acked: u64,
+}
+
 #[derive(Debug)]
 struct Unit<F> {
     id: UnitId,
@@ -177,18 +185,19 @@ impl<F: AsRef<Slots>> Window<F> {
         self.close(&flight, index)
     }
 
-    /// Ends an assignment: nothing of the unit is ours any more. Returns how many deliveries were open.
-    pub(crate) fn end(&mut self, id: UnitId) -> usize {
-        let Some(at) = self.units.iter().position(|unit| unit.id == id) else { return 0 };
+    /// Ends an assignment: nothing of the unit is ours any more. Acks that were not collected came too late.
+    pub(crate) fn end(&mut self, id: UnitId) -> Ended {
+        let mut ended = Ended::default();
+        let Some(at) = self.units.iter().position(|unit| unit.id == id) else { return ended };
         let unit = self.units.swap_remove(at);
         unit.epoch.end();
-        let mut count = 0;
         for_each_open(&unit, |slots, index| {
-            count += 1;
+            ended.open += 1;
+            ended.acked += u64::from(is_acked(slots, index));
             self.open_bytes -= slots.entry(index).bytes as usize;
         });
-        self.open -= count;
-        count
+        self.open -= ended.open;
+        ended
     }
 
     /// Every unit that is ours.
@@ -352,7 +361,11 @@ fn find(slots: &Slots, token: Token) -> Option<usize> {
 }
 
 fn is_started(slots: &Slots, index: usize) -> bool {
-    slots.handed_at(index).is_some() && slots.acked_word(index / 64) & (1 << (index % 64)) == 0
+    slots.handed_at(index).is_some() && !is_acked(slots, index)
+}
+
+fn is_acked(slots: &Slots, index: usize) -> bool {
+    slots.acked_word(index / 64) & (1 << (index % 64)) != 0
 }
 
 fn for_each_open<F: AsRef<Slots>>(unit: &Unit<F>, mut visit: impl FnMut(&Slots, usize)) {

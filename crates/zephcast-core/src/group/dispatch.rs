@@ -56,7 +56,7 @@ impl<F: Future<Output = ()>, S: Fn(Delivery) -> F> Dispatch<F, S> {
     /// Finishes what runs; what only waits for its key goes back.
     pub(super) async fn drain(&mut self) {
         if let Some(lanes) = &mut self.lanes {
-            drop(lanes.clear());
+            lanes.clear().into_iter().for_each(Delivery::give_back);
         }
         while self.running.next().await.is_some() {}
     }

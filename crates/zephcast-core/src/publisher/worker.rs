@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Sink;
 use crate::retry::Reconnect;
-use crate::{Broker, Error, ErrorKind, Message, MessageId, Position, PublishError, Receipt};
+use crate::{Broker, Error, ErrorKind, Message, Position, PublishError};
 
 /// Messages of one call to the driver.
 const BATCH: usize = 512;
@@ -28,7 +28,7 @@ pub(super) struct Job {
     /// Bytes of room that it takes.
     pub(super) size: u32,
     pub(super) deadline: Instant,
-    pub(super) done: oneshot::Sender<Result<Receipt, PublishError>>,
+    pub(super) done: oneshot::Sender<Stored>,
 }
 
 impl Job {
@@ -41,13 +41,16 @@ impl Job {
         self.answer(Err(PublishError::Failed(error)));
     }
 
-    fn answer(self, result: Result<Receipt, PublishError>) {
+    fn answer(self, result: Stored) {
         // Whoever asked may have stopped waiting.
         let _ = self.done.send(result);
     }
 }
 
-type Outcome = Vec<Result<Option<Position>, PublishError>>;
+/// The broker's answer for one message.
+pub(super) type Stored = Result<Option<Position>, PublishError>;
+
+type Outcome = Vec<Stored>;
 
 pub(super) struct Worker {
     sink: Arc<dyn Sink>,
@@ -66,10 +69,9 @@ pub(super) struct Worker {
 
 /// A job whose message is on its way.
 struct Waiting {
-    id: MessageId,
     size: u32,
     deadline: Instant,
-    done: oneshot::Sender<Result<Receipt, PublishError>>,
+    done: oneshot::Sender<Stored>,
 }
 
 impl Worker {
@@ -122,10 +124,8 @@ impl Worker {
                 job.expired(self.broker, self.last_failure.clone());
                 continue;
             }
-            // Nobody waits for it any more and it was not sent: it need not be.
             latest = latest.max(job.deadline);
-            let id = job.message.id().cloned().unwrap_or_else(|| MessageId::new(""));
-            waiting.push(Waiting { id, size: job.size, deadline: job.deadline, done: job.done });
+            waiting.push(Waiting { size: job.size, deadline: job.deadline, done: job.done });
             messages.push(job.message);
         }
         if messages.is_empty() {
@@ -152,16 +152,14 @@ impl Worker {
         });
         let (mut count, mut bytes) = (0, 0);
         for ((waiting, message), result) in waiting.into_iter().zip(messages).zip(outcome) {
-            let Waiting { id, size, deadline, done } = waiting;
-            let result = match result {
-                Err(PublishError::Failed(error)) if error.is_retryable() => {
-                    self.last_failure = Some(error);
-                    self.again.push_back(Job { message, size, deadline, done });
-                    continue;
-                }
-                Ok(position) => Ok(Receipt { id, position }),
-                Err(error) => Err(error),
-            };
+            let Waiting { size, deadline, done } = waiting;
+            if let Err(PublishError::Failed(error)) = &result
+                && error.is_retryable()
+            {
+                self.last_failure = Some(error.clone());
+                self.again.push_back(Job { message, size, deadline, done });
+                continue;
+            }
             count += 1;
             bytes += size as usize;
             // Whoever asked may have stopped waiting.

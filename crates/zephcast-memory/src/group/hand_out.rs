@@ -41,13 +41,15 @@ impl Open<'_> {
             self.revive(id);
             return self.step(id, credit);
         }
+        if credit.messages == 0 {
+            return Ok(Step::Wait(self.next_expiry()));
+        }
         if let Some(batch) = self.repeat(id, credit) {
             return Ok(Step::Give(Fetched::Batch(batch)));
         }
-        if credit.suspect
-            && let Some(given) = self.suspect(id)
-        {
-            return Ok(Step::Give(given));
+        if credit.suspect {
+            // Whoever asks holds everything else back: it must not wait for what may never come.
+            return Ok(Step::Give(self.suspect(id).unwrap_or(Fetched::Idle)));
         }
         Ok(self.next_of_units(id, credit))
     }
@@ -56,7 +58,7 @@ impl Open<'_> {
     pub(crate) fn claim(&mut self, id: MemberId, number: UnitId, from: u64, count: u64) -> bool {
         let now = self.now;
         match self.state.unit_mut(number) {
-            Some(unit) if is_served(unit, id) && unit.ring.cursor() == from && !unit.again.under_suspicion() => {
+            Some(unit) if is_served(unit, id) && unit.ring.cursor() == from && unit.again.first_suspect().is_none() => {
                 unit.ring.hand_out(count, now);
                 true
             }
@@ -107,16 +109,15 @@ impl Open<'_> {
         if messages.is_empty() { self.repeat(id, credit) } else { Some(Batch { unit: number, messages }) }
     }
 
-    /// One suspect of the member's units, if none is out.
+    /// One suspect of the member's units.
     fn suspect(&mut self, id: MemberId) -> Option<Fetched> {
-        if self.state.units.iter().any(|unit| unit.owner == Some(id) && unit.again.suspects_out() > 0) {
-            return None;
-        }
         let mut units = self.state.units.iter_mut().filter(|unit| is_served(unit, id));
         let (unit, offset) = units.find_map(|unit| unit.again.first_suspect().map(|offset| (unit, offset)))?;
         let number = unit.id;
         let given = give_again(unit, &self.stream.log(number), offset, self.now);
-        self.suspicion_changed(id);
+        if let Some(member) = self.state.roster.get_mut(id) {
+            member.told_suspects = false;
+        }
         Some(match given {
             Some(incoming) => Fetched::Batch(Batch { unit: number, messages: vec![incoming] }),
             None => Fetched::Missing { unit: number, count: 1 },
@@ -135,11 +136,9 @@ impl Open<'_> {
             let stream = self.stream;
             let Some(unit) = self.state.unit_mut(number).filter(|unit| is_served(unit, id)) else { continue };
             unit.again.wake_due(now);
-            let suspects = unit.again.first_suspect().is_some();
-            let step = if suspects && !told {
-                Some(Step::Give(Fetched::Suspects))
-            } else if unit.again.under_suspicion() {
-                None
+            // Nothing of the unit passes its suspects, so that order by key holds.
+            let step = if unit.again.first_suspect().is_some() {
+                (!told).then_some(Step::Give(Fetched::Suspects))
             } else if unit.again.first_ready().is_some() {
                 Some(Step::Give(ready_batch(unit, &stream.log(number), credit, now)))
             } else {

@@ -53,7 +53,6 @@ pub(super) struct Redeliveries {
     suspects: BTreeSet<u64>,
     delayed: BTreeSet<(Instant, u64)>,
     out: u64,
-    suspects_out: u64,
 }
 
 impl Redeliveries {
@@ -106,15 +105,6 @@ impl Redeliveries {
         self.suspects.first().copied()
     }
 
-    /// Whether suspects wait or are out: nothing else of this unit is handed out meanwhile.
-    pub(super) fn under_suspicion(&self) -> bool {
-        !self.suspects.is_empty() || self.suspects_out > 0
-    }
-
-    pub(super) fn suspects_out(&self) -> u64 {
-        self.suspects_out
-    }
-
     /// How many are with the unit's owner.
     pub(super) fn out(&self) -> u64 {
         self.out
@@ -144,10 +134,7 @@ impl Redeliveries {
 
     fn index(&mut self, offset: u64, stage: Stage) {
         match stage {
-            Stage::Out { suspect } => {
-                self.out += 1;
-                self.suspects_out += u64::from(suspect);
-            }
+            Stage::Out { .. } => self.out += 1,
             Stage::Ready => drop(self.ready.insert(offset)),
             Stage::Suspect => drop(self.suspects.insert(offset)),
             Stage::Delayed(due) => drop(self.delayed.insert((due, offset))),
@@ -156,10 +143,7 @@ impl Redeliveries {
 
     fn unindex(&mut self, offset: u64, stage: Stage) {
         match stage {
-            Stage::Out { suspect } => {
-                self.out -= 1;
-                self.suspects_out -= u64::from(suspect);
-            }
+            Stage::Out { .. } => self.out -= 1,
             Stage::Ready => drop(self.ready.remove(&offset)),
             Stage::Suspect => drop(self.suspects.remove(&offset)),
             Stage::Delayed(due) => drop(self.delayed.remove(&(due, offset))),

@@ -171,8 +171,9 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn is_a_set_of_offsets(start in 0_u64..300, acts in prop::collection::vec(act(), 0..300)) {
+        fn is_a_set_of_offsets(start in 0_u64..300, acts in prop::collection::vec(act(), 0..60)) {
             let mut ring = Ring::new(start);
             let (mut cursor, mut out) = (start, BTreeSet::new());
             for act in acts {

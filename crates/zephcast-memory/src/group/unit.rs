@@ -108,37 +108,24 @@ impl Unit {
         }
     }
 
-    /// Settles what is out under this token for good. A token that was settled or given back before changes nothing.
-    pub(super) fn settle(&mut self, token: Token) -> Option<Settled> {
-        let Token(offset, mark) = token;
-        if mark == 0 && self.ring.settle(offset) {
-            return Some(Settled { attempts: 1, suspect: false, again: None });
-        }
-        let again = self.again.get(offset).filter(|again| again.mark == mark)?;
-        let Stage::Out { suspect } = again.stage() else { return None };
-        let attempts = again.attempts;
-        Some(Settled { attempts, suspect, again: self.again.remove(offset) })
+    /// Settles what is out under this token; `false` when nothing is, since it was settled or given back before.
+    pub(super) fn settle(&mut self, token: Token) -> bool {
+        self.take_out(token).is_some()
     }
 
-    /// Settles, and puts back what is to come again. `None` when nothing was out under this token.
-    pub(super) fn dispose(
-        &mut self,
-        token: Token,
-        disposition: &Disposition,
-        log: &Log,
-        now: Instant,
-    ) -> Option<Settled> {
-        let Token(offset, mark) = token;
-        let mut settled = self.settle(token)?;
-        let mut again = settled.again.take().unwrap_or_else(|| Again::new(Stage::Ready, settled.attempts, mark, now));
+    /// Takes what is out under this token, and puts it where its disposition says; `false` when nothing is out.
+    pub(super) fn dispose(&mut self, token: Token, disposition: &Disposition, log: &Log, now: Instant) -> bool {
+        let offset = token.0;
+        let Some(taken) = self.take_out(token) else { return false };
+        let mut again = match taken {
+            Taken::First => Again::new(Stage::Out { suspect: false }, 1, token.1, now),
+            Taken::Again(again) => again,
+        };
         let stage = match disposition {
-            Disposition::Dead { .. } => {
-                settled.again = Some(again);
-                return Some(settled);
-            }
+            Disposition::Dead { .. } => return true,
             Disposition::Keep { attempts } => {
                 again.attempts = *attempts;
-                Stage::Out { suspect: settled.suspect }
+                again.stage()
             }
             Disposition::Return { attempts } => {
                 again.attempts = *attempts;
@@ -148,14 +135,23 @@ impl Unit {
                 again.attempts = *attempts;
                 again.message = Some((**message).clone());
                 again.published_ms = again.published_ms.or_else(|| log.get(offset).map(|record| record.published_ms));
-                again.first_failed_ms =
-                    again.first_failed_ms.or_else(|| failure.as_ref().map(|failure| failure.first_failed_ms));
+                let first_failed_ms = failure.as_ref().map(|failure| failure.first_failed_ms);
+                again.first_failed_ms = again.first_failed_ms.or(first_failed_ms);
                 if delay.is_zero() { Stage::Ready } else { Stage::Delayed(after(now, *delay)) }
             }
         };
         self.again.insert(offset, again);
         self.again.set_stage(offset, stage);
-        Some(settled)
+        true
+    }
+
+    fn take_out(&mut self, Token(offset, mark): Token) -> Option<Taken> {
+        if mark == 0 && self.ring.settle(offset) {
+            return Some(Taken::First);
+        }
+        let again = self.again.get(offset)?;
+        let is_out = again.mark == mark && matches!(again.stage(), Stage::Out { .. });
+        if is_out { self.again.remove(offset).map(Taken::Again) } else { None }
     }
 
     /// Puts back what is out, with so many attempts.
@@ -190,13 +186,10 @@ impl Unit {
     }
 }
 
-/// What was settled.
-#[derive(Debug)]
-pub(super) struct Settled {
-    /// How many attempts it had by the broker's count.
-    pub(super) attempts: u32,
-    /// Whether it was out as a suspect.
-    pub(super) suspect: bool,
-    /// What was known of it, if it was not on its first way.
-    pub(super) again: Option<Again>,
+/// What was out.
+enum Taken {
+    /// On its first way.
+    First,
+    /// Not on its first way.
+    Again(Again),
 }

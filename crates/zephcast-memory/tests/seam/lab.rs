@@ -8,7 +8,8 @@ use zephcast_core::driver::{
     Settlement, Settler, Sink, Subscription, UnitSettlements,
 };
 use zephcast_core::{
-    Error, GroupName, GroupStatus, MemberName, Message, Position, PublishError, Result, Start, StreamName, Token, UnitId,
+    Error, GroupName, GroupStatus, MemberName, Message, Position, PublishError, Result, Start, StreamName, Token,
+    UnitId,
 };
 use zephcast_memory::{MemoryBroker, MemoryConfig, MemoryDriver};
 

@@ -1,5 +1,7 @@
 //! The embedded broker against the seam, on a paused clock.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, helpers included")]
+
 mod admin;
 mod faults;
 mod lab;

@@ -19,7 +19,7 @@ for i = 6, #ARGV, 3 do
   local key, place = retried and KEYS[2] or KEYS[1], (i - 6) / 3
   local owner = not fenced and owner_of(key, id)
   if owner == me then
-    if retried then attempts = math.max(attempts - earlier_attempts(key, id), 0) end
+    if retried and target ~= SUSPECTS then attempts = math.max(attempts - earlier_attempts(key, id), 0) end
     local given = redis.call('XCLAIM', key, group, target, 0, id, 'RETRYCOUNT', attempts, 'JUSTID')
     if not given[1] then
       gone[#gone + 1] = place

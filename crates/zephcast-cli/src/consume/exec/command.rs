@@ -55,7 +55,9 @@ impl Command {
         if self.apart {
             command.stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?));
         }
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(environment::PREFIX.as_bytes())) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(environment::PREFIX.as_bytes()))
+        {
             command.env_remove(name);
         }
         let mut child = command.envs(environment::variables(delivery)).kill_on_drop(true).spawn()?;
@@ -135,7 +137,10 @@ mod tests {
     fn the_exit_status_is_the_verdict_and_the_tail_of_stderr_the_reason() {
         let exited = |code: i32| ExitStatus::from_raw(code << 8);
         assert_eq!(judge(exited(0), b"noise"), Outcome::Done);
-        assert_eq!(judge(exited(65), b"no such customer\n"), Outcome::Rejected("exit status 65: no such customer".into()));
+        assert_eq!(
+            judge(exited(65), b"no such customer\n"),
+            Outcome::Rejected("exit status 65: no such customer".into())
+        );
         assert_eq!(judge(exited(3), b""), Outcome::Failed("exit status 3".into()));
         assert_eq!(judge(ExitStatus::from_raw(9), b""), Outcome::Failed("signal 9".into()));
     }

@@ -1,6 +1,7 @@
 //! Where handlers and members report: writes what is to be seen, and notices when it is time to leave.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 
 use tokio::sync::{Semaphore, mpsc};
 use zephcast::{Event, MemberName, Position};
@@ -30,8 +31,6 @@ pub(crate) struct Desk<'s, 'a> {
     /// The members that were announced.
     joined: HashSet<MemberName>,
     settled: usize,
-    /// On their way to the dead letters by a verdict: their event counts nothing more.
-    condemned: HashSet<Position>,
 }
 
 impl<'s, 'a> Desk<'s, 'a> {
@@ -41,15 +40,37 @@ impl<'s, 'a> Desk<'s, 'a> {
         room: Option<&'s Semaphore>,
         broker: &'static str,
     ) -> Self {
-        Self { session, heard, room, broker, joined: HashSet::new(), settled: 0, condemned: HashSet::new() }
+        Self { session, heard, room, broker, joined: HashSet::new(), settled: 0 }
     }
 
-    /// Hears and writes until there is a reason to leave.
-    ///
-    /// Not cancel safe: a page that is being written would be forgotten.
-    pub(crate) async fn run(&mut self) -> End {
+    /// Hears and writes; `leave` is called once, when there is a reason to leave. Never ends by itself.
+    pub(crate) async fn run(&mut self, leave: impl FnOnce(End)) -> Infallible {
+        let end = self.until_end().await;
+        let heard = matches!(end, End::Asked);
+        leave(end);
         loop {
-            if self.session.arguments.count.is_some_and(|count| self.settled >= count) {
+            let unwritten = heard && !self.session.page.is_empty();
+            tokio::select! {
+                biased;
+                Some(news) = self.heard.recv() => self.take(news),
+                // That it cannot be written is found again at the report.
+                _ = self.session.write(drop), if unwritten => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Hears what was said last.
+    pub(crate) fn hear_the_rest(&mut self) {
+        while let Ok(news) = self.heard.try_recv() {
+            self.take(news);
+        }
+    }
+
+    async fn until_end(&mut self) -> End {
+        loop {
+            let settled = self.settled + self.session.given_up;
+            if self.session.arguments.count.is_some_and(|count| settled >= count) {
                 return End::Asked;
             }
             let must_write = self.session.page.is_full();
@@ -72,36 +93,18 @@ impl<'s, 'a> Desk<'s, 'a> {
         }
     }
 
-    /// Hears what is said while the group is being left. Never ends. Cancel safe.
-    pub(crate) async fn keep_on(&mut self) {
-        while let Some(news) = self.heard.recv().await {
-            self.take(news);
-        }
-        std::future::pending().await
-    }
-
-    /// Hears what was said last.
-    pub(crate) fn hear_the_rest(&mut self) {
-        while let Ok(news) = self.heard.try_recv() {
-            self.take(news);
-        }
-    }
-
     fn take(&mut self, news: News) {
         match news {
             News::Event(member, event) => {
                 if self.joined.insert(member.clone()) {
                     self.session.joined(&member, self.broker);
                 }
-                if let Event::DeadLettered { position, .. } = &event
-                    && !self.condemned.remove(position)
-                {
-                    // Given up without a command: it killed its process too often.
-                    self.settled += 1;
-                    self.room.into_iter().for_each(|room| drop(room.forget_permits(1)));
-                }
+                let before = self.session.given_up;
                 // News are no delivery and no end.
                 let _ = self.session.take(Happening::Event(member, event));
+                if let Some(room) = self.room {
+                    room.forget_permits(self.session.given_up - before);
+                }
             }
             News::Begun(line) => {
                 self.session.idle.begin();
@@ -110,7 +113,7 @@ impl<'s, 'a> Desk<'s, 'a> {
             News::Ended { settled, condemned } => {
                 self.session.idle.finish();
                 self.settled += usize::from(settled);
-                self.condemned.extend(condemned);
+                condemned.into_iter().for_each(|position| self.session.condemn(position));
             }
         }
     }

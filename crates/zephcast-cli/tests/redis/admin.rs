@@ -1,0 +1,187 @@
+//! `group`, `stream`, `dead-letter` and `check`.
+
+use serde_json::json;
+
+use crate::lab::Lab;
+
+/// Rejects everything there is.
+async fn reject_all(lab: &Lab, stream: &str, count: usize) {
+    let count = count.to_string();
+    let script = "echo reason-$(cat) >&2; exit 65";
+    let done = lab.run(&["consume", stream, "--group", "g", "--exec", script, "--count", &count], "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+#[tokio::test]
+async fn a_groups_status_has_every_figure() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 5).await;
+    lab.run(&["consume", &stream, "--group", "g", "--count", "2"], "").await;
+    let mut talk =
+        lab.talk(&["consume", &stream, "--group", "g", "--member", "me", "--settle", "stdin", "--prefetch", "1"]);
+    talk.until("delivery").await;
+    let done = lab.run(&["group", "status", &stream, "g", "--window", "0s"], "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let status = &done.of("group")[0];
+    assert_eq!(
+        (&status["lag"], &status["in_flight"], &status["delayed"]),
+        (&json!(3), &json!(1), &json!(0)),
+        "{status}"
+    );
+    assert_eq!((&status["dead_letters"], &status["broker"]), (&json!(0), &json!("redis")));
+    assert!(status["oldest_pending_ms"].is_u64(), "{status}");
+    let me = status["members"].as_array().expect("members").iter().find(|member| member["name"] == "me").expect("me");
+    assert_eq!((&me["state"], &me["in_flight"], &me["units"]), (&json!("active"), &json!(1), &json!(["0"])));
+    assert!(me["idle_ms"].is_u64(), "{me}");
+    assert_eq!((&status["units"][0]["unit"], &status["units"][0]["lag"]), (&json!("0"), &json!(3)));
+    assert!(done.stdout.starts_with(&format!(
+        r#"{{"event":"group","stream":"{stream}","group":"g","broker":"redis","state":"ok","evidence":""#
+    )));
+    let text = lab.run(&["group", "status", &stream, "g", "--window", "0s", "--output", "text"], "").await;
+    assert!(text.stdout.contains("lag 3, in flight 1") && text.stdout.contains("MEMBER"), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_group_that_does_nothing_fails_on_stalled() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 5).await;
+    lab.run(&["consume", &stream, "--group", "g", "--count", "1"], "").await;
+    let status = ["group", "status", &stream, "g", "--window", "100ms", "--fail-on", "stuck"];
+    let fine = lab.run(&status, "").await;
+    assert_eq!((fine.code, &fine.of("group")[0]["state"]), (0, &json!("stalled")), "{fine:?}");
+    let failed = lab.run(&[&status[..], &["--fail-on", "stalled"]].concat(), "").await;
+    assert_eq!(failed.code, 1);
+    assert!(failed.stderr.contains("stalled"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn groups_are_listed_and_missing_ones_named() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.run(&["stream", "create", &stream, "--group", "a", "--group", "b"], "").await;
+    let list = lab.run(&["group", "list", &stream, "--window", "0s"], "").await;
+    let mut names: Vec<_> = list.of("group").iter().map(|group| group["group"].clone()).collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!((list.code, names), (0, vec![json!("a"), json!("b")]));
+    for arguments in [["group", "status", &stream, "missing-group"], ["group", "status", "missing-stream", "g"]] {
+        let missing = lab.run(&arguments, "").await;
+        assert_eq!(missing.code, 1, "{missing:?}");
+        assert!(missing.stderr.contains("missing-"), "{missing:?}");
+    }
+}
+
+#[tokio::test]
+async fn streams_are_created_shown_listed_and_deleted() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let created = lab.run(&["stream", "create", &stream, "--group", "billing"], "").await;
+    assert_eq!(created.code, 0, "{created:?}");
+    let again = lab.run(&["stream", "create", &stream, "--group", "billing"], "").await;
+    assert_eq!(again.code, 0, "one that exists alike is fine: {again:?}");
+    lab.fill(&stream, 3).await;
+    let shown = lab.run(&["stream", "show", &stream], "").await;
+    assert_eq!(
+        shown.stdout.trim_end(),
+        format!(
+            r#"{{"event":"stream","stream":"{stream}","broker":"redis","depth":3,"units":["0"],"groups":["billing"]}}"#
+        )
+    );
+    let listed = lab.run(&["stream", "list"], "").await.of("stream");
+    assert!(listed.iter().any(|listed| listed["stream"] == stream.as_str()), "{listed:?}");
+    let unsure = lab.run(&["stream", "delete", &stream], "").await;
+    assert_eq!(unsure.code, 2);
+    assert!(unsure.stderr.contains("--yes"), "{unsure:?}");
+    let deleted = lab.run(&["stream", "delete", &stream, "--yes"], "").await;
+    assert_eq!(deleted.code, 0, "{deleted:?}");
+    let gone = lab.run(&["stream", "show", &stream], "").await;
+    assert_eq!(gone.code, 1);
+    assert!(gone.stderr.contains(&stream), "{gone:?}");
+}
+
+#[tokio::test]
+async fn what_redis_cannot_do_is_refused() {
+    let lab = Lab::start().await;
+    let partitions = lab.run(&["stream", "create", &lab.stream(), "--partitions", "2"], "").await;
+    assert_eq!(partitions.code, 2, "{partitions:?}");
+    assert!(partitions.stderr.contains("partition") || partitions.stderr.contains("unit"), "{partitions:?}");
+    let browse = lab.run(&["consume", &lab.stream(), "--group", "g", "--settle", "none"], "").await;
+    assert_eq!(browse.code, 2);
+    assert!(browse.stderr.contains("unsupported"), "{browse:?}");
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_redriven_and_purged() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let records: Vec<_> =
+        ["a", "b", "c", "d"].map(|id| json!({"payload": id, "id": id, "headers": {"h": "v"}}).to_string()).into();
+    lab.run(&["publish", &stream, "--create", "--jsonl"], records.join("\n")).await;
+    reject_all(&lab, &stream, 4).await;
+    let list = lab.run(&["dead-letter", "list", &stream, "g"], "").await.of("dead_letter");
+    assert_eq!(list.len(), 4);
+    assert_eq!(
+        (&list[0]["id"], &list[0]["reason"], &list[0]["attempts"]),
+        (&json!("a"), &json!("exit status 65: reason-a"), &json!(1))
+    );
+    assert_eq!(
+        (&list[0]["payload"], &list[0]["headers"], &list[0]["key"]),
+        (&json!("a"), &json!({"h": "v"}), &json!(null))
+    );
+    assert!(list[0]["origin"].as_str().expect("text").starts_with(&format!("{stream}@")), "{}", list[0]);
+    assert!(list[0]["first_failed_ms"].is_u64() && list[0]["last_failed_ms"].is_u64(), "{}", list[0]);
+    let limited = lab.run(&["dead-letter", "list", &stream, "g", "--limit", "2"], "").await;
+    assert_eq!(limited.of("dead_letter").len(), 2);
+
+    let by_id = lab.run(&["dead-letter", "redrive", &stream, "g", "--id", "b"], "").await;
+    assert_eq!((by_id.code, by_id.stdout.as_str()), (0, "{\"event\":\"redriven\",\"count\":1}\n"));
+    let by_reason = lab.run(&["dead-letter", "redrive", &stream, "g", "--filter-reason", "reason-c"], "").await;
+    assert_eq!(by_reason.of("redriven")[0]["count"], 1);
+    let again = lab.run(&["consume", &stream, "--group", "g", "--count", "2"], "").await.of("delivery");
+    let mut ids: Vec<_> = again.iter().map(|delivery| delivery["id"].as_str().expect("text")).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["b", "c"]);
+    assert!(
+        again.iter().all(|delivery| delivery["attempt"] == 1 && delivery["headers"] == json!({"h": "v"})),
+        "{again:?}"
+    );
+
+    let missing = lab.run(&["dead-letter", "redrive", &stream, "g", "--id", "nobody"], "").await;
+    assert_eq!((missing.code, &missing.of("redriven")[0]["count"]), (1, &json!(0)));
+    assert!(missing.stderr.contains("nobody"), "{missing:?}");
+    assert_eq!(lab.run(&["dead-letter", "purge", &stream, "g"], "").await.code, 2);
+    let purged = lab.run(&["dead-letter", "purge", &stream, "g", "--yes"], "").await;
+    assert_eq!((purged.code, purged.stdout.as_str()), (0, "{\"event\":\"purged\",\"count\":2}\n"));
+    assert_eq!(lab.run(&["dead-letter", "list", &stream, "g"], "").await.stdout, "");
+}
+
+#[tokio::test]
+async fn what_is_redriven_goes_to_its_own_group_only() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 2).await;
+    lab.run(&["consume", &stream, "--group", "other", "--count", "2"], "").await;
+    reject_all(&lab, &stream, 2).await;
+    let redriven = lab.run(&["dead-letter", "redrive", &stream, "g", "--limit", "1"], "").await;
+    assert_eq!(redriven.of("redriven")[0]["count"], 1);
+    let other = lab.run(&["consume", &stream, "--group", "other", "--idle-exit", "500ms"], "").await;
+    assert_eq!(other.payloads(), Vec::<String>::new());
+    let own = lab.run(&["consume", &stream, "--group", "g", "--count", "1"], "").await;
+    assert_eq!(own.payloads(), ["m0"]);
+}
+
+#[tokio::test]
+async fn check_names_version_capabilities_and_risks() {
+    let lab = Lab::start().await;
+    let done = lab.run(&["check"], "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let check = &done.of("check")[0];
+    assert_eq!(check["broker"], "redis");
+    assert!(check["version"].as_str().expect("text").contains('.'), "{check}");
+    assert_eq!(check["capabilities"]["partitions"], false);
+    for warning in check["warnings"].as_array().expect("warnings") {
+        assert!(["kind", "message", "advice"].iter().all(|key| warning[key].is_string()), "{warning}");
+    }
+    assert!(done.stdout.starts_with(r#"{"event":"check","broker":"redis","version":""#), "{done:?}");
+}

@@ -1,0 +1,130 @@
+//! Usage errors, brokers that are not there, credentials that are wrong.
+
+use std::time::Duration;
+
+use integration_tests::ports;
+use tokio::time::Instant;
+
+use crate::lab::{Lab, command, run};
+
+const CANARY: &str = "zc-canary-password";
+
+#[tokio::test]
+async fn what_cannot_be_used_is_named() {
+    for (url, part) in [
+        ("redis://127.0.0.1:1/?speed=high", "speed"),
+        ("redis://127.0.0.1:1/#insecure", "fragment"),
+        ("carrier-pigeon://roof", "carrier-pigeon"),
+        ("redis://127.0.0.1:99999", "99999"),
+        ("localhost:6379", "SCHEME"),
+        ("memory://?speed=high", "speed"),
+    ] {
+        let done = run(command(url, &["check"]), b"").await;
+        assert_eq!(done.code, 2, "{url}: {done:?}");
+        assert!(done.stderr.contains(part), "{url}: {done:?}");
+        assert_eq!(done.stdout, "");
+    }
+    let nowhere = {
+        let mut command = command("", &["check"]);
+        command.env_remove("ZEPHCAST_URL");
+        run(command, b"").await
+    };
+    assert_eq!(nowhere.code, 2);
+    assert!(nowhere.stderr.contains("--url"), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn bad_options_are_usage_errors() {
+    for arguments in [
+        &["publish", "a b", "x"][..],
+        &["publish", "s", "x", "--header", "novalue"],
+        &["publish", "s", "x", "--rate", "0"],
+        &["publish", "s", "x", "--in-flight", "0"],
+        &["publish", "s", "x", "--timeout", "5"],
+        &["publish", "s", "x", "--jsonl"],
+        &["consume", "s"],
+        &["consume", "s", "--group", ""],
+        &["consume", "s", "--group", "g", "--count", "0"],
+        &["consume", "s", "--group", "g", "--prefetch", "0"],
+        &["consume", "s", "--group", "g", "--max-attempts", "0"],
+        &["consume", "s", "--group", "g", "--from", "yesterday"],
+        &["consume", "s", "--group", "g", "--create", "--lease", "1ms"],
+        &["consume", "s", "--group", "g", "--exec", "true", "--settle", "stdin"],
+        &["group", "status", "s", "g", "--fail-on", "ok"],
+        &["stream", "create", "s", "--partitions", "0"],
+        &["no-such-command"],
+    ] {
+        let done = run(command("memory://", arguments), b"").await;
+        assert_eq!(done.code, 2, "{arguments:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_given_up_after_the_connect_timeout_naming_host_and_port() {
+    let port = ports::free().expect("a port");
+    let url = format!("redis://app:{CANARY}@127.0.0.1:{port}");
+    for arguments in [&["check"][..], &["consume", "s", "--group", "g"], &["publish", "s", "x"]] {
+        let began = Instant::now();
+        let done = run(command(&url, &[arguments, &["--connect-timeout", "1s"]].concat()), b"").await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(done.stderr.contains("127.0.0.1") && done.stderr.contains(&port.to_string()), "{done:?}");
+        assert!(!done.stderr.contains(CANARY), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_fails_at_once_and_is_not_shown() {
+    let lab = Lab::own(&["--requirepass", "right"]).await;
+    let bare = lab.url.trim_start_matches("redis://");
+    for (url, arguments) in [
+        (format!("redis://:{CANARY}@{bare}"), &["check"][..]),
+        (format!("redis://:{CANARY}@{bare}"), &["-vvv", "consume", "s", "--group", "g"]),
+        (format!("redis://nobody:{CANARY}@{bare}"), &["publish", "s", "x"]),
+        (lab.url.clone(), &["check"]),
+    ] {
+        let began = Instant::now();
+        let done = run(command(&url, arguments), b"").await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "at once, not after the connect timeout");
+        assert!(!format!("{done:?}").contains(CANARY), "{done:?}");
+    }
+    let right = run(command(&format!("redis://:right@{bare}"), &["check"]), b"").await;
+    assert_eq!(right.code, 0, "{right:?}");
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_told() {
+    let lab = Lab::own(&[]).await;
+    let stream = lab.stream();
+    lab.server.as_ref().expect("its own").cli(&["SET", &stream, "text"]).await.expect("a key");
+    let published = lab.run(&["publish", &stream, "x"], "").await;
+    assert_eq!(
+        (published.code, &published.of("published")[0]["error"]["kind"]),
+        (3, &"wrong_type".into()),
+        "{published:?}"
+    );
+    let consumed = lab.run(&["consume", &stream, "--group", "g"], "").await;
+    assert_eq!(consumed.code, 1, "{consumed:?}");
+}
+
+#[tokio::test]
+async fn an_outage_is_told_and_outlived() {
+    let mut lab = Lab::own(&["--appendonly", "yes"]).await;
+    let stream = lab.stream();
+    lab.fill(&stream, 3).await;
+    let mut talk = lab.talk(&["consume", &stream, "--group", "g", "--count", "4"]);
+    for _ in 0..3 {
+        talk.until("delivery").await;
+    }
+    let server = lab.server.as_mut().expect("its own");
+    server.restart().await.expect("restarted");
+    let reason = talk.until("disconnected").await["reason"].to_string();
+    assert!(reason.len() > 4, "{reason}");
+    assert!(talk.until("reconnected").await["seconds"].is_f64());
+    lab.run(&["publish", &stream, "after"], "").await;
+    let (code, heard, stderr) = talk.finish().await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(heard.iter().any(|record| record["payload"] == "after"), "{heard:?}");
+}

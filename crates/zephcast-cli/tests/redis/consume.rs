@@ -1,0 +1,165 @@
+//! `consume` as it is without further options: printed, then acked.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::{Instant, timeout};
+
+use crate::lab::{LIMIT, Lab, payloads};
+
+#[tokio::test]
+async fn records_are_as_the_contract_says() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.run(&["publish", &stream, "hello", "--key", "k", "--id", "i"], "").await;
+    let done = lab.run(&["consume", &stream, "--group", "g", "--member", "me", "--count", "1"], "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<_> = done.stdout.lines().collect();
+    assert_eq!(lines[0], r#"{"event":"joined","member":"me","group":"g","broker":"redis"}"#);
+    assert_eq!(lines[1], r#"{"event":"assigned","units":["0"]}"#);
+    let delivery = &done.of("delivery")[0];
+    let position = delivery["position"].as_str().expect("text");
+    let published = delivery["published_ms"].as_u64().expect("a number");
+    assert_eq!(position.split('-').next(), Some(published.to_string().as_str()));
+    assert_eq!(
+        lines[2],
+        format!(
+            concat!(
+                r#"{{"event":"delivery","token":1,"position":"{}","id":"i","key":"k","headers":{{}},"payload":"hello","#,
+                r#""attempt":1,"redelivered":false,"published_ms":{},"member":"me"}}"#
+            ),
+            position, published
+        )
+    );
+    assert!(
+        lines[3].starts_with(
+            r#"{"event":"report","delivered":1,"acked":1,"returned":0,"dead_lettered":0,"clean":true,"seconds":"#
+        ),
+        "{}",
+        lines[3]
+    );
+    assert_eq!(lines.len(), 4);
+}
+
+#[tokio::test]
+async fn text_is_the_bare_payload_a_line() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, 3).await;
+    let done = lab.run(&["consume", &stream, "--group", "g", "--count", "3", "--output", "text"], "").await;
+    assert_eq!((done.code, done.stdout.lines().map(str::to_owned).collect()), (0, lines));
+    assert!(done.stderr.contains("delivered 3, acked 3"), "{done:?}");
+}
+
+#[tokio::test]
+async fn the_count_takes_no_more_than_it_settles() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, 100).await;
+    let first = lab.run(&["consume", &stream, "--group", "g", "--count", "37"], "").await;
+    let rest = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "500ms"], "").await;
+    assert_eq!((first.code, rest.code), (0, 0));
+    assert_eq!(first.payloads(), lines[..37]);
+    assert_eq!(rest.payloads(), lines[37..]);
+    assert!(rest.of("delivery").iter().all(|delivery| delivery["attempt"] == 1), "none was tried before");
+    assert_eq!(first.of("report")[0]["acked"], 37);
+}
+
+#[tokio::test]
+async fn it_leaves_when_it_was_idle_for_long_enough() {
+    let lab = Lab::start().await;
+    let began = Instant::now();
+    let done = lab.run(&["consume", &lab.stream(), "--group", "g", "--create", "--idle-exit", "700ms"], "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(began.elapsed().as_millis() >= 700);
+    assert_eq!(done.of("report")[0]["clean"], true);
+}
+
+#[tokio::test]
+async fn a_new_group_starts_where_it_is_told() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 3).await;
+    let whole = lab.run(&["consume", &stream, "--group", "earliest", "--count", "3"], "").await.of("delivery");
+    let at = whole[1]["position"].as_str().expect("text");
+    let from = lab.run(&["consume", &stream, "--group", "at", "--from", at, "--idle-exit", "300ms"], "").await;
+    assert_eq!(from.payloads(), ["m1", "m2"]);
+    let since = ["consume", &stream, "--group", "since", "--from", "2020-01-01T00:00:00Z", "--idle-exit", "300ms"];
+    assert_eq!(lab.run(&since, "").await.payloads(), ["m0", "m1", "m2"]);
+    let mut latest = lab.talk(&["consume", &stream, "--group", "latest", "--from", "latest", "--count", "1"]);
+    latest.until("joined").await;
+    lab.run(&["publish", &stream, "new"], "").await;
+    let (code, heard, _) = latest.finish().await;
+    assert_eq!((code, payloads(&heard)), (0, vec!["new".to_owned()]));
+}
+
+#[tokio::test]
+async fn several_members_share_the_stream() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, 500).await;
+    let arguments = ["consume", &stream, "--group", "g", "--members", "3", "--member", "m", "--count", "500"];
+    let done = lab.run(&arguments, "").await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let joined: BTreeSet<_> = done.of("joined").iter().map(|joined| joined["member"].to_string()).collect();
+    assert_eq!(joined.len(), 3);
+    let seen = done.payloads();
+    assert_eq!(seen.len(), 500);
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), lines.into_iter().collect());
+    assert_eq!(done.of("report")[0]["acked"], 500);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_come_in_base64() {
+    let lab = Lab::own(&[]).await;
+    let stream = lab.stream();
+    let server = lab.server.as_ref().expect("its own");
+    // redis-cli reads `\xff` in quotes as a byte only from its input, so the bytes are made by a script.
+    let script =
+        "return redis.call('XADD', KEYS[1], '*', 'data', '\\255\\0', 'text', 'v', 'raw', '\\254', '\\253', 'w')";
+    server.cli(&["EVAL", script, "1", &stream]).await.expect("an entry");
+    let done = lab.run(&["consume", &stream, "--group", "g", "--count", "1"], "").await;
+    let delivery = &done.of("delivery")[0];
+    assert_eq!(delivery["payload_base64"], "/wA=");
+    assert_eq!(delivery["id"], json!(null));
+    assert_eq!(delivery["key"], json!(null));
+    assert_eq!(delivery["headers"], json!({"text": "v", "raw": {"base64": "/g=="}}));
+    assert_eq!(delivery["headers_binary"], json!([{"name_base64": "/Q==", "value_base64": "dw=="}]));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_a_normal_end_and_what_it_cannot_have_seen_comes_again() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    // More than a pipe holds, so that most of it cannot be written.
+    let lines: Vec<_> = (0..2_000).map(|n| format!("{n:0>200}")).collect();
+    lab.publish(&stream, &lines).await;
+    let mut command = lab.command(&["consume", &stream, "--group", "g", "--output", "text"]);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("the command");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = timeout(LIMIT, stdout.next_line()).await.expect("in time").expect("UTF-8").expect("a line");
+    assert_eq!(first, lines[0]);
+    drop(stdout);
+    let status = timeout(LIMIT, child.wait()).await.expect("it ends in time").expect("its status");
+    assert_eq!(status.code(), Some(0));
+    let rest = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "1s"], "").await.payloads();
+    let acked = lines.len() - rest.len();
+    assert!((1..1_000).contains(&acked), "{acked} were taken by a pipe of 64 KiB");
+    assert_eq!(rest, lines[acked..]);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_while_it_is_quiet_is_noticed_too() {
+    let lab = Lab::start().await;
+    let mut command = lab.command(&["consume", &lab.stream(), "--group", "g", "--create"]);
+    let mut child = command.spawn().expect("the command");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
+    for _ in ["joined", "assigned"] {
+        timeout(LIMIT, stdout.next_line()).await.expect("in time").expect("UTF-8").expect("a line");
+    }
+    drop(stdout);
+    let status = timeout(LIMIT, child.wait()).await.expect("it ends in time").expect("its status");
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,0 +1,125 @@
+//! Signals, kills, and what is left of a group after them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::lab::{Lab, payloads};
+
+#[tokio::test]
+async fn a_signal_drains_and_leaves() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let lab = Lab::start().await;
+        let stream = lab.stream();
+        lab.fill(&stream, 10).await;
+        let mut talk = lab.talk(&["consume", &stream, "--group", "g"]);
+        for _ in 0..10 {
+            talk.until("delivery").await;
+        }
+        talk.signal(signal);
+        let (code, heard, stderr) = talk.finish().await;
+        assert_eq!(code, 0, "{stderr}");
+        let report = heard.last().expect("a report");
+        assert_eq!((&report["acked"], &report["clean"]), (&json!(10), &json!(true)), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_command_is_waited_for_and_its_result_counts() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 3).await;
+    let mut talk = lab.talk(&["consume", &stream, "--group", "g", "--exec", "sleep 0.5"]);
+    talk.until("delivery").await;
+    talk.signal(Signal::TERM);
+    let (code, heard, stderr) = talk.finish().await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!((payloads(&heard).len(), &heard.last().expect("a report")["acked"]), (1, &json!(1)));
+}
+
+#[tokio::test]
+async fn work_that_outlasts_the_drain_is_given_back_and_told() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 1).await;
+    let mut talk = lab.talk(&["consume", &stream, "--group", "g", "--exec", "sleep 60", "--drain", "1s"]);
+    talk.until("delivery").await;
+    let began = Instant::now();
+    talk.signal(Signal::TERM);
+    let (code, heard, stderr) = talk.finish().await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let report = heard.last().expect("a report");
+    assert_eq!((&report["returned"], &report["clean"]), (&json!(1), &json!(false)));
+    assert!(stderr.contains("unfinished"), "{stderr}");
+    let next = lab.run(&["consume", &stream, "--group", "g", "--count", "1"], "").await;
+    assert_eq!(next.payloads(), ["m0"]);
+}
+
+#[tokio::test]
+async fn verdicts_are_heeded_while_it_drains() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 1).await;
+    let mut talk = lab.talk(&["consume", &stream, "--group", "g", "--settle", "stdin"]);
+    let delivery = talk.until("delivery").await;
+    talk.signal(Signal::TERM);
+    talk.say(&json!({"ack": delivery["token"]}).to_string()).await;
+    talk.say(r#"{"commit":true}"#).await;
+    assert_eq!(talk.until("settled").await["result"], "ok");
+    let (code, heard, stderr) = talk.finish().await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(heard.iter().any(|record| record["event"] == "committed"), "{heard:?}");
+    assert_eq!(heard.last().expect("a report")["acked"], 1);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 1).await;
+    let mut talk = lab.talk(&["consume", &stream, "--group", "g", "--settle", "stdin"]);
+    talk.until("delivery").await;
+    let began = Instant::now();
+    talk.signal(Signal::TERM);
+    // The first is being heeded when a verdict is still answered and no report comes.
+    talk.say("?").await;
+    talk.until("error").await;
+    talk.signal(Signal::INT);
+    let (code, _, _) = talk.finish().await;
+    assert_eq!(code, 130);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_publish_with_its_summary() {
+    let lab = Lab::start().await;
+    let mut talk = lab.talk(&["publish", &lab.stream(), "--create"]);
+    talk.say("one").await;
+    talk.until("published").await;
+    talk.signal(Signal::TERM);
+    let (code, heard, _) = talk.finish().await;
+    assert_eq!((code, &heard.last().expect("a summary")["stored"]), (0, &json!(1)));
+}
+
+#[tokio::test]
+async fn one_of_two_consumers_is_killed_and_the_union_is_complete() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, 4_000).await;
+    let arguments = ["consume", &stream, "--group", "g", "--lease", "1s", "--idle-exit", "4s"];
+    let (mut victim, survivor) = (lab.talk(&arguments), lab.talk(&arguments));
+    let survivor = tokio::spawn(survivor.finish());
+    for _ in 0..300 {
+        victim.until("delivery").await;
+    }
+    victim.signal(Signal::KILL);
+    let (_, seen, _) = victim.finish().await;
+    let (code, rest, stderr) = survivor.await.expect("the survivor");
+    assert_eq!(code, 0, "{stderr}");
+    let union: BTreeSet<_> = payloads(&seen).into_iter().chain(payloads(&rest)).collect();
+    assert_eq!(union, lines.into_iter().collect());
+}

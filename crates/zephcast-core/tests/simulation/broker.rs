@@ -1,0 +1,353 @@
+//! The model broker: logs, members and time. What a member gets is in `shared` and `assigned`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use zephcast_core::driver::{Credit, Fetched, Incoming, Released};
+use zephcast_core::{Message, Token, UnitId};
+
+use crate::faults::{Faults, Link, Operation};
+use crate::ledger::{Handout, Record, Stage};
+use crate::schedule::{Flavour, Setup};
+
+/// The broker, shared by all processes.
+pub(crate) struct Broker {
+    state: Mutex<State>,
+    /// Signalled when something changed for somebody.
+    pub(crate) changed: Notify,
+}
+
+pub(crate) struct State {
+    pub(crate) setup: Setup,
+    pub(crate) now: Instant,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) delayed: Vec<Delayed>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) processes: Vec<Link>,
+    pub(crate) messages: Vec<Record>,
+    pub(crate) handouts: Vec<Handout>,
+    pub(crate) faults: Faults,
+    /// Turns the assignment of units.
+    pub(crate) rotation: usize,
+    pub(crate) violations: Vec<String>,
+    /// What happened, when somebody wants to read it.
+    pub(crate) trace: bool,
+    began: Instant,
+    /// Payloads that the engine was given and has not let go.
+    pub(crate) payloads: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+pub(crate) struct Unit {
+    pub(crate) log: Vec<Entry>,
+    /// Everything below is settled. Only where units are assigned.
+    pub(crate) committed: u64,
+    pub(crate) owner: Option<usize>,
+    pub(crate) generation: u64,
+    pub(crate) revoking: Option<Revoking>,
+}
+
+pub(crate) struct Revoking {
+    pub(crate) released: Released,
+    /// When the engine heard of it.
+    pub(crate) since: Option<Instant>,
+}
+
+/// A message in a unit's log. One that came back by way of a delay has an entry of its own.
+pub(crate) struct Entry {
+    pub(crate) message: usize,
+    pub(crate) origin: u64,
+    /// Attempts that count.
+    pub(crate) attempts: u32,
+    pub(crate) place: Place,
+}
+
+/// Where an entry is. Only where units are shared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Ready { suspect: bool },
+    Held { handout: usize, until: Instant },
+    Done { by: usize },
+}
+
+pub(crate) struct Delayed {
+    pub(crate) due: Instant,
+    pub(crate) unit: u32,
+    pub(crate) entry: Entry,
+}
+
+#[derive(Default)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) process: usize,
+    pub(crate) alive: bool,
+    pub(crate) heard: Option<Instant>,
+    pub(crate) news: VecDeque<Fetched>,
+    /// The assignments of which the engine was told.
+    pub(crate) told: BTreeMap<u32, u64>,
+    /// What the frontier of each of them was last.
+    pub(crate) frontiers: BTreeMap<u32, u64>,
+    /// Where reading goes on in each unit.
+    pub(crate) positions: BTreeMap<u32, u64>,
+    pub(crate) introduced: bool,
+    /// After an error: from where on what it holds is handed out once more.
+    pub(crate) repeat: Option<(u32, u64)>,
+    pub(crate) interrupted: bool,
+    /// The test asked it to stop.
+    pub(crate) stopping: bool,
+    pub(crate) left: bool,
+    /// A permanent error was handed to the engine.
+    pub(crate) forbidden: bool,
+    pub(crate) lost_something: bool,
+    /// What `leave` was given back, and what was decided and not at the broker by then.
+    pub(crate) returned: Option<usize>,
+    pub(crate) undurable: usize,
+    pub(crate) delivered: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Broker {
+    pub(crate) fn new(setup: Setup, faults: Faults, trace: bool) -> Arc<Self> {
+        let units = (0..setup.units).map(|_| Unit::default()).collect();
+        let state = State {
+            setup,
+            now: Instant::now(),
+            units,
+            delayed: Vec::new(),
+            members: Vec::new(),
+            processes: Vec::new(),
+            messages: Vec::new(),
+            handouts: Vec::new(),
+            faults,
+            rotation: 0,
+            violations: Vec::new(),
+            trace,
+            began: Instant::now(),
+            payloads: Arc::default(),
+        };
+        Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
+    }
+
+    /// The broker as it is now.
+    pub(crate) fn open(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.let_time_pass();
+        state
+    }
+
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+}
+
+impl State {
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>9.3}  {}", self.now.duration_since(self.began).as_secs_f64(), what());
+        }
+    }
+
+    pub(crate) fn violated(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.note(|| format!("VIOLATED: {what}"));
+        self.violations.push(what);
+    }
+
+    pub(crate) fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.violated(what());
+        }
+    }
+
+    /// Stores a published message.
+    pub(crate) fn store(&mut self, message: usize) -> (u32, u64) {
+        let unit = u32::try_from(message % self.units.len()).unwrap_or(0);
+        let log = &mut self.units[unit as usize].log;
+        let offset = log.len() as u64;
+        log.push(Entry { message, origin: offset, attempts: 0, place: Place::Ready { suspect: false } });
+        self.messages[message].stored.push((unit, offset));
+        (unit, offset)
+    }
+
+    fn let_time_pass(&mut self) {
+        self.now = Instant::now();
+        while let Some(at) = self.delayed.iter().position(|delayed| delayed.due <= self.now) {
+            let Delayed { unit, entry, .. } = self.delayed.remove(at);
+            self.units[unit as usize].log.push(entry);
+        }
+        if self.setup.flavour == Flavour::Assigned {
+            self.let_sessions_pass();
+        }
+    }
+
+    /// When time alone will change something.
+    pub(crate) fn next_change(&self) -> Option<Instant> {
+        let lease = self.setup.lease;
+        let due = self.delayed.iter().map(|delayed| delayed.due);
+        let sessions = self.members.iter().filter(|member| member.alive).filter_map(|member| Some(member.heard? + lease));
+        let held = self.units.iter().flat_map(|unit| &unit.log).filter_map(|entry| match entry.place {
+            Place::Held { until, .. } => Some(until),
+            Place::Ready { .. } | Place::Done { .. } => None,
+        });
+        // An engine that lets go does not say so but to whoever asks.
+        let asking = self.units.iter().filter(|unit| unit.revoking.is_some());
+        let asking = asking.map(|_| self.now + Duration::from_millis(10));
+        due.chain(sessions).chain(held).filter(|at| *at > self.now).chain(asking).min()
+    }
+
+    /// What comes next for a member.
+    pub(crate) fn look(&mut self, id: usize, credit: Credit) -> Option<Fetched> {
+        match self.setup.flavour {
+            Flavour::Shared => self.look_shared(id, credit),
+            Flavour::Assigned => self.look_assigned(id, credit),
+        }
+    }
+
+    /// How many of these messages fit into a batch, at least one.
+    pub(crate) fn fitting(&mut self, credit: Credit, unit: u32, offsets: &[u64]) -> usize {
+        let most = self.faults.up_to(credit.messages.min(offsets.len()));
+        let mut bytes = 0;
+        let log = &self.units[unit as usize].log;
+        let sizes = offsets.iter().map(|at| self.messages[log[at_usize(*at)].message].payload.len() + HEADER);
+        sizes.take(most).take_while(|size| { let fits = bytes < credit.bytes; bytes += size; fits }).count()
+    }
+
+    /// Notes a hand-out and makes the message of it.
+    pub(crate) fn hand_out(&mut self, id: usize, unit: u32, offset: u64, suspect: bool, attempt: u32) -> Incoming {
+        let entry = &self.units[unit as usize].log[at_usize(offset)];
+        let (message, origin, attempts) = (entry.message, entry.origin, entry.attempts);
+        let number = self.handouts.len();
+        let generation = self.members[id].told.get(&unit).copied().unwrap_or(0);
+        let payload = Payload::new(&self.messages[message].payload, &self.payloads);
+        let message_out = Message::new(Bytes::from_owner(payload)).with_header("handout", format!("{number:06}"));
+        self.handouts.push(Handout {
+            message,
+            member: id,
+            unit,
+            token: offset,
+            generation,
+            attempt,
+            suspect,
+            bytes: message_out.byte_len(),
+            received: false,
+            delivered: false,
+            stage: Stage::Engine,
+            lost: false,
+            ended: false,
+            durable: false,
+            excused: false,
+        });
+        self.note(|| format!("{} <- #{message} at {unit}:{offset}, attempt {attempt}, suspect {suspect}, hand-out {number}", self.members[id].name));
+        Incoming {
+            token: Token(offset, 0),
+            origin: Token(origin, 0),
+            message: message_out,
+            attempt,
+            published_ms: Some(origin),
+            first_failed_ms: (attempts > 0 && !suspect).then_some(1),
+            suspect,
+        }
+    }
+
+    /// The engine got what a fetch brought.
+    pub(crate) fn received(&mut self, id: usize, fetched: &Fetched) {
+        match fetched {
+            Fetched::Batch(batch) => {
+                let first = self.handouts.len() - self.handouts.len().min(64);
+                for handout in self.handouts[first..].iter_mut().filter(|handout| handout.member == id) {
+                    let same = |incoming: &Incoming| incoming.token.0 == handout.token && batch.unit.0 == handout.unit;
+                    handout.received |= batch.messages.iter().any(same);
+                }
+                self.check_room(id);
+            }
+            Fetched::Assigned(units) => self.told_assigned(id, units),
+            Fetched::Lost(units) => {
+                for UnitId(unit) in units {
+                    self.members[id].told.remove(unit);
+                }
+            }
+            Fetched::Revoking(release) => {
+                for UnitId(unit) in &release.units {
+                    let now = self.now;
+                    if let Some(revoking) = &mut self.units[*unit as usize].revoking {
+                        revoking.since = Some(now);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The broker takes it away.
+    pub(crate) fn lose(&mut self, handout: usize) {
+        let handout = &mut self.handouts[handout];
+        if handout.ended {
+            return;
+        }
+        (handout.lost, handout.ended) = (true, true);
+        let (message, member) = (handout.message, handout.member);
+        if !handout.durable {
+            handout.excused = true;
+            self.messages[message].disturbed = true;
+        }
+        self.members[member].lost_something = true;
+    }
+
+    pub(crate) fn link(&self, id: usize) -> Link {
+        self.processes[self.members[id].process]
+    }
+
+    pub(crate) fn draw(&mut self, operation: Operation, who: impl FnOnce(&Self) -> String) -> Option<crate::faults::Fault> {
+        let fault = self.faults.draw(operation);
+        if let Some(fault) = fault {
+            self.note(|| format!("{} {operation:?}: {fault:?}", who(self)));
+        }
+        fault
+    }
+
+    /// Whether nothing is left to do for anybody.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.delayed.is_empty()
+            && self.units.iter().all(|unit| match self.setup.flavour {
+                Flavour::Shared => unit.log.iter().all(|entry| matches!(entry.place, Place::Done { .. })),
+                Flavour::Assigned => unit.committed == unit.log.len() as u64,
+            })
+    }
+}
+
+/// The header that carries the hand-out's number.
+const HEADER: usize = 13;
+
+pub(crate) fn at_usize(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// A payload that says when it is let go.
+struct Payload {
+    bytes: Vec<u8>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Payload {
+    fn new(bytes: &[u8], alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Self { bytes: bytes.to_vec(), alive: alive.clone() }
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,199 @@
+//! A look at the server: its version, the user's rights, risky settings.
+
+use std::collections::HashMap;
+
+use fred::types::Value;
+use zephcast_core::driver::{Check, Warning};
+use zephcast_core::{ErrorKind, Result};
+
+use crate::config::Topology;
+use crate::connection::Connection;
+use crate::error::Failure;
+use crate::reply::{map, text};
+
+const OPERATION: &str = "check";
+
+/// Commands that publishing and consuming need, as `ACL DRYRUN` takes them.
+const NEEDED: [&[&str]; 14] = [
+    &["XADD", "s", "*", "f", "v"],
+    &["XREADGROUP", "GROUP", "g", "m", "STREAMS", "s", ">"],
+    &["XGROUP", "CREATE", "s", "g", "0"],
+    &["XACK", "s", "g", "0-1"],
+    &["XPENDING", "s", "g"],
+    &["XCLAIM", "s", "g", "m", "0", "0-1"],
+    &["XINFO", "STREAM", "s"],
+    &["XRANGE", "s", "-", "+"],
+    &["XDEL", "s", "0-1"],
+    &["ZADD", "z", "1", "m"],
+    &["ZRANGE", "z", "0", "1"],
+    &["HSET", "h", "f", "v"],
+    &["EVALSHA", "0", "0"],
+    &["EVAL", "return 1", "0"],
+];
+
+pub(crate) async fn run(control: &Connection) -> Result<Check> {
+    let facts = info(control).await?;
+    let version = facts.get("redis_version").cloned().unwrap_or_else(|| "unknown".into());
+    let mut found = Warnings::default();
+    warn_of_version(&mut found, &version);
+    warn_of_memory(&mut found, &facts);
+    warn_of_durability(&mut found, &facts, control).await?;
+    warn_of_replicas(&mut found, &facts, control).await?;
+    warn_of_rights(&mut found, control).await?;
+    warn_of_network(&mut found, control);
+    Ok(Check { version, warnings: found.0 })
+}
+
+#[derive(Default)]
+struct Warnings(Vec<Warning>);
+
+impl Warnings {
+    fn add(&mut self, kind: &'static str, message: impl Into<String>, advice: &str) {
+        self.0.push(Warning { kind, message: message.into(), advice: advice.to_owned() });
+    }
+}
+
+/// What `INFO` says, by name; nothing when the user may not ask.
+async fn info(control: &Connection) -> Result<HashMap<String, String>> {
+    let report = match allowed(control.try_call(OPERATION, "INFO", None, Vec::new()).await?)? {
+        Some(report) => text(OPERATION, report)?,
+        None => return Ok(HashMap::new()),
+    };
+    let facts = report.lines().filter_map(|line| line.split_once(':'));
+    Ok(facts.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+}
+
+/// A setting, where the user may read it.
+async fn setting(control: &Connection, name: &str) -> Result<Option<String>> {
+    let arguments: Vec<Value> = vec!["GET".into(), name.into()];
+    match allowed(control.try_call(OPERATION, "CONFIG", None, arguments).await?)? {
+        None => Ok(None),
+        Some(answer) => match map(OPERATION, answer)?.pop() {
+            Some((_, value)) => text(OPERATION, value).map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+/// The answer, or none when the user has no right to it or the server does not know the question.
+fn allowed<T>(answer: std::result::Result<T, Failure>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) => {
+            let error = failure.into_error(OPERATION);
+            match error.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported => Ok(None),
+                _ => Err(error),
+            }
+        }
+    }
+}
+
+fn warn_of_version(found: &mut Warnings, version: &str) {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    match (numbers.next(), numbers.next().unwrap_or(0)) {
+        (Some(major), minor) if (major, minor) < (6, 2) => found.add(
+            "unsupported_version",
+            format!("Redis {version} lacks what consuming needs"),
+            "upgrade to Redis 6.2 or later",
+        ),
+        (Some(major), _) if major < 7 => found.add(
+            "old_version",
+            format!("Redis {version} does not say how far a group is; it is counted instead"),
+            "upgrade to Redis 7.0 or later",
+        ),
+        (Some(_), _) => {}
+        (None, _) => found.add("version_unknown", "the version could not be read", "allow the user the command INFO"),
+    }
+}
+
+fn warn_of_memory(found: &mut Warnings, facts: &HashMap<String, String>) {
+    let policy = facts.get("maxmemory_policy").map_or("noeviction", String::as_str);
+    let limited = facts.get("maxmemory").is_some_and(|limit| limit != "0");
+    if policy != "noeviction" && limited {
+        found.add(
+            "evicting_policy",
+            format!("maxmemory-policy is {policy}: when memory is short the server deletes whole streams"),
+            "set maxmemory-policy noeviction; publishing then waits instead",
+        );
+    } else if policy != "noeviction" {
+        found.add(
+            "evicting_policy",
+            format!("maxmemory-policy is {policy}: with a maxmemory the server would delete whole streams"),
+            "set maxmemory-policy noeviction",
+        );
+    }
+}
+
+async fn warn_of_durability(found: &mut Warnings, facts: &HashMap<String, String>, control: &Connection) -> Result<()> {
+    if facts.get("aof_enabled").is_some_and(|enabled| enabled == "0") {
+        found.add(
+            "not_durable",
+            "appendonly is no: what was confirmed since the last snapshot is lost when the server ends",
+            "set appendonly yes",
+        );
+        return Ok(());
+    }
+    match setting(control, "appendfsync").await?.as_deref() {
+        Some("always") | None => {}
+        Some(policy) => found.add(
+            "fsync_not_always",
+            format!("appendfsync is {policy}: a crash of the machine can lose what was confirmed just before"),
+            "set appendfsync always if that matters more than speed",
+        ),
+    }
+    Ok(())
+}
+
+async fn warn_of_replicas(found: &mut Warnings, facts: &HashMap<String, String>, control: &Connection) -> Result<()> {
+    let has_replicas = facts.get("connected_slaves").is_some_and(|replicas| replicas != "0");
+    let fails_over = has_replicas || control.config().topology != Topology::Single;
+    if fails_over && setting(control, "min-replicas-to-write").await?.as_deref() == Some("0") {
+        found.add(
+            "failover_loses",
+            "min-replicas-to-write is 0: a failover can lose what the old primary confirmed",
+            "set min-replicas-to-write 1 and a min-replicas-max-lag",
+        );
+    }
+    Ok(())
+}
+
+async fn warn_of_rights(found: &mut Warnings, control: &Connection) -> Result<()> {
+    let whoami = control.try_call(OPERATION, "ACL", None, vec!["WHOAMI".into()]).await?;
+    let Some(user) = allowed(whoami)? else { return Ok(()) };
+    let user = text(OPERATION, user)?;
+    let mut missing = Vec::new();
+    for command in NEEDED {
+        let mut arguments: Vec<Value> = vec!["DRYRUN".into(), user.as_str().into()];
+        arguments.extend(command.iter().map(|word| Value::from(*word)));
+        let answer = control.try_call(OPERATION, "ACL", None, arguments).await?;
+        // Before Redis 7 there is no dry run.
+        let Some(answer) = allowed(answer)? else { return Ok(()) };
+        let verdict = text(OPERATION, answer)?;
+        // The keys are made up, so only the right to the command counts.
+        if verdict.contains("to run the") {
+            missing.push(command[0]);
+        }
+    }
+    if !missing.is_empty() {
+        found.add(
+            "missing_rights",
+            format!("the user {user:?} may not run {}", missing.join(", ")),
+            "allow the user these commands on its streams and their helper keys",
+        );
+    }
+    Ok(())
+}
+
+fn warn_of_network(found: &mut Warnings, control: &Connection) {
+    let config = control.config();
+    let is_local = |host: &str| matches!(host, "localhost" | "::1") || host.starts_with("127.");
+    let remote = config.hosts.iter().any(|(host, _)| !is_local(host));
+    if remote && config.tls.is_none() && config.credentials().1.is_some() {
+        found.add(
+            "plain_text",
+            "the password and all messages cross the network in plain text",
+            "use rediss:// and a server with TLS",
+        );
+    }
+}

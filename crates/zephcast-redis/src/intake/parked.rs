@@ -1,0 +1,160 @@
+//! Taking over: what was given back in good order, what comes from an unclean end, what this member holds itself.
+
+use std::sync::atomic::Ordering;
+
+use fred::types::Value;
+use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
+use zephcast_core::{Result, Token};
+
+use super::{OPERATION, RedisIntake, UNIT};
+use crate::member::{RETURNED, SUSPECTS};
+use crate::reply::{Frame, array, count, elements, entry_id, number};
+use crate::scripts::{CLAIM, GIVE, RELIST};
+use crate::token;
+
+/// Entries of one page.
+const PAGE: usize = 100;
+
+/// A suspect whose claim was sent and had no answer: it must not pass for an innocent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    retried: bool,
+    id: Token,
+    /// Its deliveries before the claim.
+    count: u64,
+}
+
+/// One entry of a claim.
+struct Claimed {
+    retried: bool,
+    id: Token,
+    count: u64,
+    fields: Frame,
+}
+
+impl RedisIntake {
+    /// Whether the last look at the group found suspects that the engine was not told of.
+    pub(super) fn has_news_of_suspects(&self) -> bool {
+        self.member.parked.suspects.load(Ordering::Relaxed) > 0 && self.member.parked.take_news()
+    }
+
+    /// Takes what others gave back, as much as there is room for; whether there was any.
+    pub(super) async fn take_returned(&mut self, credit: Credit) -> Result<bool> {
+        if self.member.parked.returned.load(Ordering::Relaxed) == 0 {
+            return Ok(false);
+        }
+        let room = self.room(credit).min(PAGE);
+        // Until the answer is here, some of it may be this member's unseen.
+        let seen = self.relist.replace(("-".into(), "-".into()));
+        let claimed = self.claim(RETURNED, room, None).await?;
+        self.relist = seen;
+        let found = !claimed.is_empty();
+        if claimed.len() < room {
+            self.member.parked.returned.store(0, Ordering::Relaxed);
+        }
+        for entry in claimed {
+            self.take_entry(entry.id, entry.retried, entry.count, entry.fields, false)?;
+        }
+        Ok(found)
+    }
+
+    /// Takes exactly one suspect, or says that there is none.
+    pub(super) async fn one_suspect(&mut self) -> Result<Fetched> {
+        while let Some(suspect) = self.first_suspect().await? {
+            self.doubt = Some(suspect);
+            let claimed = self.claim(SUSPECTS, 1, Some(suspect)).await?;
+            self.doubt = None;
+            // Another member may have been quicker.
+            if let Some(entry) = claimed.into_iter().next() {
+                let incoming: Incoming = self.incoming(entry.id, entry.retried, entry.count, entry.fields, true)?;
+                return Ok(Fetched::Batch(Batch { unit: UNIT, messages: vec![incoming] }));
+            }
+        }
+        self.member.parked.suspects.store(0, Ordering::Relaxed);
+        Ok(Fetched::Idle)
+    }
+
+    async fn first_suspect(&self) -> Result<Option<Doubt>> {
+        let keys = self.member.keys.clone();
+        for (key, retried) in [(&keys.retry, true), (&keys.stream, false)] {
+            let arguments: Vec<Value> =
+                [key, &keys.group, "-", "+", "1", SUSPECTS].into_iter().map(|text: &str| text.into()).collect();
+            let answer = self.member.control.try_call(OPERATION, "XPENDING", Some(key), arguments).await?;
+            let pending = match answer {
+                Err(failure) if failure.has_code("NOGROUP") => continue,
+                answer => answer.map_err(|failure| failure.into_error(OPERATION))?,
+            };
+            if let Some(first) = array(OPERATION, pending)?.into_iter().next() {
+                let [id, _, _, deliveries] = elements(OPERATION, first)?;
+                let count = count(OPERATION, &deliveries)?;
+                return Ok(Some(Doubt { retried, id: entry_id(OPERATION, id)?, count }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a suspect back whose claim had no answer, with the count that it had.
+    pub(super) async fn settle_doubt(&mut self) -> Result<()> {
+        let Some(doubt) = self.doubt else { return Ok(()) };
+        self.member
+            .run(OPERATION, &GIVE, &[], || {
+                let retried = if doubt.retried { "1" } else { "0" };
+                let id = token::id(doubt.id);
+                vec![SUSPECTS.into(), "1".into(), retried.into(), id.into(), (doubt.count as i64).into()]
+            })
+            .await?;
+        self.doubt = None;
+        Ok(())
+    }
+
+    async fn claim(&mut self, from: &str, room: usize, only: Option<Doubt>) -> Result<Vec<Claimed>> {
+        let answer = self.member.run(OPERATION, &CLAIM, &[], || {
+            let mut arguments: Vec<Value> = vec![from.into(), (room as i64).into()];
+            if let Some(only) = only {
+                arguments.push(if only.retried { "1" } else { "0" }.into());
+                arguments.push(token::id(only.id).into());
+            }
+            arguments
+        });
+        let [gone, entries] = elements(OPERATION, answer.await?)?;
+        self.note_gone(&gone)?;
+        read_entries(entries)
+    }
+
+    /// One page of what the server says that this member holds.
+    pub(super) async fn relist_some(&mut self) -> Result<()> {
+        let Some((after, retry_after)) = self.relist.clone() else { return Ok(()) };
+        let page = PAGE.min(self.read_limit);
+        let answer = self.member.run(OPERATION, &RELIST, &[], || {
+            vec![after.as_str().into(), retry_after.as_str().into(), (page as i64).into()]
+        });
+        let [gone, entries, more] = elements(OPERATION, answer.await?)?;
+        self.note_gone(&gone)?;
+        let (mut after, mut retry_after) = (after, retry_after);
+        for entry in read_entries(entries)? {
+            let next = format!("({}", token::id(entry.id));
+            *(if entry.retried { &mut retry_after } else { &mut after }) = next;
+            self.take_entry(entry.id, entry.retried, entry.count, entry.fields, false)?;
+        }
+        self.relist = (count(OPERATION, &more)? > 0).then_some((after, retry_after));
+        Ok(())
+    }
+
+    /// How many entries a script found to be gone from the stream; -1 when this member was replaced.
+    fn note_gone(&self, gone: &Frame) -> Result<()> {
+        match u64::try_from(number(OPERATION, gone)?) {
+            Ok(gone) => self.member.lost_from_stream(gone),
+            Err(_) => self.member.set_replaced(),
+        }
+        self.member.check_replaced(OPERATION)
+    }
+}
+
+fn read_entries(entries: Frame) -> Result<Vec<Claimed>> {
+    let read = |entry| {
+        let [retried, id, deliveries, fields] = elements(OPERATION, entry)?;
+        let retried = number(OPERATION, &retried)? == 1;
+        Ok(Claimed { retried, id: entry_id(OPERATION, id)?, count: count(OPERATION, &deliveries)?, fields })
+    };
+    array(OPERATION, entries)?.into_iter().map(read).collect()
+}

@@ -1,0 +1,41 @@
+//! How much a group has not read, also where Redis cannot say.
+
+use fred::types::Value;
+use zephcast_core::{Result, Token};
+
+use super::{OPERATION, OnStream};
+use crate::connection::Connection;
+use crate::keys::Keys;
+use crate::reply::{count, elements, text};
+use crate::scripts::COUNT_AFTER;
+
+/// Entries that one call counts, so that the server is not held up.
+const PAGE: i64 = 10_000;
+/// Beyond so many entries it is not known rather than counted.
+const MOST_PAGES: usize = 100;
+
+/// Redis says how much is unread, but not after entries were deleted there, after the group was moved, or before 7.0. Then
+/// it is counted.
+pub(super) async fn unread(control: &Connection, keys: &Keys, group: &OnStream, end: Token) -> Result<Option<u64>> {
+    if group.lag.is_some() {
+        return Ok(group.lag);
+    }
+    if group.last_delivered >= end {
+        return Ok(Some(0));
+    }
+    let mut after = crate::token::id(group.last_delivered);
+    let mut unread = 0;
+    for _ in 0..MOST_PAGES {
+        let stream = [keys.stream.as_str()];
+        let counted = control
+            .run(OPERATION, &COUNT_AFTER, &stream, || -> Vec<Value> { vec![after.as_str().into(), PAGE.into()] });
+        let [page, last] = elements(OPERATION, counted.await?)?;
+        let page = count(OPERATION, &page)?;
+        unread += page;
+        if page < PAGE.unsigned_abs() {
+            return Ok(Some(unread));
+        }
+        after = text(OPERATION, last)?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,29 @@
+//! The driver against the seam, on a real server.
+
+mod admin;
+mod consume;
+mod faults;
+mod member;
+mod server;
+mod settle;
+mod takeover;
+
+mod prelude {
+    //! What every case needs.
+
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::time::{Duration, Instant};
+
+    pub(crate) use zephcast_core::driver::{
+        Admin, Credit, Disposition, Driver, Failure, Fetched, Held, Incoming, Intake, Membership, Renewal, Returned,
+        Settlement, Settler, Sink, Subscription, UnitSettlements,
+    };
+    pub(crate) use zephcast_core::{
+        ErrorKind, GroupName, MemberName, MemberState, Message, MessageId, Position, PositionStyle, Start, StreamName,
+        Token, UnitId,
+    };
+    pub(crate) use zephcast_redis::{RedisConfig, RedisDriver};
+
+    pub(crate) use crate::member::{Joined, group, messages, publish};
+    pub(crate) use crate::server::{Server, unique_stream};
+}
