@@ -143,14 +143,14 @@ impl Watched {
         tokio::time::sleep(window).await;
         let status = self.client.group_status(&self.stream, "billing").await?;
         let judgement = status.judge_since(&earlier);
-        let rate = earlier.lag.zip(status.lag).map(|(before, now)| (before as f64 - now as f64) / window.as_secs_f64());
+        let change = earlier.lag.zip(status.lag).map_or(0.0, |(before, now)| now as f64 - before as f64);
         println!(
-            "{}: lag {} ({:+.0} a second), in flight {}, oldest pending {:.1?} ({})",
+            "{}: lag {} ({:+.0} a second), in flight {}, oldest pending {} ({})",
             judgement.state.as_str(),
             shown(status.lag),
-            -rate.unwrap_or(0.0),
+            change / window.as_secs_f64(),
             shown(status.in_flight),
-            status.oldest_pending.unwrap_or_default(),
+            status.oldest_pending.map_or_else(|| "-".to_owned(), |age| format!("{age:.1?}")),
             judgement.evidence,
         );
         for member in &status.members {

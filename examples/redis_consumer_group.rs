@@ -1,7 +1,7 @@
 //! `cargo run -p zephcast-redis --example redis_consumer_group [URL]`
 //!
 //! Three consumers of one group share a Redis stream, with the typed configuration of `zephcast-redis` and no other
-//! broker in the build. Without a URL the one in REDIS_URL is used, else redis://localhost:6379.
+//! broker in the build. Without a URL the one in `REDIS_URL` is used, else `redis://localhost:6379`.
 
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 

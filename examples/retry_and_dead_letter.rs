@@ -92,7 +92,9 @@ fn process(delivery: &Delivery, order: &str, mended: bool) -> Result<(), Handler
     match order {
         NONSENSE => Err(HandlerError::reject("there is no such customer")),
         POISON if !mended => Err(HandlerError::retry("division by zero")),
-        _ if number.is_multiple_of(FLAKY_EVERY) && delivery.attempt() <= 2 => Err(HandlerError::retry("the bank is busy")),
+        _ if number.is_multiple_of(FLAKY_EVERY) && delivery.attempt() <= 2 => {
+            Err(HandlerError::retry("the bank is busy"))
+        }
         _ => Ok(()),
     }
 }

@@ -41,7 +41,8 @@ impl Connection {
     pub(crate) async fn link(&self, operation: &'static str) -> Result<Arc<Link>> {
         match self.current(operation)? {
             Some(link) => Ok(link),
-            None => self.connect(operation).await,
+            // Large, and rarely taken.
+            None => Box::pin(self.connect(operation)).await,
         }
     }
 
@@ -54,7 +55,7 @@ impl Connection {
         if let Some((_, error)) = self.state().failed.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(error.clone());
         }
-        match Box::pin(Link::open(&self.config)).await {
+        match Link::open(&self.config).await {
             Ok(link) => {
                 let link = Arc::new(link);
                 let mut state = self.state();

@@ -104,7 +104,7 @@ impl Driver for RedisDriver {
 
     async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
         NAMES.check(stream)?;
-        crate::status::group(&self.control, stream, group).await
+        Box::pin(crate::status::group(&self.control, stream, group)).await
     }
 
     fn admin(&self) -> &dyn Admin {

@@ -44,8 +44,13 @@ impl Fence {
     /// on its way for long: until it was renewed twice, nothing is certain.
     pub(crate) fn arrived(&mut self, renewals_when_asked: u64) {
         if self.renewals >= renewals_when_asked + 2 {
-            self.certain_from = self.renewals + 2;
+            self.doubt();
         }
+    }
+
+    /// Something is held that renewals do not keep: until everything was renewed twice, nothing is certain.
+    pub(crate) fn doubt(&mut self) {
+        self.certain_from = self.renewals + 2;
     }
 
     /// Until when an ack is safe without a look at the owner; 0 when it never is.

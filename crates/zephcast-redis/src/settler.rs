@@ -2,8 +2,7 @@
 
 mod give;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,28 +26,23 @@ const PAGE: usize = 1_000;
 pub(crate) struct RedisSettler {
     member: Arc<Member>,
     keeper: Keeper,
-    /// What calls without an answer may have settled: settling it again is no lease lost.
-    unanswered: Mutex<HashSet<Token>>,
 }
 
 impl RedisSettler {
     pub(crate) fn new(member: Arc<Member>, keeper: Keeper) -> Self {
-        Self { member, keeper, unanswered: Mutex::default() }
+        Self { member, keeper }
     }
 }
 
 #[async_trait]
 impl Settler for RedisSettler {
     async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
-        let mut lost = Vec::new();
-        for unit in &settlement.units {
-            for tokens in unit.acked.chunks(PAGE) {
-                let tokens = self.without_gone(tokens);
-                lost.extend(self.remember(&tokens, self.ack(&tokens)).await?);
-            }
-            lost.extend(self.settle_others(&unit.others).await?);
+        let settled = self.settle_all(settlement).await;
+        if settled.is_err() {
+            // What was to be settled is not renewed any more: soon others may take it.
+            lock(&self.member.fence).doubt();
         }
-        Ok(lost.into_iter().map(|token| (UNIT, token)).collect())
+        Ok(settled?.into_iter().map(|token| (UNIT, token)).collect())
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
@@ -98,18 +92,28 @@ impl Settler for RedisSettler {
 }
 
 impl RedisSettler {
+    async fn settle_all(&self, settlement: &Settlement) -> Result<Vec<Token>> {
+        let mut lost = Vec::new();
+        for unit in &settlement.units {
+            for tokens in unit.acked.chunks(PAGE) {
+                lost.extend(self.ack(&self.without_gone(tokens), settlement.again).await?);
+            }
+            lost.extend(self.settle_others(&unit.others, settlement.again).await?);
+        }
+        Ok(lost)
+    }
+
     /// Acks at most a page of tokens; returns those that came too late.
-    async fn ack(&self, tokens: &[Token]) -> Result<Vec<Token>> {
+    async fn ack(&self, tokens: &[Token], again: bool) -> Result<Vec<Token>> {
         const OPERATION: &str = "ack";
         if tokens.is_empty() {
             return Ok(Vec::new());
         }
         let ids = Ids::new(tokens);
-        let again = self.is_unanswered(tokens);
-        let deadline = lock(&self.member.fence).deadline();
+        let deadline = if again { 0 } else { lock(&self.member.fence).deadline() };
         let answer = self.member.run(OPERATION, &ACK, &[], || {
             let mut arguments: Vec<Value> = Vec::with_capacity(3 + ids.tokens.len());
-            arguments.extend([(deadline as i64).into(), again.into(), (ids.of_stream as i64).into()]);
+            arguments.extend([(deadline as i64).into(), mark(again), (ids.of_stream as i64).into()]);
             arguments.extend(ids.values());
             arguments
         });
@@ -117,18 +121,18 @@ impl RedisSettler {
         Ok(ids.at(&places))
     }
 
-    async fn settle_others(&self, others: &[(Token, Disposition)]) -> Result<Vec<Token>> {
+    async fn settle_others(&self, others: &[(Token, Disposition)], again: bool) -> Result<Vec<Token>> {
         let mut given = Vec::new();
         let mut single = Vec::new();
         for (token, disposition) in others {
             match disposition {
                 Disposition::Keep { attempts } => given.push((*token, *attempts, true)),
                 Disposition::Return { attempts } => given.push((*token, *attempts, false)),
-                disposition => single.push(self.settle_one(*token, disposition)),
+                disposition => single.push(self.settle_one(*token, disposition, again)),
             }
         }
         let mut lost: Vec<Token> = try_join_all(single).await?.into_iter().flatten().collect();
-        lost.extend(self.give(&given).await?);
+        lost.extend(self.give(&given, again).await?);
         Ok(lost)
     }
 
@@ -153,26 +157,6 @@ impl RedisSettler {
         count(OPERATION, &now)
     }
 
-    /// Runs a settlement of these tokens and remembers them while it has no answer.
-    async fn remember<T>(&self, tokens: &[Token], settling: impl Future<Output = Result<T>>) -> Result<T> {
-        let settled = settling.await;
-        let mut unanswered = lock(&self.unanswered);
-        match &settled {
-            Ok(_) if unanswered.is_empty() => {}
-            Ok(_) => tokens.iter().for_each(|token| {
-                unanswered.remove(token);
-            }),
-            Err(_) => unanswered.extend(tokens),
-        }
-        settled
-    }
-
-    fn is_unanswered(&self, tokens: &[Token]) -> &'static str {
-        let unanswered = lock(&self.unanswered);
-        let any = !unanswered.is_empty() && tokens.iter().any(|token| unanswered.contains(token));
-        if any { "1" } else { "0" }
-    }
-
     /// Without those that are gone from the stream: nothing is left of them to ack.
     fn without_gone(&self, tokens: &[Token]) -> Vec<Token> {
         let mut gone = lock(&self.member.gone);
@@ -181,6 +165,11 @@ impl RedisSettler {
         }
         tokens.iter().copied().filter(|token| !gone.remove(token)).collect()
     }
+}
+
+/// How scripts are told yes and no.
+fn mark(yes: bool) -> Value {
+    if yes { "1".into() } else { "0".into() }
 }
 
 /// Places in a list of ids.

@@ -91,13 +91,14 @@ impl TamperMember for Member {
 
     async fn settle(&self, settler: &dyn Settler, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
         let units = settlement.units.iter().map(|unit| self.translate(unit)).collect();
-        settler.settle(&Settlement { units }).await
+        settler.settle(&Settlement { again: settlement.again, units }).await
     }
 
     async fn leave(&self, settler: &dyn Settler, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
         let units = std::mem::take(&mut *self.units.lock().unwrap_or_else(PoisonError::into_inner));
         let note = |(unit, known): (UnitId, Unit)| UnitSettlements { acked: known.above, ..UnitSettlements::new(unit) };
-        settler.settle(&Settlement { units: units.into_iter().map(note).collect() }).await?;
+        let units = units.into_iter().map(note).collect();
+        settler.settle(&Settlement { again: false, units }).await?;
         settler.leave(returned, deadline).await
     }
 }

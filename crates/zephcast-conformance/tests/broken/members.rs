@@ -279,5 +279,5 @@ impl TamperMember for Unfenced {
 }
 
 pub(crate) fn one_unit(unit: UnitSettlements) -> Settlement {
-    Settlement { units: vec![unit] }
+    Settlement { again: false, units: vec![unit] }
 }

@@ -87,6 +87,8 @@ pub(crate) struct MemberCore {
     eager: AtomicUsize,
     /// Whether the consumer waits with nothing to hand out. Written by the consumer.
     parked: AtomicBool,
+    /// Signalled when the consumer begins to wait.
+    asks: Notify,
     /// Wakes the settling loop.
     pub(crate) settle: Notify,
     /// Wakes the intake when room was freed, or at a stop.
@@ -126,6 +128,7 @@ impl MemberCore {
             late_acks: AtomicU64::new(0),
             eager: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
+            asks: Notify::new(),
             settle: Notify::new(),
             room: Notify::new(),
             progress: Notify::new(),
@@ -233,8 +236,18 @@ impl MemberCore {
     /// The consumer waits with nothing to hand out, or no longer does.
     pub(crate) fn park(&self, parked: bool) {
         self.parked.store(parked, Ordering::SeqCst);
+        if parked {
+            self.asks.notify_one();
+        }
         if parked && self.unswept() > 0 {
             self.settle.notify_one();
+        }
+    }
+
+    /// Waits until the consumer waits for a delivery.
+    pub(crate) async fn asked(&self) {
+        while !self.parked.load(Ordering::SeqCst) {
+            self.asks.notified().await;
         }
     }
 

@@ -150,13 +150,26 @@ impl Fetching {
     async fn take_suspects(&mut self, intake: &mut dyn Intake, stop: &mut watch::Receiver<Option<Stop>>) {
         let core = self.core.clone();
         let patience = core.subscription.lease;
+        let turn = async {
+            core.asked().await;
+            core.isolation.enter(core.number, patience).await
+        };
         let turn = tokio::select! {
             biased;
             () = wished(stop) => return,
-            turn = core.isolation.enter(core.number, patience) => turn,
+            turn = turn => turn,
         };
         let until = Instant::now() + patience;
-        while Instant::now() < until && stop.borrow().is_none() {
+        loop {
+            // A suspect that is fetched counts as tried, so somebody has to be there for it.
+            let asked = tokio::select! {
+                biased;
+                () = wished(stop) => false,
+                asked = tokio::time::timeout_at(until, core.asked()) => asked.is_ok() && Instant::now() < until,
+            };
+            if !asked {
+                return;
+            }
             let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
             match self.fetch(intake, credit, stop).await {
                 Ok(Fetched::Batch(batch)) => {

@@ -258,10 +258,8 @@ impl State {
     pub(crate) fn received(&mut self, id: usize, fetched: &Fetched) {
         match fetched {
             Fetched::Batch(batch) => {
-                let first = self.handouts.len() - self.handouts.len().min(64);
-                for handout in self.handouts[first..].iter_mut().filter(|handout| handout.member == id) {
-                    let same = |incoming: &Incoming| incoming.token.0 == handout.token && batch.unit.0 == handout.unit;
-                    handout.received |= batch.messages.iter().any(same);
+                for incoming in &batch.messages {
+                    self.handouts[number_of(&incoming.message)].received = true;
                 }
                 self.check_room(id);
             }
@@ -291,7 +289,9 @@ impl State {
         }
         (handout.lost, handout.ended) = (true, true);
         let (message, member) = (handout.message, handout.member);
-        if !handout.durable {
+        // A frontier alone cannot carry what was done above an unfinished head.
+        let above = self.setup.flavour == Flavour::Assigned && handout.token >= self.units[handout.unit as usize].committed;
+        if !handout.durable || above {
             handout.excused = true;
             self.messages[message].disturbed = true;
         }
@@ -322,6 +322,11 @@ impl State {
 
 /// The header that carries the hand-out's number.
 const HEADER: usize = 13;
+
+/// The number of the hand-out that made this message.
+pub(crate) fn number_of(message: &Message) -> usize {
+    message.headers().first_str("handout").and_then(|number| number.parse().ok()).expect("every hand-out has a number")
+}
 
 pub(crate) fn at_usize(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)

@@ -198,7 +198,7 @@ impl Member {
 }
 
 pub(crate) fn settlement(unit: UnitSettlements) -> Settlement {
-    Settlement { units: vec![unit] }
+    Settlement { units: vec![unit], ..Settlement::default() }
 }
 
 pub(crate) fn later(message: &Incoming, delay: Duration) -> Disposition {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, helpers included")]
 
 mod admin;
+mod chaos;
 mod faults;
 mod lab;
 mod leases;

@@ -10,7 +10,8 @@ if replaced() then
   return lost
 end
 
-local safe = server_ms() < tonumber(ARGV[4])
+-- What is settled again was not renewed since it was collected, so the time says nothing of it.
+local safe = not again and server_ms() < tonumber(ARGV[4])
 local function ack(key, from, to, delete)
   if from > to then return end
   if safe then

@@ -5,30 +5,36 @@ use fred::types::{Key, Value};
 use zephcast_core::driver::{Disposition, Failure, Returned};
 use zephcast_core::{Message, Position, Result, Token};
 
-use super::{PAGE, RedisSettler, places};
+use super::{PAGE, RedisSettler, mark, places};
 use crate::entry::{self, ATTEMPTS, FIRST_FAILED, Fields, GROUP, LAST_FAILED, ORIGIN, REASON, SOURCE};
 use crate::member::{RETURNED, lock};
 use crate::reply::{count, elements, number};
-use crate::scripts::{DEAD, GIVE, LATER, LEAVE};
+use crate::scripts::{DEAD, GIVE, LATER, LEAVE, Script};
 use crate::token::{id, is_retried};
 
 impl RedisSettler {
     /// Settles one delivery as later or dead; returns it when it came too late.
-    pub(super) async fn settle_one(&self, token: Token, disposition: &Disposition) -> Result<Option<Token>> {
+    pub(super) async fn settle_one(
+        &self,
+        token: Token,
+        disposition: &Disposition,
+        again: bool,
+    ) -> Result<Option<Token>> {
         let keys = &self.member.keys;
         let done = match disposition {
             Disposition::Later { delay, attempts, message, origin, failure } => {
                 let fields = self.later_fields(token, message, *origin, *attempts, failure.as_ref());
                 let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                let done = self.take_out("schedule for later", token, &LATER, &keys.delayed, Some(delay_ms), &fields);
-                let done = self.remember(&[token], done).await?;
+                let done =
+                    self.take_out(("schedule for later", &LATER, &keys.delayed), token, again, Some(delay_ms), &fields);
+                let done = done.await?;
                 self.member.schedule(*delay);
                 done
             }
             Disposition::Dead { message, origin, attempts, failure } => {
                 let fields = self.dead_fields(message, *origin, *attempts, failure);
-                let done = self.take_out("dead-letter", token, &DEAD, &keys.dead, None, &fields);
-                self.remember(&[token], done).await?
+                let done = self.take_out(("dead-letter", &DEAD, &keys.dead), token, again, None, &fields);
+                done.await?
             }
             Disposition::Keep { .. } | Disposition::Return { .. } => true,
         };
@@ -38,18 +44,16 @@ impl RedisSettler {
     /// Writes an entry elsewhere and settles it, at once; whether it was still this member's.
     async fn take_out(
         &self,
-        operation: &'static str,
+        (operation, script, to): (&'static str, &Script, &str),
         token: Token,
-        script: &crate::scripts::Script,
-        to: &str,
+        again: bool,
         delay_ms: Option<i64>,
         fields: &Fields,
     ) -> Result<bool> {
-        let again = self.is_unanswered(&[token]);
         let gone = lock(&self.member.gone).contains(&token);
         let to = [to];
         let answer = self.member.run(operation, script, &to, || {
-            let mut arguments: Vec<Value> = vec![mark(is_retried(token)), id(token).into(), again.into(), mark(gone)];
+            let mut arguments: Vec<Value> = vec![mark(is_retried(token)), id(token).into(), mark(again), mark(gone)];
             arguments.extend(delay_ms.map(Value::from));
             arguments.extend(fields.iter().flat_map(|(name, value)| [Value::from(name.clone()), value.clone()]));
             arguments
@@ -91,7 +95,7 @@ impl RedisSettler {
     }
 
     /// Keeps deliveries (`true`) or gives them back, each with its attempts; returns those that came too late.
-    pub(super) async fn give(&self, given: &[(Token, u32, bool)]) -> Result<Vec<Token>> {
+    pub(super) async fn give(&self, given: &[(Token, u32, bool)], again: bool) -> Result<Vec<Token>> {
         let mut lost = Vec::new();
         for keep in [true, false] {
             let some: Vec<(Token, u32)> = given
@@ -99,16 +103,19 @@ impl RedisSettler {
                 .filter(|(_, _, kept)| *kept == keep)
                 .map(|(token, attempts, _)| (*token, *attempts))
                 .collect();
+            if !keep && !some.is_empty() {
+                // Others may take these at once, lease or no lease.
+                lock(&self.member.fence).doubt();
+            }
             let target = if keep { self.member.name.as_str() } else { RETURNED };
             for page in some.chunks(PAGE) {
-                let tokens: Vec<Token> = page.iter().map(|(token, _)| *token).collect();
-                lost.extend(self.remember(&tokens, self.give_page(target, page)).await?);
+                lost.extend(self.give_page(target, page, again).await?);
             }
         }
         Ok(lost)
     }
 
-    async fn give_page(&self, target: &str, page: &[(Token, u32)]) -> Result<Vec<Token>> {
+    async fn give_page(&self, target: &str, page: &[(Token, u32)], again: bool) -> Result<Vec<Token>> {
         const OPERATION: &str = "give back";
         let page: Vec<&(Token, u32)> = {
             // What is gone from the stream and goes back unhandled is lost to the group.
@@ -116,9 +123,8 @@ impl RedisSettler {
             page.iter().filter(|(token, _)| !gone.contains(token) || target != RETURNED).collect()
         };
         let tokens: Vec<Token> = page.iter().map(|(token, _)| *token).collect();
-        let again = self.is_unanswered(&tokens);
         let answer = self.member.run(OPERATION, &GIVE, &[], || {
-            let mut arguments: Vec<Value> = vec![target.into(), again.into()];
+            let mut arguments: Vec<Value> = vec![target.into(), mark(again)];
             for (token, attempts) in &page {
                 arguments.extend([mark(is_retried(*token)), id(*token).into(), i64::from(*attempts).into()]);
             }
@@ -142,7 +148,7 @@ impl RedisSettler {
         const OPERATION: &str = "leave";
         let given: Vec<(Token, u32, bool)> =
             returned.iter().map(|returned| (returned.token, returned.attempts, false)).collect();
-        self.give(&given).await?;
+        self.give(&given, false).await?;
         loop {
             let [gone, more] = elements(OPERATION, self.member.run(OPERATION, &LEAVE, &[], Vec::new).await?)?;
             self.member.lost_from_stream(count(OPERATION, &gone)?);
@@ -151,8 +157,4 @@ impl RedisSettler {
             }
         }
     }
-}
-
-fn mark(yes: bool) -> Value {
-    if yes { "1".into() } else { "0".into() }
 }

@@ -84,7 +84,8 @@ async fn a_waiting_fetch_gets_what_is_published_and_ends_when_interrupted() {
     let driver = server.driver().await;
     let stream = unique_stream("waiting");
     let mut member = Joined::new(&driver, &stream, "a").await;
-    let (received, _) = tokio::join!(member.receive(1), publish(&driver, &stream, &messages(1)));
+    let batch = messages(1);
+    let (received, _) = tokio::join!(member.receive(1), publish(&driver, &stream, &batch));
     assert_eq!(payloads(&received), ["m0"]);
 
     let settler = member.settler.clone();

@@ -104,7 +104,7 @@ async fn short_memory_and_replicas_refuse_for_certain() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_server_is_no_hang() {
     let server = Server::own(&[]);
-    let config = server.config().command_timeout(Duration::from_millis(400));
+    let config = server.config().command_timeout(Duration::from_millis(400)).connect_timeout(Duration::from_secs(1));
     let driver = RedisDriver::connect(config).await.unwrap();
     let stream = unique_stream("stopped");
     let sink = driver.open_sink(&stream, true).await.unwrap();

@@ -15,8 +15,8 @@ mod prelude {
     pub(crate) use std::time::{Duration, Instant};
 
     pub(crate) use zephcast_core::driver::{
-        Admin, Credit, Disposition, Driver, Failure, Fetched, Held, Incoming, Intake, Membership, Renewal, Returned,
-        Settlement, Settler, Sink, Subscription, UnitSettlements,
+        Credit, Disposition, Driver, Failure, Fetched, Held, Incoming, Intake, Membership, Renewal, Returned,
+        Settlement, Settler, Subscription, UnitSettlements,
     };
     pub(crate) use zephcast_core::{
         ErrorKind, GroupName, MemberName, MemberState, Message, MessageId, Position, PositionStyle, Start, StreamName,

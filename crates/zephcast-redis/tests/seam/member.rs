@@ -98,7 +98,19 @@ impl Joined {
     }
 
     async fn settle(&self, unit: UnitSettlements) -> Vec<Token> {
-        let lost = self.settler.settle(&Settlement { units: vec![unit] }).await.expect("settled");
+        self.settle_with(unit, false).await
+    }
+
+    /// Settles again what an earlier call may have settled.
+    pub(crate) async fn ack_again(&self, acked: &[Incoming]) -> Vec<Token> {
+        let mut unit = UnitSettlements::new(UnitId(0));
+        unit.acked = acked.iter().map(|incoming| incoming.token).collect();
+        self.settle_with(unit, true).await
+    }
+
+    async fn settle_with(&self, unit: UnitSettlements, again: bool) -> Vec<Token> {
+        let settlement = Settlement { again, units: vec![unit] };
+        let lost = self.settler.settle(&settlement).await.expect("settled");
         lost.into_iter().map(|(_, token)| token).collect()
     }
 

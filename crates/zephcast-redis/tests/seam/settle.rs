@@ -180,6 +180,19 @@ async fn a_late_settlement_changes_nothing_for_the_new_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_call_settled_is_settled() {
+    let server = Server::any();
+    let driver = server.driver().await;
+    let stream = unique_stream("again");
+    publish(&driver, &stream, &messages(2)).await;
+    let mut member = Joined::new(&driver, &stream, "a").await;
+    let held = member.receive(2).await;
+    assert!(member.ack(&held[..1]).await.is_empty());
+    assert!(member.ack_again(&held).await.is_empty());
+    assert!(server.cli(&["XPENDING", stream.as_str(), "g"]).starts_with('0'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scripts_survive_a_flushed_script_cache() {
     let server = Server::own(&[]);
     let driver = server.driver().await;

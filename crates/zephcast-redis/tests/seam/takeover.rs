@@ -35,16 +35,25 @@ async fn each_unclean_end_counts_for_the_suspect_alone() {
     let mut dying = Joined::new(&driver, &stream, "d0").await;
     dying.receive(4).await;
     dying.die();
+    let mut innocents = 0;
     for attempt in 2..=4 {
         let mut next = Joined::new(&driver, &stream, &format!("d{attempt}")).await;
-        next.told_of_suspects().await;
-        let killer = next.suspect().await.unwrap();
-        assert_eq!((killer.message.payload_str().unwrap(), killer.attempt), ("m0", attempt));
+        let killer = loop {
+            let Some(suspect) = next.suspect().await else {
+                next.told_of_suspects().await;
+                continue;
+            };
+            if suspect.message.payload_str().unwrap() == "m0" {
+                break suspect;
+            }
+            assert_eq!(suspect.attempt, 2, "what was beside a killer pays for one end at most");
+            next.ack(&[suspect]).await;
+            innocents += 1;
+        };
+        assert_eq!(killer.attempt, attempt);
         next.die();
     }
-    let pending = server.cli(&["XPENDING", stream.as_str(), "g", "-", "+", "10"]);
-    let counts: Vec<&str> = pending.lines().skip(3).step_by(4).collect();
-    assert_eq!(counts, ["4", "1", "1", "1"], "{pending}");
+    assert_eq!(innocents, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
