@@ -1,8 +1,5 @@
 //! A private `redis-server` that a test may kill, freeze and restart.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     ffi::OsString,
     fs::File,

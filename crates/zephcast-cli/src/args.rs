@@ -82,6 +82,20 @@ pub(crate) enum Command {
     Check,
 }
 
+impl Command {
+    /// The stream that it is about, if it is about one.
+    pub(crate) fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Publish(arguments) => Some(&arguments.stream),
+            Self::Consume(arguments) => Some(&arguments.stream),
+            Self::Group(command) => Some(command.stream()),
+            Self::DeadLetter(command) => Some(&command.whose().stream),
+            Self::Stream(command) => command.stream(),
+            Self::Check => None,
+        }
+    }
+}
+
 /// Reads a stream's name.
 pub(crate) fn stream_name(text: &str) -> Result<StreamName, String> {
     StreamName::new(text).map_err(|error| error.message().to_owned())

@@ -40,6 +40,14 @@ impl Failure {
         Self { exit: Exit::Failed, what: what.into(), advice: None }
     }
 
+    /// Names the stream that it was about, if a broker's error did not.
+    pub(crate) fn about(mut self, stream: &str) -> Self {
+        if !self.what.contains(stream) {
+            self.what = format!("stream {stream}: {}", self.what);
+        }
+        self
+    }
+
     /// Adds what the user can do about it.
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -78,7 +86,8 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
+        // Of our own errors only the message: what was being done is told already.
+        let told = error.downcast_ref::<Error>().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         if !text.contains(&told) {
             let _ = write!(text, ": {told}");
         }
@@ -111,7 +120,7 @@ mod tests {
         let text = Failure::from(error).to_string();
         assert_eq!(
             text,
-            "error: connect: localhost:1 is away: ask: no route\n  try: see that the broker runs and is reachable from here"
+            "error: connect: localhost:1 is away: no route\n  try: see that the broker runs and is reachable from here"
         );
     }
 

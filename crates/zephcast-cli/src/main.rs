@@ -1,4 +1,5 @@
-//! The `zephcast` command: publish, consume and watch consumer groups on any broker.
+#![doc = include_str!("../README.md")]
+//! # The code
 //!
 //! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`]), its options in
 //! [`args`], its records in [`output`], its end in [`exit`].
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         // Nothing was begun.
         () = shutdown.wait() => return Ok(Exit::Done),
     };
+    let stream = command.stream().cloned();
     let exit = match command {
         Command::Publish(arguments) => publish::run(&client, arguments, &output, shutdown).await,
         Command::Consume(arguments) => consume::run(&client, &arguments, &output, shutdown, children).await,
@@ -79,7 +81,10 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     };
     // The outcome stands; a connection that does not close in good order changes nothing of it.
     let _ = client.close(CLOSE).await;
-    exit
+    match stream {
+        Some(stream) => exit.map_err(|failure| failure.about(stream.as_str())),
+        None => exit,
+    }
 }
 
 async fn connect(global: &Global) -> Result<Client, Failure> {

@@ -1,17 +1,14 @@
 //! What a case works with: a stream of its own, processes that can be broken, and bounded waits.
 
+mod wait;
+
 use std::fmt;
-use std::future::Future;
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use zephcast_core::{
-    Client, Consumer, ConsumerBuilder, Delivery, Event, Events, GroupName, GroupStatus, Message, Publisher, Receipt,
-    StreamName,
-};
+use zephcast_core::{Client, Consumer, ConsumerBuilder, Delivery, GroupName, Message, Publisher, Receipt, StreamName};
 
 use crate::History;
 use crate::case::{Broken, Checked, ensure};
@@ -69,7 +66,8 @@ impl fmt::Debug for Process {
 
 impl Lab {
     pub(crate) fn new(harness: Arc<dyn Harness>, promise: &str) -> Checked<Self> {
-        let stream = StreamName::new(format!("conformance-{}-{:012x}", promise.to_lowercase(), fastrand::u64(..1 << 48)))?;
+        let stream =
+            StreamName::new(format!("conformance-{}-{:012x}", promise.to_lowercase(), fastrand::u64(..1 << 48)))?;
         let timing = harness.timing();
         Ok(Self { harness, stream, timing })
     }
@@ -110,7 +108,6 @@ impl Lab {
     }
 
     /// A member to be, with the harness's lease.
-    #[must_use]
     pub fn member(&self, process: &Process, group: &str) -> ConsumerBuilder {
         process.consumer(self.stream.as_str()).group(group).lease(self.lease())
     }
@@ -186,131 +183,6 @@ impl Lab {
             self.within("the commit", member.commit()).await??;
         }
         Ok(())
-    }
-
-    /// Waits for something that must happen.
-    #[track_caller]
-    pub fn within<F: Future>(&self, what: &str, future: F) -> impl Future<Output = Checked<F::Output>> + use<F> {
-        let (patience, at, what) = (self.timing.patience, Location::caller(), what.to_owned());
-        let future = Box::pin(future);
-        async move {
-            let late = |_| Broken::at(format!("waited {patience:?} for {what}"), at);
-            tokio::time::timeout(patience, future).await.map_err(late)
-        }
-    }
-
-    /// The next delivery, which must come.
-    #[track_caller]
-    pub fn next<'a>(
-        &self,
-        consumer: &'a mut Consumer,
-        what: &str,
-    ) -> impl Future<Output = Checked<Delivery>> + use<'a> {
-        let (at, next) = (Location::caller(), self.within(what, consumer.next()));
-        let what = what.to_owned();
-        async move {
-            match next.await? {
-                Some(Ok(delivery)) => Ok(delivery),
-                Some(Err(error)) => Err(Broken::at(format!("waiting for {what}: {error}"), at)),
-                None => Err(Broken::at(format!("waiting for {what}: the consumer ended"), at)),
-            }
-        }
-    }
-
-    /// The next deliveries, held unsettled.
-    ///
-    /// # Errors
-    /// They do not come.
-    pub async fn take(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<Delivery>> {
-        let mut taken = Vec::with_capacity(count);
-        while taken.len() < count {
-            taken.push(self.next(consumer, &format!("delivery {} of {count}", taken.len() + 1)).await?);
-        }
-        Ok(taken)
-    }
-
-    /// The next deliveries, acked; returns the numbers they carry.
-    ///
-    /// # Errors
-    /// They do not come, or are not acked.
-    pub async fn take_acked(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<usize>> {
-        let mut numbers = Vec::with_capacity(count);
-        while numbers.len() < count {
-            let delivery = self.next(consumer, &format!("delivery {} of {count}", numbers.len() + 1)).await?;
-            numbers.push(number(&delivery)?);
-            delivery.ack()?;
-        }
-        self.within("the commit", consumer.commit()).await??;
-        Ok(numbers)
-    }
-
-    /// Nothing comes for so long.
-    ///
-    /// # Errors
-    /// Something came.
-    pub async fn quiet(&self, consumer: &mut Consumer, time: Duration, why: &str) -> Checked {
-        match tokio::time::timeout(time, consumer.next()).await {
-            Err(_) => Ok(()),
-            Ok(Some(Ok(delivery))) => {
-                let (payload, attempt) = (delivery.payload_str().unwrap_or("?").to_owned(), delivery.attempt());
-                Err(Broken::new(format!("{why}, and yet {payload:?} came, attempt {attempt}")))
-            }
-            Ok(Some(Err(error))) => Err(error.into()),
-            Ok(None) => Err(Broken::new("the consumer ended")),
-        }
-    }
-
-    /// Asks for the group's status until it is as it must become.
-    ///
-    /// # Errors
-    /// It does not become so; the last status is told.
-    pub async fn until_status(
-        &self,
-        process: &Process,
-        group: &str,
-        what: &str,
-        mut holds: impl FnMut(&GroupStatus) -> bool,
-    ) -> Checked<GroupStatus> {
-        let mut tick = tokio::time::interval(Duration::from_millis(25));
-        let deadline = tokio::time::Instant::now() + self.timing.patience;
-        loop {
-            tick.tick().await;
-            let status = process.group_status(self.stream.as_str(), group).await?;
-            if holds(&status) {
-                return Ok(status);
-            }
-            ensure!(tokio::time::Instant::now() < deadline, "status never became so: {what}; it is {status:?}");
-        }
-    }
-
-    /// Waits until the group has settled everything.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn until_done(&self, process: &Process, group: &str) -> Checked<GroupStatus> {
-        self.until_status(process, group, "lag 0, nothing in flight", |status| {
-            status.lag == Some(0) && status.in_flight.unwrap_or(0) == 0 && status.delayed.unwrap_or(0) == 0
-        })
-        .await
-    }
-
-    /// Waits for an event of this sort.
-    ///
-    /// # Errors
-    /// It does not come.
-    pub async fn event<T>(&self, events: &mut Events, what: &str, mut is: impl FnMut(Event) -> Option<T>) -> Checked<T> {
-        let wanted = async {
-            while let Some(event) = events.next().await {
-                if let Some(found) = is(event) {
-                    return Ok(found);
-                }
-            }
-            Err(Broken::new(format!("no event: {what}")))
-        };
-        match tokio::time::timeout(self.timing.patience, wanted).await {
-            Ok(found) => found,
-            Err(_) => Err(Broken::new(format!("waited {:?} for the event: {what}", self.timing.patience))),
-        }
     }
 
     /// The group's name as the administration wants it.

@@ -98,7 +98,13 @@ impl Suite {
         unknown.chain(trials).collect()
     }
 
-    fn trial(&self, case: Case, capabilities: &Capabilities, powers: Powers, runtime: &tokio::runtime::Handle) -> Trial {
+    fn trial(
+        &self,
+        case: Case,
+        capabilities: &Capabilities,
+        powers: Powers,
+        runtime: &tokio::runtime::Handle,
+    ) -> Trial {
         let title = case.title();
         let expected = self.skips.contains(&title.as_str());
         match (case.missing(capabilities, powers), expected) {

@@ -29,15 +29,13 @@ pub struct Consumer {
     waiting: Option<Item>,
     /// `None` once closing began.
     member: Option<Member>,
-    /// Whether `next` is waiting with nothing to hand out.
-    parked: bool,
     /// Whether the reason of the end, or the end, was handed out.
     ended: bool,
 }
 
 impl Consumer {
     pub(crate) fn new(core: Arc<MemberCore>, member: Member) -> Self {
-        Self { core, parcel: None, waiting: None, member: Some(member), parked: false, ended: false }
+        Self { core, parcel: None, waiting: None, member: Some(member), ended: false }
     }
 
     /// The next delivery. `None` after a permanent error was handed out.
@@ -130,6 +128,8 @@ impl Consumer {
                     self.parcel = Some(parcel);
                 }
                 Popped::Again(item) => self.waiting = Some(*item),
+                // Nobody holds up the suspect's turn for one that is lost.
+                Popped::Suspect(item) if !item.may_be_handed_out() => self.core.isolation.progressed(),
                 Popped::Suspect(item) => {
                     if let Ok(delivery) = Delivery::hand_out(*item, true) {
                         return Poll::Ready(Some(Ok(delivery)));
@@ -164,9 +164,8 @@ impl Consumer {
         })
     }
 
-    fn park(&mut self, parked: bool) {
-        if self.parked != parked {
-            self.parked = parked;
+    fn park(&self, parked: bool) {
+        if self.core.is_parked() != parked {
             self.core.park(parked);
         }
     }

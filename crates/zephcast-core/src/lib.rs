@@ -1,4 +1,4 @@
-//! The contract and the engine of zephcast: consumer groups without a broker's name in them.
+#![doc = include_str!("../README.md")]
 
 mod broker;
 mod capabilities;

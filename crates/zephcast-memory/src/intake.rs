@@ -1,6 +1,5 @@
 //! Receiving.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -42,23 +41,15 @@ impl MemoryIntake {
                 () = tokio::time::sleep(delay) => {}
             }
         }
-        // The first look is for those who never wait. Later ones listen first, so that no change is missed.
-        let mut listening = false;
         loop {
-            let mut changed = pin!(member.stream.changed());
-            if listening {
-                changed.as_mut().enable();
-            }
+            // Listens before it looks, so that no change is missed.
+            let changed = member.stream.changed();
             member.client.check_open(Operation::Fetch)?;
             rules.meet_again(Operation::Fetch, Some(&member.name))?;
             let until = match self.look(credit)? {
                 Look::Found(fetched) => return Ok(fetched),
                 Look::Nothing(until) => until,
             };
-            if !listening {
-                listening = true;
-                continue;
-            }
             tokio::select! {
                 biased;
                 () = changed => {}

@@ -157,7 +157,7 @@ impl Stream {
         Waker::from(self.changed.clone())
     }
 
-    /// Resolves on the next [`wake`](Self::wake) after it was enabled.
+    /// Resolves on the next [`wake`](Self::wake) from now on, polled or not.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.0.notified()
     }

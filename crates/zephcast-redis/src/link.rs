@@ -155,6 +155,9 @@ fn refused(details: &str) -> Failure {
     Failure::Refused(FredError::new(FredKind::Unknown, details.to_owned()))
 }
 
+/// What the client library says when a node of a cluster sent a command elsewhere, since it has one attempt.
+const REDIRECTED_FOR_NOTHING: &str = "Too many failed write attempts";
+
 /// Tells what the server refused from what never reached it and from what got lost.
 pub(crate) fn classify(source: FredError) -> Failure {
     let details = source.details();
@@ -162,12 +165,20 @@ pub(crate) fn classify(source: FredError) -> Failure {
     let from_server = code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     let never_sent = *source.kind() == FredKind::Canceled
         || details.starts_with("Failed to route command")
-        || details.starts_with("Too many failed write attempts");
+        || details.starts_with(REDIRECTED_FOR_NOTHING);
     match source.kind() {
         FredKind::IO | FredKind::Timeout | FredKind::Protocol => Failure::NoAnswer(source),
         _ if never_sent => Failure::NotSent(source),
         _ if from_server => Failure::Refused(source),
         _ => Failure::NoAnswer(source),
+    }
+}
+
+/// As [`classify`], of a whole pipeline: when one command of it was redirected for nothing, others may have been done.
+pub(crate) fn classify_many(source: FredError) -> Failure {
+    match classify(source) {
+        Failure::NotSent(source) if source.details().starts_with(REDIRECTED_FOR_NOTHING) => Failure::NoAnswer(source),
+        failure => failure,
     }
 }
 
@@ -211,7 +222,11 @@ fn set_tls(_: &mut Config, config: &RedisConfig) -> Result<(), FredError> {
 
 fn performance() -> PerformanceConfig {
     // A publish fills the socket's buffer before it is flushed; every wait has a limit of ours, by batch.
-    PerformanceConfig { max_feed_count: 1_000, default_command_timeout: Duration::ZERO, ..PerformanceConfig::default() }
+    PerformanceConfig {
+        max_feed_count: 10_000,
+        default_command_timeout: Duration::ZERO,
+        ..PerformanceConfig::default()
+    }
 }
 
 fn connection(config: &RedisConfig) -> ConnectionConfig {

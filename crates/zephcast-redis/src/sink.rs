@@ -1,22 +1,22 @@
 //! Publishing to a stream.
 
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::error::Error as FredError;
-use fred::interfaces::StreamsInterface;
+use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{Key, Value};
-use futures_util::future::{MaybeDone, maybe_done};
+use futures_util::future::{join, maybe_done};
+use tokio::task::coop::unconstrained;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Message, Position, PositionStyle, PublishError, Result, StreamName, UnitId};
 
 use crate::connection::Connection;
 use crate::entry::{self, Fields};
 use crate::error::{Failure, garbled, translate};
-use crate::link::{Link, classify};
+use crate::link::{Link, classify, classify_many};
 use crate::reply::parse_id;
 
 const OPERATION: &str = "publish";
@@ -36,60 +36,86 @@ impl RedisSink {
         let payload_field = Bytes::from(connection.config().payload_field.clone());
         Self { connection, stream: Key::from(stream.as_str()), payload_field }
     }
-
-    /// One command a message rather than an explicit pipeline: the client library flushes the socket after each command
-    /// of a pipeline, but after whole runs of commands that wait in its queue.
-    fn send(&self, link: &Link, fields: Fields) -> impl Future<Output = Answer> + use<> {
-        let client = link.client().clone();
-        let stream = self.stream.clone();
-        async move { client.xadd::<Value, _, _, _, _>(stream, false, None, "*", fields).await }
-    }
 }
 
 #[async_trait]
 impl Sink for RedisSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Outcome> {
-        let encoded = batch.iter().map(|message| entry::encode(message, &self.payload_field));
-        let encoded: Vec<Result<Fields>> = encoded.collect();
-        match self.connection.link(OPERATION).await {
-            Ok(link) => self.publish_on(&link, encoded).await,
-            Err(error) => {
-                let fail = |fields: Result<Fields>| PublishError::Failed(fields.err().unwrap_or(error.clone()));
-                encoded.into_iter().map(|fields| Err(fail(fields))).collect()
+        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(batch.len());
+        let mut entries: Vec<Fields> = Vec::with_capacity(batch.len());
+        for message in batch {
+            match entry::encode(message, &self.payload_field) {
+                Ok(fields) => {
+                    entries.push(fields);
+                    outcomes.push(None);
+                }
+                Err(refused) => outcomes.push(Some(Err(PublishError::Failed(refused)))),
             }
         }
+        let mut sent = match self.connection.link(OPERATION).await {
+            Ok(link) => self.publish_on(&link, entries).await,
+            Err(error) => entries.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect(),
+        }
+        .into_iter();
+        let unanswered = || Err(PublishError::Unknown(garbled(OPERATION, "answers are missing")));
+        outcomes.into_iter().map(|outcome| outcome.or_else(|| sent.next()).unwrap_or_else(unanswered)).collect()
     }
 }
 
 impl RedisSink {
-    async fn publish_on(&self, link: &Arc<Link>, encoded: Vec<Result<Fields>>) -> Vec<Outcome> {
-        let mut sent: Vec<Result<_>> = Vec::with_capacity(encoded.len());
-        for fields in encoded {
-            let mut command = fields.map(|fields| Box::pin(maybe_done(self.send(link, fields))));
-            // Puts it into the queue, in order, before anything else can come between.
-            command.iter_mut().for_each(poll_now);
-            sent.push(command);
-        }
-        let answers = async {
-            // Answers come in order, so this waits once for the whole batch, unless something goes wrong.
-            for command in sent.iter_mut().flatten().rev() {
-                command.as_mut().await;
+    /// All but the last entry go as one explicit pipeline, which costs the client library least. The last one goes on its
+    /// own right behind: as long as something waits in its queue, the client library does not flush the socket after
+    /// each command of a pipeline.
+    async fn publish_on(&self, link: &Arc<Link>, mut entries: Vec<Fields>) -> Vec<Outcome> {
+        let Some(last) = entries.pop() else { return Vec::new() };
+        let pipelined = entries.len();
+        let pipeline = link.client().pipeline();
+        // Only queues them, and must not be interrupted, so that calls are stored in the order of their first poll.
+        let queued = unconstrained(async {
+            for fields in entries {
+                pipeline.xadd::<(), _, _, _, _>(self.stream.clone(), false, None, "*", fields).await?;
             }
+            Ok::<(), FredError>(())
+        });
+        if let Err(source) = queued.await {
+            let refused = self.failed(link, Failure::NotSent(source));
+            return (0..=pipelined).map(|_| Err(refused.clone())).collect();
+        }
+        let mut many = pin!(maybe_done(pipeline.try_all::<Value>()));
+        let last = link.client().xadd::<Value, _, _, _, _>(self.stream.clone(), false, None, "*", last);
+        let mut last = pin!(maybe_done(last));
+        let answers = async {
+            join(many.as_mut(), last.as_mut()).await;
             Ok(())
         };
         let timeout = self.connection.config().command_timeout;
-        let unanswered = link.answer_within(timeout, answers).await.err();
-        let outcome = |command: Result<Pin<Box<MaybeDone<_>>>>| {
-            let mut command = command.map_err(PublishError::Failed)?;
-            poll_now(&mut command);
-            match (command.as_mut().take_output(), &unanswered) {
-                (Some(Ok(id)), _) => stored(&id),
-                (Some(Err(source)), _) => Err(self.failed(link, classify(source))),
-                (None, Some(failure)) => Err(self.failed(link, failure.clone())),
-                (None, None) => Err(PublishError::Unknown(garbled(OPERATION, "there is no answer"))),
-            }
+        let unanswered = link.answer_within(timeout, answers).await.err().unwrap_or_else(|| {
+            Failure::NoAnswer(FredError::new(fred::error::ErrorKind::Unknown, "there is no answer"))
+        });
+        let mut outcomes = match many.take_output() {
+            Some(answers) => self.many_outcomes(link, answers, pipelined),
+            None => (0..pipelined).map(|_| Err(self.failed(link, unanswered.clone()))).collect(),
         };
-        sent.into_iter().map(outcome).collect()
+        outcomes.push(match last.take_output() {
+            Some(answer) => answer.map_err(classify).map_or_else(|failure| Err(self.failed(link, failure)), stored),
+            None => Err(self.failed(link, unanswered)),
+        });
+        outcomes
+    }
+
+    /// An answer for each entry of the pipeline; or, when it broke, a single one for all of them.
+    fn many_outcomes(&self, link: &Arc<Link>, answers: Vec<Answer>, expected: usize) -> Vec<Outcome> {
+        let outcome = |answer: Answer| {
+            answer.map_err(classify_many).map_or_else(|failure| Err(self.failed(link, failure)), stored)
+        };
+        if answers.len() == expected {
+            return answers.into_iter().map(outcome).collect();
+        }
+        let broken = match answers.into_iter().next().map(outcome) {
+            Some(Err(error)) => error,
+            _ => PublishError::Unknown(garbled(OPERATION, "answers are missing")),
+        };
+        (0..expected).map(|_| Err(broken.clone())).collect()
     }
 
     fn failed(&self, link: &Arc<Link>, failure: Failure) -> PublishError {
@@ -101,12 +127,7 @@ impl RedisSink {
     }
 }
 
-/// Polls once; whoever waits for the answer polls again.
-fn poll_now<F: Future<Output = Answer>>(command: &mut Pin<Box<MaybeDone<F>>>) {
-    let _ = command.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-}
-
-fn stored(id: &Value) -> Outcome {
+fn stored(id: Value) -> Outcome {
     match id.as_bytes().and_then(parse_id) {
         Some(token) => Ok(Some(Position::new(PositionStyle::EntryId, UnitId(0), token))),
         None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),

@@ -16,6 +16,17 @@ pub(crate) enum DeadLetterCommand {
     Purge(PurgeArgs),
 }
 
+impl DeadLetterCommand {
+    /// Whose dead letters it is about.
+    pub(crate) fn whose(&self) -> &Whose {
+        match self {
+            Self::List(arguments) => &arguments.whose,
+            Self::Redrive(arguments) => &arguments.whose,
+            Self::Purge(arguments) => &arguments.whose,
+        }
+    }
+}
+
 /// Whose dead letters.
 #[derive(Args, Debug)]
 pub(crate) struct Whose {

@@ -16,6 +16,16 @@ pub(crate) enum GroupCommand {
     Status(GroupStatusArgs),
 }
 
+impl GroupCommand {
+    /// The stream that it is about.
+    pub(crate) fn stream(&self) -> &StreamName {
+        match self {
+            Self::List(arguments) => &arguments.stream,
+            Self::Status(arguments) => &arguments.stream,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct GroupListArgs {
     /// The stream

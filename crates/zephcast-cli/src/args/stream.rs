@@ -28,6 +28,17 @@ pub(crate) enum StreamCommand {
     },
 }
 
+impl StreamCommand {
+    /// The stream that it is about, if it is about one.
+    pub(crate) fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Create(arguments) => Some(&arguments.stream),
+            Self::List => None,
+            Self::Show { stream } | Self::Delete { stream, .. } => Some(stream),
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct StreamCreateArgs {
     /// The stream

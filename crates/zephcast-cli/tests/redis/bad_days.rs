@@ -100,11 +100,8 @@ async fn a_key_of_another_type_is_told() {
     let stream = lab.stream();
     lab.server.as_ref().expect("its own").cli(&["SET", &stream, "text"]).await.expect("a key");
     let published = lab.run(&["publish", &stream, "x"], "").await;
-    assert_eq!(
-        (published.code, &published.of("published")[0]["error"]["kind"]),
-        (3, &"wrong_type".into()),
-        "{published:?}"
-    );
+    assert_eq!(published.code, 1, "{published:?}");
+    assert!(published.stderr.contains(&stream) && published.stderr.contains("string"), "{published:?}");
     let consumed = lab.run(&["consume", &stream, "--group", "g"], "").await;
     assert_eq!(consumed.code, 1, "{consumed:?}");
 }
@@ -122,9 +119,27 @@ async fn an_outage_is_told_and_outlived() {
     server.restart().await.expect("restarted");
     let reason = talk.until("disconnected").await["reason"].to_string();
     assert!(reason.len() > 4, "{reason}");
-    assert!(talk.until("reconnected").await["seconds"].is_f64());
     lab.run(&["publish", &stream, "after"], "").await;
+    assert!(talk.until("reconnected").await["seconds"].is_f64());
     let (code, heard, stderr) = talk.finish().await;
     assert_eq!(code, 0, "{stderr}");
     assert!(heard.iter().any(|record| record["payload"] == "after"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_publish_without_an_answer_is_unknown() {
+    let lab = Lab::own(&[]).await;
+    let mut talk = lab.talk(&["publish", &lab.stream(), "--create", "--timeout", "1s"]);
+    talk.say("one").await;
+    assert_eq!(talk.until("published").await["outcome"], "stored");
+    let server = lab.server.as_ref().expect("its own");
+    server.stop().expect("frozen");
+    talk.say("two").await;
+    let unknown = talk.until("published").await;
+    assert_eq!((&unknown["outcome"], &unknown["error"]["kind"]), (&"unknown".into(), &"timeout".into()), "{unknown}");
+    assert!(unknown["id"].is_string(), "it can be published again with its id: {unknown}");
+    talk.hush();
+    let (code, heard, _) = talk.finish().await;
+    server.cont().expect("it goes on");
+    assert_eq!((code, &heard.last().expect("a summary")["unknown"]), (4, &1.into()));
 }

@@ -60,7 +60,7 @@ async fn the_count_takes_no_more_than_it_settles() {
     let lines = lab.fill(&stream, 100).await;
     let first = lab.run(&["consume", &stream, "--group", "g", "--count", "37"], "").await;
     let rest = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "500ms"], "").await;
-    assert_eq!((first.code, rest.code), (0, 0));
+    assert_eq!((first.code, rest.code), (0, 0), "{first:?} {rest:?}");
     assert_eq!(first.payloads(), lines[..37]);
     assert_eq!(rest.payloads(), lines[37..]);
     assert!(rest.of("delivery").iter().all(|delivery| delivery["attempt"] == 1), "none was tried before");
@@ -162,4 +162,15 @@ async fn a_reader_that_leaves_while_it_is_quiet_is_noticed_too() {
     drop(stdout);
     let status = timeout(LIMIT, child.wait()).await.expect("it ends in time").expect("its status");
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_missing_stream_is_created_only_when_asked_to() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let missing = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "100ms"], "").await;
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(missing.stderr.contains(&stream) && missing.stderr.contains("--create"), "{missing:?}");
+    let created = lab.run(&["consume", &stream, "--group", "g", "--create", "--idle-exit", "100ms"], "").await;
+    assert_eq!(created.code, 0, "{created:?}");
 }

@@ -157,7 +157,9 @@ async fn a_command_that_reads_nothing_or_leaves_something_running_is_no_trouble(
     let stream = lab.stream();
     lab.run(&["publish", &stream, "--create"], "x".repeat(1 << 20)).await;
     let began = Instant::now();
-    let done = lab.run(&["consume", &stream, "--group", "g", "--exec", "sleep 30 >/dev/null & exit 0", "--count", "1"], "").await;
+    let done = lab
+        .run(&["consume", &stream, "--group", "g", "--exec", "sleep 30 >/dev/null & exit 0", "--count", "1"], "")
+        .await;
     assert_eq!(done.code, 0);
     assert!(began.elapsed() < Duration::from_secs(10));
 }

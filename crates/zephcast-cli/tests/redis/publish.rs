@@ -104,3 +104,12 @@ async fn text_tells_people_on_stderr_and_nothing_when_quiet() {
     let quiet = lab.run(&["--quiet", "publish", &stream, "x", "--output", "text"], "").await;
     assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""));
 }
+
+#[tokio::test]
+async fn the_rate_is_kept() {
+    let lab = Lab::start().await;
+    let began = tokio::time::Instant::now();
+    let done = lab.run(&["publish", &lab.stream(), "--create", "--rate", "10"], "a\nb\nc\nd\ne\nf\n").await;
+    assert_eq!((done.code, &done.of("summary")[0]["stored"]), (0, &json!(6)));
+    assert!(began.elapsed().as_millis() >= 500, "the sixth comes half a second after the first");
+}

@@ -1,5 +1,6 @@
 //! `--settle stdin`: verdicts by any program.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
@@ -120,6 +121,27 @@ async fn a_token_is_settled_once() {
     talk.say(&ack).await;
     talk.say(&ack).await;
     assert_eq!(talk.until("error").await["token"], delivery["token"]);
+}
+
+#[tokio::test]
+async fn a_verdict_that_comes_too_late_is_told_and_changes_nothing() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 1).await;
+    let mut frozen = lab.talk(&["consume", &stream, "--group", "g", "--settle", "stdin", "--lease", "500ms"]);
+    let delivery = frozen.until("delivery").await;
+    frozen.signal(Signal::STOP);
+    let mut next = lab.talk(&["consume", &stream, "--group", "g", "--settle", "stdin", "--lease", "30s"]);
+    let again = next.until("delivery").await;
+    assert_eq!((&again["payload"], &again["redelivered"]), (&json!("m0"), &json!(true)));
+    frozen.signal(Signal::CONT);
+    frozen.say(&json!({"ack": token(&delivery)}).to_string()).await;
+    let late = frozen.until("settled").await;
+    assert_eq!(late, json!({"event": "settled", "token": token(&delivery), "verdict": "ack", "result": "lease_lost"}));
+    let status = lab.run(&["group", "status", &stream, "g", "--window", "0s"], "").await.of("group");
+    assert_eq!((&status[0]["lag"], &status[0]["in_flight"]), (&json!(1), &json!(1)), "still with the next: {status:?}");
+    next.say(&json!({"ack": token(&again)}).to_string()).await;
+    assert_eq!(next.until("settled").await["result"], "ok");
 }
 
 #[tokio::test]

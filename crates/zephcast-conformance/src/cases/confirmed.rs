@@ -86,7 +86,8 @@ async fn too_large(lab: Lab) -> Checked {
     let limit = process.capabilities().max_payload.unwrap_or_default();
     // Zeroed pages that nobody touches cost nothing, as long as the limit is looked at first.
     let outcome = lab.within("an answer", publisher.publish(vec![0; limit + 1])).await?;
-    let refused = outcome.as_ref().err().is_some_and(|error| !error.is_unknown() && error.kind() == ErrorKind::TooLarge);
+    let refused =
+        outcome.as_ref().err().is_some_and(|error| !error.is_unknown() && error.kind() == ErrorKind::TooLarge);
     ensure!(refused, "{} bytes lead to {outcome:?}", limit + 1);
     lab.within("a receipt", publisher.publish("0")).await??;
     let next = lab.next(&mut consumer, "the message after it").await?;

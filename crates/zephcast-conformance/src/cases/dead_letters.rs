@@ -26,17 +26,23 @@ async fn story(lab: Lab) -> Checked {
     let mut consumer = lab.member(&process, GROUP).retry(retry).start().await?;
     let mut events = consumer.events();
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let sent = Message::new("payload").with_key("key").with_header("traceparent", traceparent).with_header("x", vec![0xff, 0]);
+    let sent =
+        Message::new("payload").with_key("key").with_header("traceparent", traceparent).with_header("x", vec![0xff, 0]);
     let receipt = lab.within("a receipt", lab.publisher(&process).await?.publish(sent.clone())).await??;
     let mut position = None;
     for attempt in 1..=3_u32 {
         let delivery = lab.next(&mut consumer, &format!("attempt {attempt}")).await?;
         ensure!(delivery.attempt() == attempt, "attempt {attempt} says that it is attempt {}", delivery.attempt());
         let first = *position.get_or_insert(delivery.position());
-        ensure!(delivery.position() == first, "attempt {attempt}: the position is {}, not {first}", delivery.position());
+        ensure!(
+            delivery.position() == first,
+            "attempt {attempt}: the position is {}, not {first}",
+            delivery.position()
+        );
         delivery.fail(format!("reason {attempt}"))?;
     }
-    let is_dead = |event| if let Event::DeadLettered { position, reason } = event { Some((position, reason)) } else { None };
+    let is_dead =
+        |event| if let Event::DeadLettered { position, reason } = event { Some((position, reason)) } else { None };
     let (told, reason) = lab.event(&mut events, "dead-lettered", is_dead).await?;
     ensure!(Some(told) == position && reason == "reason 3", "the event says {told} and {reason:?}");
     let letters = letters(&lab, &process, None, 10).await?;

@@ -69,7 +69,9 @@ async fn publish(lab: Lab) -> Checked {
     }
     lab.within("the flush", publisher.flush()).await?;
     // Room was given back by everything that was dropped.
-    for receipt in lab.within("receipts", publisher.publish_all((n..n + 20).map(|n| Message::new(n.to_string())))).await? {
+    for receipt in
+        lab.within("receipts", publisher.publish_all((n..n + 20).map(|n| Message::new(n.to_string())))).await?
+    {
         receipt?;
     }
     confirmed.extend(n..n + 20);

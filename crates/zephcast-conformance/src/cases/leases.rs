@@ -35,7 +35,10 @@ async fn revoked(lab: Lab) -> Checked {
     let second = lab.join(&process).await?;
     let is_revoked = |event| if let Event::Revoked(units) = event { Some(units) } else { None };
     let revoked = lab.event(&mut events, "revoked", is_revoked).await?;
-    ensure!(!revoked.is_empty() && revoked.iter().all(|unit| all.contains(unit)), "of {all:?}, {revoked:?} was revoked");
+    ensure!(
+        !revoked.is_empty() && revoked.iter().all(|unit| all.contains(unit)),
+        "of {all:?}, {revoked:?} was revoked"
+    );
     let assigned = lab.event(&mut second.events(), "assigned", is_assigned).await?;
     ensure!(assigned.iter().all(|unit| revoked.contains(unit)), "{revoked:?} were given up, {assigned:?} were got");
     Ok(())
@@ -84,9 +87,10 @@ async fn stuck(lab: Lab) -> Checked {
     let publisher = lab.publisher(&process).await?;
     // Over many keys, so that the slow one has its share where units are assigned.
     for n in 0..32 {
-        lab.within("a receipt", publisher.publish(zephcast_core::Message::new(n.to_string()).with_key(n.to_string()))).await??;
+        lab.within("a receipt", publisher.publish(zephcast_core::Message::new(n.to_string()).with_key(n.to_string())))
+            .await??;
     }
-    drop(lab.within("closing", other.close(Duration::from_secs(5))).await??);
+    lab.within("closing", other.close(Duration::from_secs(5))).await??;
     let delivery = lab.next(&mut consumer, "a message").await?;
     let is_stuck = |event| if let Event::Stuck { oldest } = event { Some(oldest) } else { None };
     let oldest = lab.event(&mut events, "stuck", is_stuck).await?;

@@ -179,9 +179,9 @@ async fn told(lab: Lab) -> Checked {
     let outcome = lab.within("an answer", publisher.publish("0")).await?;
     ensure!(outcome.as_ref().is_err_and(|error| error.error().is_retryable()), "publishing in an outage: {outcome:?}");
     process.seam().back();
+    lab.publish(&process, 1..2).await?;
     let is_back = |event| if let Event::Reconnected(after) = event { Some(after) } else { None };
     lab.event(&mut events, "reconnected", is_back).await?;
-    lab.publish(&process, 1..2).await?;
     lab.next(&mut consumer, "a message after the outage").await.map(drop)
 }
 

@@ -29,7 +29,11 @@ async fn counted(lab: Lab) -> Checked {
     for attempt in 1..=3 {
         let delivery = lab.next(&mut consumer, &format!("attempt {attempt}")).await?;
         ensure!(delivery.attempt() == attempt, "attempt {attempt} says that it is attempt {}", delivery.attempt());
-        ensure!(delivery.redelivered() == (attempt > 1), "attempt {attempt}: redelivered is {}", delivery.redelivered());
+        ensure!(
+            delivery.redelivered() == (attempt > 1),
+            "attempt {attempt}: redelivered is {}",
+            delivery.redelivered()
+        );
         ensure!(number(&delivery)? == 0, "another message came");
         match attempt {
             3 => delivery.ack()?,
@@ -68,7 +72,8 @@ async fn other_keys(lab: Lab) -> Checked {
     let process = lab.process().await?;
     drop(lab.join(&process).await?);
     let publisher = lab.publisher(&process).await?;
-    let message = |n: usize| Message::new(n.to_string()).with_key(if n == 0 { "bad".into() } else { format!("good-{}", n % 5) });
+    let message =
+        |n: usize| Message::new(n.to_string()).with_key(if n == 0 { "bad".into() } else { format!("good-{}", n % 5) });
     for receipt in lab.within("receipts", publisher.publish_all((0..60).map(message))).await? {
         receipt?;
     }
@@ -86,7 +91,8 @@ async fn other_keys(lab: Lab) -> Checked {
         let _ = ended.wait_for(|(_, over)| *over).await;
     };
     let group = process.group(lab.stream().as_str(), GROUP).concurrency(4).ordered_by_key().lease(lab.lease());
-    let retry = Retry::exponential(Duration::from_millis(20)).max_delay(Duration::from_millis(100)).max_attempts(10_000);
+    let retry =
+        Retry::exponential(Duration::from_millis(20)).max_delay(Duration::from_millis(100)).max_attempts(10_000);
     lab.within("the bad key's turn", group.retry(retry).run(handler, shutdown)).await??;
     ensure!(done.borrow().0 == 59, "{} of 59 others were handled", done.borrow().0);
     lab.until_done(&process, GROUP).await.map(drop)

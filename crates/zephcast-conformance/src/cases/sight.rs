@@ -25,7 +25,9 @@ async fn status(lab: Lab) -> Checked {
     ensure!(fresh.lag == Some(0), "a new group's lag is {:?}", fresh.lag);
     lab.publish(&process, 0..10).await?;
     let mut held = lab.take(&mut consumer, 4).await?;
-    let seen = lab.until_status(&process, GROUP, "lag 10, 4 in flight", |s| s.lag == Some(10) && s.in_flight == Some(4)).await?;
+    let seen = lab
+        .until_status(&process, GROUP, "lag 10, 4 in flight", |s| s.lag == Some(10) && s.in_flight == Some(4))
+        .await?;
     ensure!(seen.stream == *lab.stream() && seen.group.as_str() == GROUP, "status of {} {}", seen.stream, seen.group);
     ensure!(seen.broker == process.capabilities().broker, "status of broker {}", seen.broker);
     ensure!(seen.oldest_pending.is_some(), "4 are in flight, and the oldest is unknown");
@@ -51,7 +53,8 @@ async fn status(lab: Lab) -> Checked {
 async fn not_found(lab: Lab) -> Checked {
     let process = lab.process().await?;
     let missing = process.group_status("no-such-stream-anywhere", "some-group").await;
-    let said = |error: &zephcast_core::Error, name| error.kind() == ErrorKind::NotFound && error.to_string().contains(name);
+    let said =
+        |error: &zephcast_core::Error, name| error.kind() == ErrorKind::NotFound && error.to_string().contains(name);
     ensure!(missing.as_ref().is_err_and(|e| said(e, "no-such-stream-anywhere")), "a missing stream is {missing:?}");
     drop(lab.join(&process).await?);
     let missing = process.group_status(lab.stream().as_str(), "no-such-group").await;

@@ -1,4 +1,5 @@
 //! Drivers that are wrong on purpose, each in one way, and the case that catches each.
+#![expect(clippy::print_stdout, reason = "the table of what caught what is what people run this for")]
 
 mod frontier;
 mod members;
@@ -30,12 +31,28 @@ const DEFECTS: &[Defect] = &[
     Defect { name: "loses order", promise: "D8", make: || one_member(members::LosesOrder) },
     Defect { name: "swallows a publish error", promise: "D1", make: || Arc::new(publishing::SwallowsErrors) },
     Defect { name: "publishes again what failed", promise: "D4", make: || Arc::new(publishing::PublishesTwice) },
-    Defect { name: "settles when a consumer is dropped or closed", promise: "S3", make: || one_member(members::SettlesOnLeave) },
+    Defect {
+        name: "settles when a consumer is dropped or closed",
+        promise: "S3",
+        make: || one_member(members::SettlesOnLeave),
+    },
     Defect { name: "ignores the drain", promise: "M1", make: || one_member(members::IgnoresDrain) },
-    Defect { name: "hands out more than it has credit for", promise: "S1", make: || one_member(members::IgnoresCredit) },
+    Defect {
+        name: "hands out more than it has credit for",
+        promise: "S1",
+        make: || one_member(members::IgnoresCredit),
+    },
     Defect { name: "never renews a lease", promise: "M3", make: || one_member(members::NeverRenews) },
-    Defect { name: "settles a dead letter without storing it", promise: "F3", make: || one_member(members::DropsDeadLetters) },
-    Defect { name: "counts every delivery as the first attempt", promise: "F1", make: || one_member(members::CountsNothing) },
+    Defect {
+        name: "settles a dead letter without storing it",
+        promise: "F3",
+        make: || one_member(members::DropsDeadLetters),
+    },
+    Defect {
+        name: "counts every delivery as the first attempt",
+        promise: "F1",
+        make: || one_member(members::CountsNothing),
+    },
     Defect { name: "drops headers", promise: "D7", make: || Arc::new(publishing::DropsHeaders) },
 ];
 

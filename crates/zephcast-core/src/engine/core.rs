@@ -14,6 +14,7 @@ use crate::{CloseReport, Event, Position, PositionStyle, Result, Retry, Token, U
 use super::flight::{Flight, Item};
 use super::isolation::Isolation;
 use super::queue::DeliveryQueue;
+use super::slots::Epoch;
 use super::window::Window;
 
 /// Events that a slow reader may fall behind before it misses the oldest.
@@ -42,8 +43,10 @@ pub(crate) enum Request {
     Keep { flight: Arc<Flight>, index: u32, attempts: u32 },
     /// Say when the ack of this delivery is durable.
     Confirm { flight: Arc<Flight>, index: u32, done: Confirm },
-    /// Say when everything before is durable.
+    /// Say when everything before is durable, and whether some of it came too late since the last commit.
     Commit(Confirm),
+    /// Say when everything before is durable or lost.
+    Flush(Confirm),
 }
 
 /// Where the answer to a request goes.
@@ -162,9 +165,12 @@ impl MemberCore {
         // then waits for the count, so one of the two sees the other.
         let handed = self.handed.load(Ordering::Relaxed);
         self.handed.store(handed + 1, Ordering::SeqCst);
-        if !is_suspect && self.isolation.is_on() {
+        let must_wait = self.isolation.is_on() && !is_suspect;
+        if must_wait {
             self.handed.store(handed, Ordering::SeqCst);
-            self.isolation.settled();
+        }
+        self.isolation.progressed();
+        if must_wait {
             return false;
         }
         #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
@@ -181,7 +187,7 @@ impl MemberCore {
         if unswept == 1 || unswept == self.settings.flush_count || self.is_eager() {
             self.settle.notify_one();
         }
-        self.isolation.settled();
+        self.isolation.progressed();
     }
 
     pub(crate) fn request(&self, request: Request) {
@@ -244,6 +250,16 @@ impl MemberCore {
         }
     }
 
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// The consumer's wait came to nothing: it was given up. A true one begins anew when it is woken.
+    pub(crate) fn stop_asking(&self) {
+        self.parked.store(false, Ordering::SeqCst);
+        self.queue.wake();
+    }
+
     /// Waits until the consumer waits for a delivery.
     pub(crate) async fn asked(&self) {
         while !self.parked.load(Ordering::SeqCst) {
@@ -271,21 +287,50 @@ impl MemberCore {
             self.late_acks.fetch_add(ended.acked, Ordering::SeqCst);
         }
         self.losses.notify_waiters();
+        self.progress.notify_waiters();
         self.room.notify_one();
     }
 
-    /// What the driver no longer holds for us; returns how many of it were open here.
-    pub(crate) fn lose(&self, tokens: &[(UnitId, Token)]) {
-        for (unit, token) in tokens {
-            let was_open = self.window().lose(*unit, *token);
-            tracing::debug!(%unit, ?token, was_open, "lease lost");
-            self.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
-            self.emit(Event::LeaseLost(self.position(*unit, *token)));
+    /// What the driver says that it holds for us no longer. It does not know what was settled while it looked.
+    pub(crate) fn lose_held(&self, of: &[(UnitId, Arc<Epoch>)], lost: &[(UnitId, Token)]) {
+        for (unit, token) in lost {
+            if self.lose(of, *unit, *token) {
+                self.tell_lost(*unit, *token);
+            }
         }
-        if !tokens.is_empty() {
-            self.losses.notify_waiters();
-            self.room.notify_one();
+    }
+
+    /// Acks that came too late.
+    pub(crate) fn lose_settled(&self, of: &[(UnitId, Arc<Epoch>)], lost: &[(UnitId, Token)]) {
+        for (unit, token) in lost {
+            self.lose(of, *unit, *token);
+            self.tell_lost(*unit, *token);
         }
+    }
+
+    /// A settlement other than an ack that came too late.
+    pub(crate) fn lose_other(&self, flight: &Flight, index: usize) {
+        flight.slots.lose(index);
+        self.window().close(flight, index);
+        self.tell_lost(flight.slots.unit(), flight.slots.entry(index).token);
+    }
+
+    /// Lets go of a token, if the assignment to which it belonged is still running: a later one may have it anew.
+    fn lose(&self, of: &[(UnitId, Arc<Epoch>)], unit: UnitId, token: Token) -> bool {
+        let is_running = of.iter().any(|(id, epoch)| *id == unit && !epoch.is_lost());
+        let was_open = if is_running { self.window().lose(unit, token) } else { None };
+        if was_open == Some(true) {
+            self.late_acks.fetch_add(1, Ordering::SeqCst);
+        }
+        was_open.is_some()
+    }
+
+    fn tell_lost(&self, unit: UnitId, token: Token) {
+        tracing::debug!(%unit, ?token, "lease lost");
+        self.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
+        self.emit(Event::LeaseLost(self.position(unit, token)));
+        self.losses.notify_waiters();
+        self.room.notify_one();
     }
 
     pub(crate) fn emit(&self, event: Event) {

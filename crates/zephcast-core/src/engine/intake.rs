@@ -12,8 +12,10 @@ use crate::{Error, Event, UnitId};
 
 use super::core::{MemberCore, Request};
 use super::flight::{Flight, Item};
+use super::isolation::SuspectTurn;
 use super::member::Stop;
 use super::queue::Parcel;
+use super::revocation::flush;
 
 pub(crate) struct Fetching {
     pub(crate) core: Arc<MemberCore>,
@@ -35,9 +37,12 @@ impl Fetching {
                 () = wished(&mut stop) => return,
                 credit = self.credit() => credit,
             };
-            match self.fetch(intake, credit, &mut stop).await {
+            let taken = match self.fetch(intake, credit, &mut stop).await {
                 Ok(Fetched::Suspects) => self.take_suspects(intake, &mut stop).await,
-                Ok(fetched) => self.take(fetched),
+                fetched => fetched.map(|fetched| self.take(fetched)),
+            };
+            match taken {
+                Ok(()) => {}
                 Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut stop).await,
                 Err(error) => {
                     tracing::error!(%error, stream = %self.core.subscription.stream, "the consumer ends");
@@ -146,57 +151,96 @@ impl Fetching {
     }
 
     /// Handles suspects one at a time, with nothing else of this client running, for as long as a lease lasts; then
-    /// others go on for a while.
-    async fn take_suspects(&mut self, intake: &mut dyn Intake, stop: &mut watch::Receiver<Option<Stop>>) {
+    /// others go on for a while. A suspect that nobody took in its turn waits for the next.
+    async fn take_suspects(
+        &mut self,
+        intake: &mut dyn Intake,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<(), Error> {
         let core = self.core.clone();
         let patience = core.subscription.lease;
-        let turn = async {
-            core.asked().await;
-            core.isolation.enter(core.number, patience).await
-        };
-        let turn = tokio::select! {
-            biased;
-            () = wished(stop) => return,
-            turn = turn => turn,
-        };
-        let until = Instant::now() + patience;
+        let mut untaken = None;
         loop {
+            let turn = async {
+                core.asked().await;
+                core.isolation.enter(core.number, patience).await
+            };
+            let turn = tokio::select! {
+                biased;
+                () = wished(stop) => return Ok(()),
+                turn = turn => turn,
+            };
+            untaken = self.take_turn(&turn, untaken, intake, stop).await?;
+            if untaken.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One turn; what nobody took in it comes back.
+    async fn take_turn(
+        &mut self,
+        turn: &SuspectTurn<'_>,
+        mut untaken: Option<Item>,
+        intake: &mut dyn Intake,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<Option<Item>, Error> {
+        let core = self.core.clone();
+        let until = Instant::now() + core.subscription.lease;
+        loop {
+            if let Some(item) = untaken.take() {
+                tokio::select! {
+                    biased;
+                    () = wished(stop) => return Ok(None),
+                    () = self.alone(turn, item) => {}
+                }
+                if let Some(item) = core.queue.take_suspect() {
+                    core.stop_asking();
+                    return Ok(Some(item));
+                }
+                if core.started() > 0 {
+                    return Ok(None);
+                }
+            }
             // A suspect that is fetched counts as tried, so somebody has to be there for it.
             let asked = tokio::select! {
                 biased;
                 () = wished(stop) => false,
                 asked = tokio::time::timeout_at(until, core.asked()) => asked.is_ok() && Instant::now() < until,
             };
-            if !asked {
-                return;
+            if !asked || core.room().0 == 0 {
+                return Ok(None);
             }
             let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
-            match self.fetch(intake, credit, stop).await {
-                Ok(Fetched::Batch(batch)) => {
-                    if let Some(item) = self.suspect(batch) {
-                        core.queue.push_suspect(item);
-                        let through = || core.queue.suspect_is_out() && core.started() == 0;
-                        turn.wait_until(until.saturating_duration_since(Instant::now()), through).await;
-                    }
-                }
-                Ok(Fetched::Idle | Fetched::Suspects) => return,
-                Ok(fetched) => self.take(fetched),
-                Err(error) if error.is_retryable() => {
-                    drop(turn);
-                    return self.wait_to_reconnect(error, stop).await;
-                }
-                Err(error) => return core.queue.fail(error),
+            match self.fetch(intake, credit, stop).await? {
+                Fetched::Batch(batch) => untaken = self.suspect(batch),
+                Fetched::Idle | Fetched::Suspects => return Ok(None),
+                fetched => self.take(fetched),
             }
+        }
+    }
+
+    /// Hands a suspect out and waits until it is settled at the broker, so that the next, should it kill, finds nothing
+    /// beside it. Whoever takes longer than a lease has shown that it does not kill at once.
+    async fn alone(&self, turn: &SuspectTurn<'_>, item: Item) {
+        let core = &self.core;
+        let patience = core.subscription.lease;
+        core.queue.push_suspect(item);
+        turn.wait_until(patience, || core.queue.suspect_is_out()).await;
+        if core.queue.suspect_is_out() {
+            turn.wait_until(patience, || core.started() == 0).await;
+            // What cannot be written now is kept and written later.
+            let _ = tokio::time::timeout(patience, flush(core)).await;
         }
     }
 
     /// The one suspect of the batch, or `None` when it has killed often enough and goes to the dead letters.
     fn suspect(&self, batch: Batch) -> Option<Item> {
-        let (flight, mut messages) = self.hand_in(batch)?;
-        // Beyond the one suspect a driver must not hand out anything; if it does, it is handed out as usual.
-        let rest = messages.split_off(1);
-        debug_assert!(rest.is_empty(), "one suspect at a time");
-        let item = Item::new(flight, 0, messages.pop()?);
+        let (flight, messages) = self.hand_in(batch)?;
+        let mut items = (0..).zip(messages).map(|(index, incoming)| Item::new(flight.clone(), index, incoming));
+        let item = items.next()?;
+        // A driver hands out one at a time; what it hands out beyond is handed out as usual.
+        items.for_each(|item| self.core.queue.push_again(item));
         // The first delivery may have been a mere prefetch, so it takes a second one to blame a message.
         let most = self.core.settings.retry.attempts().max(2);
         if item.attempt <= most {

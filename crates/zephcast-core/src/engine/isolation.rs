@@ -61,8 +61,8 @@ impl Isolation {
         self.holder.load(Ordering::SeqCst) != NOBODY
     }
 
-    /// A delivery was settled or came back.
-    pub(crate) fn settled(&self) {
+    /// A delivery was handed out, was settled or came back.
+    pub(crate) fn progressed(&self) {
         if self.is_on() {
             self.progress.notify_waiters();
         }
@@ -84,7 +84,8 @@ impl Isolation {
 }
 
 impl SuspectTurn<'_> {
-    /// Waits until the condition holds or the patience ends. The condition changes with settlements only.
+    /// Waits until the condition holds or the patience ends. The condition changes with hand-outs and
+    /// settlements only.
     pub(crate) async fn wait_until(&self, patience: Duration, condition: impl Fn() -> bool) {
         let wait = async {
             loop {

@@ -16,7 +16,7 @@ use crate::retry::Reconnect;
 
 use super::core::MemberCore;
 use super::intake::{Fetching, INTERRUPT_PATIENCE};
-use super::revocation::{commit, wait_until};
+use super::revocation::{flush, wait_until};
 use super::settling::Settling;
 use super::{renewal, revocation};
 
@@ -71,6 +71,7 @@ async fn live(core: Arc<MemberCore>, membership: Membership, stop: watch::Receiv
     };
     let _ended = EndOnDrop(core.clone());
     tokio::select! {
+        biased;
         report = life(&core, fetching, intake, settler.clone(), stop) => report,
         () = Settling::new(core.clone(), settler.clone()).run() => CloseReport::default(),
         () = renewal::run(core.clone(), settler) => CloseReport::default(),
@@ -112,7 +113,7 @@ async fn life(
     let reserve = (deadline.saturating_duration_since(began) / LEAVING_SHARE).min(LEAVING_MOST);
     let _eager = core.be_eager();
     let drained = timeout_at(deadline - reserve, wait_until(core, || core.started() == 0)).await.is_ok();
-    let committed = timeout_at(deadline - reserve / 2, commit(core)).await.is_ok();
+    let committed = timeout_at(deadline - reserve / 2, flush(core)).await.is_ok();
     let (returned, unfinished) = core.window().returned();
     let count = returned.len() as u64;
     let left = timeout_at(deadline, settler.leave(returned, deadline.saturating_duration_since(Instant::now()))).await;

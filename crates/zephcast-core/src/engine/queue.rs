@@ -28,8 +28,13 @@ impl Parcel {
         if !self.flight.slots.epoch().hands_out() {
             return None;
         }
-        let index = u32::try_from(self.flight.slots.len() - self.messages.len()).unwrap_or(u32::MAX);
-        self.messages.next().map(|incoming| Item::new(self.flight.clone(), index, incoming))
+        loop {
+            let index = self.flight.slots.len() - self.messages.len();
+            let incoming = self.messages.next()?;
+            if !self.flight.slots.is_lost(index) {
+                return Some(Item::new(self.flight.clone(), u32::try_from(index).unwrap_or(u32::MAX), incoming));
+            }
+        }
     }
 }
 
@@ -82,6 +87,11 @@ impl DeliveryQueue {
     /// Whether the suspect was handed out, or there was none.
     pub(crate) fn suspect_is_out(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).suspect.is_none()
+    }
+
+    /// The suspect, if nobody took it in its turn.
+    pub(crate) fn take_suspect(&self) -> Option<Item> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).suspect.take()
     }
 
     pub(crate) fn fail(&self, error: Error) {

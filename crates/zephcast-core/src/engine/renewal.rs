@@ -17,9 +17,13 @@ pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
     loop {
         ticks.tick().await;
         let oldest = oldest(&core);
-        let renewal = Renewal { held: core.window().held(), oldest };
+        let (held, assignments) = {
+            let window = core.window();
+            (window.held(), window.assignments())
+        };
+        let renewal = Renewal { held, oldest };
         match settler.renew(renewal).await {
-            Ok(lost) => core.lose(&lost),
+            Ok(lost) => core.lose_held(&assignments, &lost),
             // The intake notices an outage by itself, and the lease goes on for two more renewals.
             Err(error) => tracing::warn!(%error, stream = %core.subscription.stream, "the lease could not be renewed"),
         }

@@ -4,26 +4,29 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Event;
 use crate::driver::Release;
+use crate::{Event, UnitId};
 
 use super::core::{MemberCore, Request};
+use super::slots::Epoch;
 
 /// Runs until dropped. Revocations come one at a time, as drivers rebalance.
 pub(crate) async fn run(core: Arc<MemberCore>, mut releases: mpsc::UnboundedReceiver<Release>) {
     while let Some(release) = releases.recv().await {
-        for unit in &release.units {
-            core.window().epoch(*unit).revoke();
-        }
+        // A unit may be lost meanwhile and come back: only this assignment of it is given up.
+        let epochs: Vec<_> = release.units.iter().map(|unit| (*unit, core.window().epoch(*unit))).collect();
+        epochs.iter().for_each(|(_, epoch)| epoch.revoke());
         let finished = async {
             let _eager = core.be_eager();
-            wait_until(&core, || release.units.iter().all(|unit| core.window().started(*unit) == 0)).await;
-            commit(&core).await;
+            let is_idle = |(unit, epoch): &(UnitId, Arc<Epoch>)| epoch.is_lost() || core.window().started(*unit) == 0;
+            wait_until(&core, || epochs.iter().all(is_idle)).await;
+            flush(&core).await;
         };
         if tokio::time::timeout(core.settings.drain, finished).await.is_err() {
             tracing::warn!(units = ?release.units, "handlers did not finish before their units were given up");
         }
-        core.end_units(&release.units);
+        let ours: Vec<_> = epochs.iter().filter(|(_, epoch)| !epoch.is_lost()).map(|(unit, _)| *unit).collect();
+        core.end_units(&ours);
         let units = release.units.clone();
         release.release();
         core.emit(Event::Revoked(units));
@@ -44,10 +47,10 @@ pub(super) async fn wait_until(core: &MemberCore, condition: impl Fn() -> bool) 
     }
 }
 
-/// Waits until everything settled so far is durable. Whether it was, is in the counters.
-pub(super) async fn commit(core: &MemberCore) {
+/// Waits until everything settled so far is durable. What came too late is told by the next commit.
+pub(super) async fn flush(core: &MemberCore) {
     let (done, answer) = oneshot::channel();
-    core.request(Request::Commit(done));
-    // A late settlement is counted and told as an event already.
+    core.request(Request::Flush(done));
+    // An answer that does not come means that the member ends.
     let _ = answer.await;
 }

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use crate::driver::{Disposition, Settlement, Settler, UnitSettlements};
 use crate::retry::Reconnect;
-use crate::{Error, ErrorKind, Event, Result};
+use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
 use super::core::{Confirm, MemberCore, Request};
 use super::flight::{Flight, Item};
+use super::slots::Epoch;
 
 /// Hand-backs of one message that are repeated at once; later ones wait, so that a message nobody wants is no hot loop.
 const PROMPT_HAND_BACKS: u32 = 3;
@@ -26,7 +27,7 @@ pub(crate) struct Settling {
     core: Arc<MemberCore>,
     settler: Arc<dyn Settler>,
     /// Acks that were collected and not confirmed yet.
-    acks: Option<Settlement>,
+    acks: Option<Collected>,
     acks_pace: Pace,
     /// What is to be settled otherwise, by number.
     others: BTreeMap<u64, Other>,
@@ -34,11 +35,19 @@ pub(crate) struct Settling {
     next_number: u64,
     /// When what was acked and not collected must be flushed.
     flush_at: Option<Instant>,
+    /// Whether something was settled otherwise than by an ack since the last sweep: the frontier may pass it now.
+    frontier_may_move: bool,
     /// Deliveries that are handed out again at a time.
     again: BTreeMap<(Instant, u64), Item>,
     waiting: Vec<Waiting>,
     /// Settlements that came too late since the last commit.
     lost_since_commit: u64,
+}
+
+/// Acks on their way, and the assignments to which they belong.
+struct Collected {
+    settlement: Settlement,
+    assignments: Vec<(UnitId, Arc<Epoch>)>,
 }
 
 /// Something that is not an ack, until the broker has it.
@@ -59,6 +68,8 @@ struct Waiting {
 
 enum Awaited {
     Everything,
+    /// Everything, without a word on what came too late.
+    EverythingOrLost,
     Delivery(Arc<Flight>, u32),
 }
 
@@ -80,6 +91,7 @@ impl Settling {
             others_pace: Pace::default(),
             next_number: 0,
             flush_at: None,
+            frontier_may_move: false,
             again: BTreeMap::new(),
             waiting: Vec::new(),
             lost_since_commit: 0,
@@ -135,6 +147,7 @@ impl Settling {
                 }
                 Request::Confirm { flight, index, done } => self.wait(Awaited::Delivery(flight, index), done),
                 Request::Commit(done) => self.wait(Awaited::Everything, done),
+                Request::Flush(done) => self.wait(Awaited::EverythingOrLost, done),
             }
         }
     }
@@ -182,27 +195,44 @@ impl Settling {
         if self.acks.is_none() && !self.collect() {
             return;
         }
-        let Some(settlement) = self.acks.take() else { return };
-        match self.settler.settle(&settlement).await {
+        let Some(mut collected) = self.acks.take() else { return };
+        self.drop_acks_of_former_assignments(&mut collected);
+        if collected.settlement.units.is_empty() {
+            return self.acks_pace.succeeded();
+        }
+        match self.settler.settle(&collected.settlement).await {
             Ok(lost) => {
                 self.acks_pace.succeeded();
                 self.core.window().confirmed();
-                let count: usize = settlement.units.iter().map(|unit| unit.acked.len()).sum();
+                let count: usize = collected.settlement.units.iter().map(|unit| unit.acked.len()).sum();
                 self.core.counters.acked.fetch_add((count - lost.len().min(count)) as u64, Ordering::Relaxed);
-                self.note_lost(&settlement, &lost);
+                self.note_lost(&collected, &lost);
             }
             Err(error) => {
                 self.failed(&error);
                 self.acks_pace.failed();
-                self.acks = Some(Settlement { again: true, ..settlement });
+                collected.settlement.again = true;
+                self.acks = Some(collected);
             }
         }
+    }
+
+    /// The unit may be ours again by now; what was done under its former assignment is not for this one.
+    fn drop_acks_of_former_assignments(&mut self, collected: &mut Collected) {
+        let mut late = 0;
+        collected.settlement.units.retain(|unit| {
+            let ended = collected.assignments.iter().any(|(id, epoch)| *id == unit.unit && epoch.is_lost());
+            late += if ended { unit.acked.len() as u64 } else { 0 };
+            !ended
+        });
+        self.lost_since_commit += late;
+        self.core.counters.lease_lost.fetch_add(late, Ordering::Relaxed);
     }
 
     /// Collects acks if they are due. `false` when there is nothing to write.
     fn collect(&mut self) -> bool {
         let unswept = self.core.unswept();
-        if unswept == 0 && self.waiting.is_empty() {
+        if unswept == 0 && self.waiting.is_empty() && !self.frontier_may_move {
             self.flush_at = None;
             return false;
         }
@@ -215,23 +245,28 @@ impl Settling {
             return false;
         }
         self.flush_at = None;
+        self.frontier_may_move = false;
         self.core.mark_swept();
-        let settlement = self.core.window().sweep();
+        let (settlement, assignments) = {
+            let mut window = self.core.window();
+            (window.sweep(), window.assignments())
+        };
         self.core.room.notify_one();
         if self.core.unswept() > 0 {
             // Acked between the mark and now, when nobody was woken for it.
             self.flush_at = Some(Instant::now() + self.core.settings.flush_after);
         }
-        self.acks = (!settlement.units.is_empty()).then_some(settlement);
+        self.acks = (!settlement.units.is_empty()).then_some(Collected { settlement, assignments });
         self.acks.is_some()
     }
 
     /// A lost ack is told to those who hold the delivery's slot, by its token.
-    fn note_lost(&mut self, settlement: &Settlement, lost: &[(crate::UnitId, crate::Token)]) {
+    fn note_lost(&mut self, collected: &Collected, lost: &[(UnitId, Token)]) {
         if lost.is_empty() {
             return;
         }
-        debug_assert!(lost.iter().all(|(unit, _)| settlement.units.iter().any(|settled| settled.unit == *unit)));
+        let units = &collected.settlement.units;
+        debug_assert!(lost.iter().all(|(unit, _)| units.iter().any(|settled| settled.unit == *unit)));
         self.lost_since_commit += lost.len() as u64;
         for waiting in &self.waiting {
             if let Awaited::Delivery(flight, index) = &waiting.what {
@@ -241,7 +276,7 @@ impl Settling {
                 }
             }
         }
-        self.core.lose(lost);
+        self.core.lose_settled(&collected.assignments, lost);
     }
 
     /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone.
@@ -249,8 +284,9 @@ impl Settling {
         if self.others.is_empty() || !self.others_pace.may_go() {
             return;
         }
+        self.drop_lost_others();
         let numbers: Vec<u64> = self.others.keys().copied().collect();
-        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
+        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len().max(1) };
         let mut failure = None;
         for batch in numbers.chunks(together) {
             if let Err(error) = self.settle_others(batch).await {
@@ -263,6 +299,14 @@ impl Settling {
                 self.failed(&error);
                 self.others_pace.failed();
             }
+        }
+    }
+
+    /// What is known to be lost needs no call, and must not touch what is ours again by now.
+    fn drop_lost_others(&mut self) {
+        let is_lost = |_: &u64, other: &mut Other| other.flight.slots.is_lost(other.index as usize);
+        for (_, other) in self.others.extract_if(.., is_lost).collect::<Vec<_>>() {
+            self.too_late(other);
         }
     }
 
@@ -288,15 +332,12 @@ impl Settling {
     }
 
     /// The broker has it, or another member does.
-    fn through(&mut self, other: Other, lost: &[(crate::UnitId, crate::Token)]) {
-        let Other { flight, index, disposition, done } = other;
-        let key = (flight.slots.unit(), flight.slots.entry(index as usize).token);
-        if lost.contains(&key) {
-            self.lost_since_commit += 1;
-            flight.slots.lose(index as usize);
-            self.core.lose(&[key]);
-            return answer(done, Err(lease_lost()));
+    fn through(&mut self, other: Other, lost: &[(UnitId, Token)]) {
+        let slots = &other.flight.slots;
+        if lost.contains(&(slots.unit(), slots.entry(other.index as usize).token)) {
+            return self.too_late(other);
         }
+        let Other { flight, index, disposition, done } = other;
         let counters = &self.core.counters;
         match disposition {
             Disposition::Keep { .. } => return,
@@ -310,9 +351,17 @@ impl Settling {
             Disposition::Return { .. } => {}
         }
         self.core.window().close(&flight, index as usize);
-        // The frontier may pass it now.
+        self.frontier_may_move = true;
         self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
         answer(done, Ok(()));
+    }
+
+    fn too_late(&mut self, other: Other) {
+        if !matches!(other.disposition, Disposition::Keep { .. }) {
+            self.lost_since_commit += 1;
+            self.core.lose_other(&other.flight, other.index as usize);
+        }
+        answer(other.done, Err(lease_lost()));
     }
 
     fn failed(&mut self, error: &Error) {
@@ -333,8 +382,9 @@ impl Settling {
 
     /// Answers those for whom everything is durable.
     fn answer(&mut self) {
-        if self.acks.is_some() || self.core.unswept() > 0 && !self.waiting.is_empty() {
-            // Something was acked while the last flush was on its way: one more round.
+        let unswept = self.core.unswept() > 0 || self.frontier_may_move;
+        if self.acks.is_some() || unswept && !self.waiting.is_empty() {
+            // Something was settled while the last flush was on its way: one more round.
             return if self.acks.is_none() {
                 self.core.settle.notify_one()
             };
@@ -348,7 +398,7 @@ impl Settling {
             let result = match &waiting.what {
                 Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
                 Awaited::Everything if self.came_too_late() => Err(lease_lost()),
-                Awaited::Delivery(..) | Awaited::Everything => Ok(()),
+                Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
             };
             answer(Some(waiting.done), result);
         }

@@ -91,6 +91,11 @@ impl<F: AsRef<Slots>> Window<F> {
         epoch
     }
 
+    /// Every assignment that is running.
+    pub(crate) fn assignments(&self) -> Vec<(UnitId, Arc<Epoch>)> {
+        self.units.iter().map(|unit| (unit.id, unit.epoch.clone())).collect()
+    }
+
     /// Counts a completed fetch and forgets what no later fetch can bring again.
     pub(crate) fn fetched(&mut self) {
         self.fetches += 1;
@@ -106,14 +111,8 @@ impl<F: AsRef<Slots>> Window<F> {
 
     /// Whether a token is in flight, on its way to being settled, or was settled a moment ago.
     pub(crate) fn knows(&self, id: UnitId, token: Token) -> bool {
-        let Some(unit) = self.units.iter().find(|unit| unit.id == id) else { return false };
-        let held = unit.pieces.iter().filter_map(|piece| match piece {
-            Piece::Open(tracked) => Some(tracked.flight.as_ref().as_ref()),
-            Piece::Closed(_) => None,
-        });
-        let past = self.settling.iter().chain(self.remembered.iter().map(|(_, flight)| flight));
-        held.chain(past.map(|flight| flight.as_ref().as_ref()).filter(|slots| slots.unit() == id))
-            .any(|slots| find(slots, token).is_some_and(|index| !slots.is_lost(index)))
+        let mut slots = self.flights(id).map(|flight| (**flight).as_ref());
+        slots.any(|slots| find(slots, token).is_some_and(|index| !slots.is_lost(index)))
     }
 
     /// Takes a batch in. Its slots carry the unit's present epoch.
@@ -173,16 +172,30 @@ impl<F: AsRef<Slots>> Window<F> {
         true
     }
 
-    /// Another member has this message. `false` when it was not open here.
-    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> bool {
-        let flight = self.units.iter().filter(|unit| unit.id == id).flat_map(|unit| &unit.pieces).find_map(|piece| {
-            let Piece::Open(tracked) = piece else { return None };
-            let index = find(tracked.flight.as_ref().as_ref(), token)?;
-            tracked.is_open(index).then(|| (tracked.flight.clone(), index))
+    /// Another member has this message: here it is known no more, so that it is taken in when it comes again. Says
+    /// whether it was acked, if it was open.
+    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> Option<bool> {
+        let mut open = None;
+        for flight in self.flights(id) {
+            let slots = (**flight).as_ref();
+            if let Some(index) = find(slots, token).filter(|index| !slots.is_lost(*index)) {
+                slots.lose(index);
+                open = Some((flight.clone(), index));
+            }
+        }
+        let (flight, index) = open?;
+        self.close(&flight, index).then(|| is_acked((*flight).as_ref(), index))
+    }
+
+    /// Everything of a unit that is in flight, on its way to being settled, or was settled a moment ago.
+    fn flights(&self, id: UnitId) -> impl Iterator<Item = &Arc<F>> {
+        let held = self.units.iter().filter(move |unit| unit.id == id).flat_map(|unit| &unit.pieces);
+        let held = held.filter_map(|piece| match piece {
+            Piece::Open(tracked) => Some(&tracked.flight),
+            Piece::Closed(_) => None,
         });
-        let Some((flight, index)) = flight else { return false };
-        (*flight).as_ref().lose(index);
-        self.close(&flight, index)
+        let past = self.settling.iter().chain(self.remembered.iter().map(|(_, flight)| flight));
+        past.filter(move |flight| (***flight).as_ref().unit() == id).chain(held)
     }
 
     /// Ends an assignment: nothing of the unit is ours any more. Acks that were not collected came too late.

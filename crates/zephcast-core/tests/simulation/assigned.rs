@@ -155,6 +155,7 @@ impl State {
             let of_it = (handout.unit as usize, handout.generation) == (number, generation);
             if of_it && !handout.ended {
                 handout.ended = true;
+                self.members[handout.member].lost_something |= handout.is_started() && !handout.durable;
                 // A frontier alone cannot carry what was done above an unfinished head.
                 if handout.token >= committed && handout.is_decided() {
                     handout.excused = true;

@@ -98,14 +98,17 @@ pub(crate) struct Member {
     /// After an error: from where on what it holds is handed out once more.
     pub(crate) repeat: Option<(u32, u64)>,
     pub(crate) interrupted: bool,
-    /// The test asked it to stop.
+    /// It was asked to stop, and when that must be over.
     pub(crate) stopping: bool,
+    pub(crate) leaves_until: Option<Instant>,
     pub(crate) left: bool,
     /// A permanent error was handed to the engine.
     pub(crate) forbidden: bool,
     pub(crate) lost_something: bool,
-    /// What `leave` was given back, and what was decided and not at the broker by then.
+    /// What `leave` was given back, and how many of that handlers had: at least and at most.
     pub(crate) returned: Option<usize>,
+    pub(crate) unfinished: (usize, usize),
+    /// What was decided and not at the broker when it left.
     pub(crate) undurable: usize,
     pub(crate) delivered: u64,
     pub(crate) dropped: u64,

@@ -64,7 +64,7 @@ impl State {
                 },
             };
             for token in &settled.acked {
-                let decided = self.decided(id, (unit, token.0, generation));
+                let decided = self.decision(id, (unit, token.0, generation));
                 self.require(decided == Some(Decision::Ack), || {
                     format!("acks {unit}:{} of assignment {generation}, decided was {decided:?}", token.0)
                 });
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// The decision on what a handler got last under this key.
-    fn decided(&self, id: usize, wanted: Key) -> Option<Decision> {
+    fn decision(&self, id: usize, wanted: Key) -> Option<Decision> {
         let mut delivered = self.handouts.iter().rev().filter(|handout| handout.delivered && handout.member == id);
         match delivered.find(|handout| key(handout) == wanted)?.stage {
             Stage::Decided(decision) => Some(decision),
@@ -88,7 +88,7 @@ impl State {
     }
 
     fn check_disposition(&mut self, id: usize, wanted: Key, disposition: &Disposition) {
-        let decided = self.decided(id, wanted);
+        let decided = self.decision(id, wanted);
         let (settled, message) = match disposition {
             Disposition::Later { attempts, message, .. } => (Decision::Later { attempts: *attempts }, message),
             Disposition::Dead { attempts, message, .. } => (Decision::Dead { attempts: *attempts }, message),
@@ -144,7 +144,19 @@ impl State {
             handout.is_with_handler() || handout.is_decided() && !handout.durable
         });
         let early = early.map(|handout| (handout.token, handout.stage));
+        let behind = self.is_behind(owner, number);
+        self.require(!behind, || format!("unit {number} is released in time with its frontier behind"));
         self.require(early.is_none(), || format!("unit {number} is released in time with {early:?}"));
+    }
+
+    /// Whether the frontier could be further: what comes first above it is settled.
+    fn is_behind(&self, id: usize, number: usize) -> bool {
+        let unit = &self.units[number];
+        let above = self.handouts.iter().filter(|handout| {
+            let of_it = (handout.member, handout.unit as usize, handout.generation) == (id, number, unit.generation);
+            of_it && handout.received && handout.token >= unit.committed
+        });
+        above.min_by_key(|handout| handout.token).is_some_and(|first| first.durable)
     }
 
     /// S3: everything unsettled is given back, with the attempts that count.
@@ -162,13 +174,24 @@ impl State {
         let forgotten = undecided().find(|handout| !given.contains_key(&(handout.unit, handout.token))).map(key);
         let wrong = undecided().find_map(|handout| {
             let made = match handout.stage {
-                Stage::Handler(_) | Stage::Gone => handout.attempt,
-                _ => handout.attempt - 1,
+                Stage::Handler(_) => handout.attempt,
+                // The end of its process took it; nobody hears what is said of it.
+                Stage::Gone => return None,
+                Stage::Engine | Stage::Back | Stage::Decided(_) => handout.attempt - 1,
             };
             let said = *given.get(&(handout.unit, handout.token))?;
             (said != made).then(|| (key(handout), handout.stage, made, said))
         });
-        self.members[id].undurable = undurable.len();
+        let unfinished = undecided().filter(|handout| handout.is_with_handler());
+        let unfinished: BTreeSet<Key> = unfinished.map(key).collect();
+        // What the engine does not know to be lost, or what it could not write, counts as unfinished to it.
+        let started = self.handouts.iter().filter(|handout| handout.member == id && handout.is_started());
+        let started = started.filter(|handout| given.contains_key(&(handout.unit, handout.token)));
+        let started: BTreeSet<Key> = started.map(key).collect();
+        self.members[id].unfinished = (unfinished.len(), started.len());
+        let owned = (0..self.units.len()).filter(|number| self.units[*number].owner == Some(id));
+        let behind = owned.filter(|number| self.is_behind(id, *number)).count();
+        self.members[id].undurable = undurable.len() + behind;
         self.require(forgotten.is_none(), || format!("{forgotten:?} is not given back"));
         self.require(wrong.is_none(), || format!("given back with wrong attempts (key, stage, made, said): {wrong:?}"));
     }
@@ -210,12 +233,12 @@ impl State {
         self.require(acked.is_none(), || format!("#{message} is delivered again as {number} although {acked:?} was acked"));
     }
 
-    /// F5: beside a suspect nothing else of the process runs, but for what has been running for a lease.
+    /// F5: beside a suspect nothing else of the process runs, but for what has been running for long.
     fn check_beside(&mut self, number: usize, busy: &[Busy]) {
         let suspect = self.handouts[number].suspect;
         let (now, lease) = (self.now, self.setup.lease);
         let beside = busy.iter().find(|other| {
-            other.since + lease > now && (suspect || self.handouts[other.handout].suspect)
+            other.since + lease / 2 > now && (suspect || self.handouts[other.handout].suspect)
         });
         let beside = beside.map(|other| (other.handout, now.duration_since(other.since)));
         self.require(beside.is_none(), || format!("{number} (suspect: {suspect}) is started beside {beside:?}"));

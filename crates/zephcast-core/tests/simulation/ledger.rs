@@ -107,6 +107,19 @@ pub(crate) enum Decision {
     Dead { attempts: u32 },
 }
 
+impl Move {
+    /// What the broker is to hear of it: nothing of what stays in the member.
+    pub(crate) fn decision(self, attempt: u32, most: u32) -> Option<Decision> {
+        match self {
+            Self::Ack => Some(Decision::Ack),
+            Self::Nack | Self::Drop => None,
+            Self::NackAfter(_) => Some(Decision::Later { attempts: attempt - 1 }),
+            Self::Fail if attempt < most => Some(Decision::Later { attempts: attempt }),
+            Self::Fail | Self::Reject => Some(Decision::Dead { attempts: attempt }),
+        }
+    }
+}
+
 impl Handout {
     /// Whether the member owns it and nobody decided on it: it takes room in the window.
     pub(crate) fn is_open(&self) -> bool {
@@ -119,6 +132,11 @@ impl Handout {
 
     pub(crate) fn is_decided(&self) -> bool {
         matches!(self.stage, Stage::Decided(_))
+    }
+
+    /// A handler has it, or decided on it.
+    pub(crate) fn is_started(&self) -> bool {
+        self.is_with_handler() || self.is_decided()
     }
 
     pub(crate) fn is_with_handler(&self) -> bool {

@@ -154,7 +154,7 @@ impl State {
         let message = entry.message;
         count(&mut self.messages[message]);
         let same = |handout: &&mut crate::ledger::Handout| {
-            (handout.member, handout.unit, handout.token) == (id, unit, offset) && !handout.ended
+            (handout.member, handout.unit, handout.token) == (id, unit, offset) && !handout.lost
         };
         for handout in self.handouts.iter_mut().filter(same) {
             (handout.durable, handout.ended) = (true, true);
@@ -201,8 +201,11 @@ impl State {
         for Returned { unit, token, attempts } in returned {
             let entry = &mut self.units[unit.0 as usize].log[at_usize(token.0)];
             let Place::Held { handout, .. } = entry.place else { continue };
-            if self.handouts[handout].member == id {
-                (entry.place, entry.attempts) = (Place::Ready { suspect: false }, *attempts);
+            let held = &self.handouts[handout];
+            if held.member == id {
+                // A suspect that was not tried has not proved its innocence.
+                let suspect = held.suspect && *attempts < held.attempt;
+                (entry.place, entry.attempts) = (Place::Ready { suspect }, *attempts);
             }
         }
     }

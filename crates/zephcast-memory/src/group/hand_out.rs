@@ -91,22 +91,22 @@ impl Open<'_> {
         }
     }
 
+    /// The next messages of one unit that the member held and still holds.
     fn repeat(&mut self, id: MemberId, credit: Credit) -> Option<Batch> {
-        let member = self.state.roster.get_mut(id)?;
-        let (number, _) = *member.repeat.front()?;
-        let mut offsets = Vec::new();
-        while let Some((unit, offset)) = member.repeat.front()
-            && *unit == number
-            && offsets.len() < credit.messages
+        let mut batch: Option<Batch> = None;
+        while let Some(&(number, offset)) = self.state.roster.get(id)?.repeat.front()
+            && batch.as_ref().is_none_or(|batch| batch.unit == number && batch.messages.len() < credit.messages)
         {
-            offsets.push(*offset);
-            member.repeat.pop_front();
+            self.state.roster.get_mut(id)?.repeat.pop_front();
+            // It may have gone elsewhere since, in good order.
+            let unit = self.state.unit(number).filter(|unit| unit.owner == Some(id));
+            let incoming = unit.and_then(|unit| incoming_again(unit, &self.stream.log(number), offset));
+            if let Some(incoming) = incoming.filter(|incoming| !incoming.suspect) {
+                let batch = batch.get_or_insert_with(|| Batch { unit: number, messages: Vec::new() });
+                batch.messages.push(incoming);
+            }
         }
-        let log = self.stream.log(number);
-        let unit = self.state.unit(number)?;
-        let messages: Vec<_> = offsets.into_iter().filter_map(|offset| incoming_again(unit, &log, offset)).collect();
-        drop(log);
-        if messages.is_empty() { self.repeat(id, credit) } else { Some(Batch { unit: number, messages }) }
+        batch
     }
 
     /// One suspect of the member's units.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::advance;
 use zephcast_core::driver::{Credit, Disposition, Fetched, Incoming, Release, Renewal, Returned};
-use zephcast_core::{Message, Token, UnitId};
+use zephcast_core::{Message, UnitId};
 use zephcast_memory::{Fault, Operation};
 
 use crate::lab::{Lab, Member, dead, lab, later};
@@ -220,11 +220,11 @@ impl World {
         } else if choice == 8 {
             player.held.insert(key, incoming);
         }
-        self.exclusive(token);
+        self.every_hand_out_is_its_own();
     }
 
-    /// What one member can settle, no other has.
-    fn exclusive(&self, _: Token) {
+    /// What one member can settle, no other has: whoever still believes in a former hand-out has another token.
+    fn every_hand_out_is_its_own(&self) {
         let mut owners = BTreeMap::new();
         for (name, player) in &self.players {
             for incoming in player.held.iter().map(|(key, incoming)| (key.0, incoming.token)) {

@@ -53,6 +53,27 @@ async fn after_a_cut_the_member_is_handed_what_it_holds_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_cut_nothing_is_handed_out_that_went_elsewhere() {
+    let lab = lab(2);
+    lab.publish(["x", "y"]).await;
+    let mut a = lab.join("a").await;
+    a.assigned().await;
+    let mine = a.batch().await;
+    assert_eq!(payloads(&a.batch().await), ["y"]);
+    let mut b = lab.join("b").await;
+    let release = a.revoking().await;
+    lab.broker.faults().inject(Fault::cut().member("a").times(1));
+    a.fails().await;
+    // What is to be repeated is known from here on: both messages.
+    let again = a.batch_of(crate::lab::credit(1)).await;
+    assert_eq!((again.unit, tokens(&again)), (UnitId(0), tokens(&mine)));
+    release.release();
+    b.assigned().await;
+    assert_eq!(payloads(&b.batch().await), ["y"]);
+    a.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_member_is_cut_for_a_while_and_the_others_go_on() {
     let lab = lab(2);
     let mut a = lab.join("a").await;

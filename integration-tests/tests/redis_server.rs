@@ -1,12 +1,13 @@
+//! The private server of the fault tests does what they rely on.
+
 use std::{io, time::Duration};
 
+use integration_tests::redis_server::{Append, RedisOptions, RedisServer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-
-use super::{Append, RedisOptions, RedisServer};
 
 async fn started(options: RedisOptions) -> RedisServer {
     RedisServer::start(options).await.expect("redis-server starts")

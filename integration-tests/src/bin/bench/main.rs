@@ -1,0 +1,57 @@
+//! Measures this library beside the raw clients it stands on: `bench [memory|redis] [--output text|json]
+//! [--rounds N] [--messages N]`. A server's URL comes from `ZEPHCAST_TEST_REDIS_URL`.
+//!
+//! Raw is the given client at its best, with batches and hand-kept acks, and puts the same bytes on the wire. Raw and
+//! ours take turns in one run, whoever begins changes from round to round, and medians are quoted. CPU is that of this
+//! process, so it includes the client's own tasks but not the server.
+
+mod engine;
+mod latency;
+mod measure;
+mod memory;
+mod options;
+mod redis;
+mod ours;
+mod redis_raw;
+mod report;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::{Broker, Command, Options};
+use report::Report;
+
+/// Any failure ends the run; it is told to a person.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The payload of every message that is measured.
+pub(crate) const PAYLOAD_BYTES: usize = 256;
+
+fn main() -> ExitCode {
+    let done = match options::parse(std::env::args().skip(1)) {
+        Ok(Command::Measure(options)) => measure(&options),
+        Ok(Command::Engine(work)) => engine::run(work),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(options: &Options) -> Outcome<()> {
+    let mut report = Report::new(options.output);
+    // As many threads as the marks speak of, and the same for raw and ours.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if options.broker != Some(Broker::Memory) {
+        runtime.block_on(redis::measure(options, &mut report))?;
+    }
+    if options.broker != Some(Broker::Redis) {
+        runtime.block_on(memory::measure(options, &mut report))?;
+        engine::measure(&mut report)?;
+    }
+    report.finish()
+}

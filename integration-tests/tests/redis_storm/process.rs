@@ -1,0 +1,101 @@
+//! A member in a process of its own: the command line, which can be killed and frozen.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use base64::Engine;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zephcast_conformance::History;
+
+use super::{GROUP, LEASE, PATIENCE, STREAM};
+
+pub(crate) struct Process {
+    child: Child,
+    /// How many deliveries it has printed.
+    printed: watch::Receiver<u64>,
+    reader: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts a member and waits until it has printed a delivery.
+    pub(crate) async fn start(url: &str, history: Arc<History>) -> Self {
+        let lease = format!("{}ms", LEASE.as_millis());
+        let mut child = Command::new(command())
+            .args(["--url", url, "--output", "json", "consume", STREAM, "--group", GROUP, "--lease", &lease])
+            .args(["--prefetch", "200"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let (print, printed) = watch::channel(0);
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                // A process that is killed may leave half a line: it was not acked.
+                let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
+                if record["event"] == "delivery" {
+                    note(&history, &record);
+                    print.send_modify(|count| *count += 1);
+                }
+            }
+        });
+        let mut process = Self { child, printed, reader };
+        process.more(1).await;
+        process
+    }
+
+    /// Waits until it has printed so many more.
+    pub(crate) async fn more(&mut self, count: u64) {
+        let goal = *self.printed.borrow() + count;
+        let reached = self.printed.wait_for(|printed| *printed >= goal);
+        tokio::time::timeout(PATIENCE, reached).await.expect("deliveries go on").expect("the process lives");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
+        kill_process(pid, signal).expect("a signal to our own process");
+    }
+
+    /// Ends it as a crash does, and reads what it had printed.
+    pub(crate) async fn kill9(mut self) {
+        self.child.kill().await.expect("kills");
+        self.reader.await.expect("reads to the end");
+    }
+
+    /// Ends it in good order.
+    pub(crate) async fn end(mut self) {
+        self.signal(Signal::TERM);
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("ends").expect("waits");
+        assert!(status.success(), "a member that was asked to end ended with {status}");
+        self.reader.await.expect("reads to the end");
+    }
+}
+
+fn note(history: &History, record: &Value) {
+    let member = record["member"].as_str().unwrap_or_default();
+    let payload = match (record["payload"].as_str(), record["payload_base64"].as_str()) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(text)) => base64::engine::general_purpose::STANDARD.decode(text).expect("base64"),
+        (None, None) => Vec::new(),
+    };
+    history.delivered(member, &payload);
+}
+
+/// The command: what the environment names, else what the workspace's build leaves beside the tests.
+fn command() -> PathBuf {
+    if let Some(named) = std::env::var_os("ZEPHCAST_TEST_CLI") {
+        return named.into();
+    }
+    let tests = std::env::current_exe().expect("a path");
+    let built = tests.ancestors().nth(2).expect("a target folder").join("zephcast");
+    assert!(built.exists(), "{} is missing: `cargo build -p zephcast-cli` makes it", built.display());
+    built
+}
