@@ -48,7 +48,7 @@ impl Delivery {
     pub(crate) fn give_back(mut self) {
         if let Some(item) = self.item.take() {
             let core = item.flight.core.clone();
-            core.request(Request::Again(item));
+            core.hand_back(item);
             core.settled();
         }
     }
@@ -238,19 +238,20 @@ impl Delivery {
         let core = item.flight.core.clone();
         let (attempts, retry) = (item.attempt, core.settings.retry);
         let since = item.first_failed_ms;
-        core.request(match verdict {
-            Verdict::Ack | Verdict::Nack => Request::Again(item),
+        match verdict {
+            Verdict::Ack | Verdict::Nack => core.hand_back(item),
             Verdict::NackAfter(delay) => {
-                Request::Later { item, delay, attempts: attempts.saturating_sub(1), failure: None, done }
+                let attempts = attempts.saturating_sub(1);
+                core.request(Request::Later { item, delay, attempts, failure: None, done });
             }
             Verdict::Fail(reason) if attempts < retry.attempts() => {
                 let failure = Some(failure(reason, since));
-                Request::Later { item, delay: retry.delay(attempts), attempts, failure, done }
+                core.request(Request::Later { item, delay: retry.delay(attempts), attempts, failure, done });
             }
             Verdict::Fail(reason) | Verdict::Reject(reason) => {
-                Request::Dead { item, attempts, failure: failure(reason, since), done }
+                core.request(Request::Dead { item, attempts, failure: failure(reason, since), done });
             }
-        });
+        }
         core.settled();
         Ok(())
     }
@@ -305,7 +306,7 @@ impl Drop for Delivery {
         let core = item.flight.core.clone();
         if !item.is_lost() {
             core.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            core.request(Request::Again(item));
+            core.hand_back(item);
         }
         core.settled();
     }

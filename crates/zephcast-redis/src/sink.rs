@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::error::Error as FredError;
-use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::interfaces::StreamsInterface;
 use fred::types::{Key, Value};
 use futures_util::future::{join, maybe_done};
 use tokio::task::coop::unconstrained;
 use zephcast_core::driver::Sink;
-use zephcast_core::{Message, Position, PositionStyle, PublishError, Result, StreamName, UnitId};
+use zephcast_core::{Message, Position, PositionStyle, PublishError, StreamName, UnitId};
 
 use crate::connection::Connection;
 use crate::entry::{self, Fields};
@@ -28,8 +28,8 @@ pub(crate) struct RedisSink {
     payload_field: Bytes,
 }
 
-type Outcome = std::result::Result<Option<Position>, PublishError>;
-type Answer = std::result::Result<Value, FredError>;
+type Outcome = Result<Option<Position>, PublishError>;
+type Answer = Result<Value, FredError>;
 
 impl RedisSink {
     pub(crate) fn new(connection: Arc<Connection>, stream: &StreamName) -> Self {
@@ -97,7 +97,9 @@ impl RedisSink {
             None => (0..pipelined).map(|_| Err(self.failed(link, unanswered.clone()))).collect(),
         };
         outcomes.push(match last.take_output() {
-            Some(answer) => answer.map_err(classify).map_or_else(|failure| Err(self.failed(link, failure)), stored),
+            Some(answer) => {
+                answer.map_err(classify).map_or_else(|failure| Err(self.failed(link, failure)), |id| stored(&id))
+            }
             None => Err(self.failed(link, unanswered)),
         });
         outcomes
@@ -106,7 +108,7 @@ impl RedisSink {
     /// An answer for each entry of the pipeline; or, when it broke, a single one for all of them.
     fn many_outcomes(&self, link: &Arc<Link>, answers: Vec<Answer>, expected: usize) -> Vec<Outcome> {
         let outcome = |answer: Answer| {
-            answer.map_err(classify_many).map_or_else(|failure| Err(self.failed(link, failure)), stored)
+            answer.map_err(classify_many).map_or_else(|failure| Err(self.failed(link, failure)), |id| stored(&id))
         };
         if answers.len() == expected {
             return answers.into_iter().map(outcome).collect();
@@ -127,7 +129,7 @@ impl RedisSink {
     }
 }
 
-fn stored(id: Value) -> Outcome {
+fn stored(id: &Value) -> Outcome {
     match id.as_bytes().and_then(parse_id) {
         Some(token) => Ok(Some(Position::new(PositionStyle::EntryId, UnitId(0), token))),
         None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),

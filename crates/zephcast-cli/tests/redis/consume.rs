@@ -68,6 +68,19 @@ async fn the_count_takes_no_more_than_it_settles() {
 }
 
 #[tokio::test]
+async fn the_count_is_that_of_all_members_together() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 100).await;
+    let done = lab.run(&["consume", &stream, "--group", "g", "--members", "3", "--count", "10"], "").await;
+    assert_eq!((done.code, done.payloads().len()), (0, 10), "{done:?}");
+    let report = &done.of("report")[0];
+    assert_eq!((&report["delivered"], &report["acked"]), (&json!(10), &json!(10)));
+    let rest = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "500ms"], "").await;
+    assert_eq!((rest.code, rest.payloads().len()), (0, 90), "{rest:?}");
+}
+
+#[tokio::test]
 async fn it_leaves_when_it_was_idle_for_long_enough() {
     let lab = Lab::start().await;
     let began = Instant::now();
@@ -146,7 +159,8 @@ async fn a_reader_that_goes_away_is_a_normal_end_and_what_it_cannot_have_seen_co
     assert_eq!(status.code(), Some(0));
     let rest = lab.run(&["consume", &stream, "--group", "g", "--idle-exit", "1s"], "").await.payloads();
     let acked = lines.len() - rest.len();
-    assert!((1..1_000).contains(&acked), "{acked} were taken by a pipe of 64 KiB");
+    // 326 lines fill a pipe of 64 KiB, and the reader had taken some into a buffer of 8 KiB.
+    assert!((1..400).contains(&acked), "{acked} were acked");
     assert_eq!(rest, lines[acked..]);
 }
 

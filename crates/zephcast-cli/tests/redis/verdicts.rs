@@ -166,6 +166,27 @@ async fn the_end_of_stdin_gives_back_what_is_out() {
 }
 
 #[tokio::test]
+async fn no_more_is_handed_out_than_the_count_can_settle() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 9).await;
+    let arguments = ["consume", &stream, "--group", "g", "--settle", "stdin", "--members", "3", "--count", "2"];
+    let mut talk = lab.talk(&arguments);
+    let (first, second) = (talk.until("delivery").await, talk.until("delivery").await);
+    // A look at the group takes longer than a third delivery would.
+    lab.run(&["group", "status", &stream, "g", "--window", "300ms"], "").await;
+    talk.say(&json!({"nack": token(&first)}).to_string()).await;
+    let third = talk.until("delivery").await;
+    for delivery in [second, third] {
+        talk.say(&json!({"ack": token(&delivery)}).to_string()).await;
+    }
+    let (code, heard, stderr) = talk.finish().await;
+    assert_eq!(code, 0, "{stderr}");
+    let report = heard.last().expect("a report");
+    assert_eq!((&report["delivered"], &report["acked"]), (&json!(3), &json!(2)), "{report}");
+}
+
+#[tokio::test]
 async fn verdicts_need_tokens() {
     let lab = Lab::start().await;
     let arguments = ["consume", &lab.stream(), "--group", "g", "--settle", "stdin", "--output", "text"];

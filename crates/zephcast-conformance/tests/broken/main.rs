@@ -30,7 +30,11 @@ const DEFECTS: &[Defect] = &[
     Defect { name: "lets a late ack through", promise: "D6", make: || Arc::new(members::LateAcks::default()) },
     Defect { name: "loses order", promise: "D8", make: || one_member(members::LosesOrder) },
     Defect { name: "swallows a publish error", promise: "D1", make: || Arc::new(publishing::SwallowsErrors) },
-    Defect { name: "publishes again what failed", promise: "D4", make: || Arc::new(publishing::PublishesTwice) },
+    Defect {
+        name: "publishes a message twice on its own",
+        promise: "D1",
+        make: || Arc::new(publishing::PublishesTwice),
+    },
     Defect {
         name: "settles when a consumer is dropped or closed",
         promise: "S3",

@@ -17,7 +17,7 @@ impl Tamper for SwallowsErrors {
     }
 }
 
-/// Sends again on its own, as a client library's hidden retry does.
+/// Sends the first of each batch again, as a client library's hidden retry does.
 pub(crate) struct PublishesTwice;
 
 #[async_trait]

@@ -20,6 +20,9 @@ use super::window::Window;
 /// Events that a slow reader may fall behind before it misses the oldest.
 const EVENT_BACKLOG: usize = 1_024;
 
+/// Hand-backs of one message that are repeated at once; later ones wait, so that a message nobody wants is no hot loop.
+pub(super) const PROMPT_HAND_BACKS: u32 = 3;
+
 /// How a member works; every field has a documented default at the builder.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -33,7 +36,7 @@ pub(crate) struct Settings {
 /// What a delivery asks of the member's task. Acks do not come this way: they are bits in the flight.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Hand it out again; the attempt does not count.
+    /// Hand it out again after a while; the attempt does not count.
     Again(Item),
     /// The group gets it again later.
     Later { item: Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm> },
@@ -154,6 +157,16 @@ impl MemberCore {
         (self.subscription.prefetch.saturating_sub(open), self.settings.prefetch_bytes.saturating_sub(bytes))
     }
 
+    /// Takes back what its holder did not settle: handed out again at once the first times, then ever later.
+    pub(crate) fn hand_back(&self, mut item: Item) {
+        item.flight.slots.take_back(item.index as usize);
+        if item.suspect || item.handed_back >= PROMPT_HAND_BACKS {
+            return self.request(Request::Again(item));
+        }
+        item.handed_back += 1;
+        self.queue.push_again(item);
+    }
+
     /// Deliveries that somebody has.
     pub(crate) fn started(&self) -> u64 {
         self.handed.load(Ordering::SeqCst).saturating_sub(self.settled.load(Ordering::SeqCst))
@@ -191,6 +204,9 @@ impl MemberCore {
     }
 
     pub(crate) fn request(&self, request: Request) {
+        if let Request::Later { item, .. } | Request::Dead { item, .. } = &request {
+            item.flight.slots.decide(item.index as usize);
+        }
         if let Some(requests) = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
             requests.push_back(request);
             self.settle.notify_one();
@@ -291,10 +307,11 @@ impl MemberCore {
         self.room.notify_one();
     }
 
-    /// What the driver says that it holds for us no longer. It does not know what was settled while it looked.
+    /// What the driver says that it holds for us no longer. Of what is being settled the settlement's answer tells.
     pub(crate) fn lose_held(&self, of: &[(UnitId, Arc<Epoch>)], lost: &[(UnitId, Token)]) {
         for (unit, token) in lost {
-            if self.lose(of, *unit, *token) {
+            let is_decided = self.window().is_decided(*unit, *token);
+            if !is_decided && self.lose(of, *unit, *token) {
                 self.tell_lost(*unit, *token);
             }
         }
@@ -318,11 +335,7 @@ impl MemberCore {
     /// Lets go of a token, if the assignment to which it belonged is still running: a later one may have it anew.
     fn lose(&self, of: &[(UnitId, Arc<Epoch>)], unit: UnitId, token: Token) -> bool {
         let is_running = of.iter().any(|(id, epoch)| *id == unit && !epoch.is_lost());
-        let was_open = if is_running { self.window().lose(unit, token) } else { None };
-        if was_open == Some(true) {
-            self.late_acks.fetch_add(1, Ordering::SeqCst);
-        }
-        was_open.is_some()
+        is_running && self.window().lose(unit, token)
     }
 
     fn tell_lost(&self, unit: UnitId, token: Token) {

@@ -41,6 +41,8 @@ pub(crate) struct Item {
     pub(crate) flight: Arc<Flight>,
     pub(crate) index: u32,
     pub(crate) attempt: u32,
+    /// Whether it comes from a member's unclean end.
+    pub(crate) suspect: bool,
     /// How often it was handed back without a failed attempt.
     pub(crate) handed_back: u32,
     pub(crate) origin: Token,
@@ -55,6 +57,7 @@ impl Item {
             flight,
             index,
             attempt: incoming.attempt,
+            suspect: incoming.suspect,
             handed_back: 0,
             origin: incoming.origin,
             published_ms: incoming.published_ms,

@@ -116,6 +116,9 @@ async fn life(
     let committed = timeout_at(deadline - reserve / 2, flush(core)).await.is_ok();
     let (returned, unfinished) = core.window().returned();
     let count = returned.len() as u64;
+    // From here on none of it is ours: nothing of it is renewed, and a settlement would come too late.
+    let units = core.window().units();
+    core.end_units(&units);
     let left = timeout_at(deadline, settler.leave(returned, deadline.saturating_duration_since(Instant::now()))).await;
     if let Ok(Err(error)) = &left {
         tracing::warn!(%error, stream = %core.subscription.stream, "leaving the group failed");

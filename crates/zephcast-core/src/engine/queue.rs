@@ -76,12 +76,16 @@ impl DeliveryQueue {
         self.change(|state| state.parcels.push_back(parcel));
     }
 
+    /// What comes after closing is let go; it is still in the window and goes back from there.
     pub(crate) fn push_again(&self, item: Item) {
-        self.change(|state| state.again.push_back(item));
+        let mut item = Some(item);
+        self.change(|state| state.again.extend(item.take_if(|_| !state.closed)));
     }
 
+    /// As [`push_again`](Self::push_again).
     pub(crate) fn push_suspect(&self, item: Item) {
-        self.change(|state| state.suspect = Some(item));
+        let mut item = Some(item);
+        self.change(|state| state.suspect = item.take_if(|_| !state.closed));
     }
 
     /// Whether the suspect was handed out, or there was none.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Release;
@@ -10,28 +12,37 @@ use crate::{Event, UnitId};
 use super::core::{MemberCore, Request};
 use super::slots::Epoch;
 
-/// Runs until dropped. Revocations come one at a time, as drivers rebalance.
+/// Runs until dropped. Each revocation has the whole drain time, however many there are.
 pub(crate) async fn run(core: Arc<MemberCore>, mut releases: mpsc::UnboundedReceiver<Release>) {
-    while let Some(release) = releases.recv().await {
-        // A unit may be lost meanwhile and come back: only this assignment of it is given up.
-        let epochs: Vec<_> = release.units.iter().map(|unit| (*unit, core.window().epoch(*unit))).collect();
-        epochs.iter().for_each(|(_, epoch)| epoch.revoke());
-        let finished = async {
-            let _eager = core.be_eager();
-            let is_idle = |(unit, epoch): &(UnitId, Arc<Epoch>)| epoch.is_lost() || core.window().started(*unit) == 0;
-            wait_until(&core, || epochs.iter().all(is_idle)).await;
-            flush(&core).await;
-        };
-        if tokio::time::timeout(core.settings.drain, finished).await.is_err() {
-            tracing::warn!(units = ?release.units, "handlers did not finish before their units were given up");
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(release) = releases.recv() => running.push(give_up(&core, release)),
+            Some(()) = running.next() => {}
+            else => return std::future::pending().await,
         }
-        let ours: Vec<_> = epochs.iter().filter(|(_, epoch)| !epoch.is_lost()).map(|(unit, _)| *unit).collect();
-        core.end_units(&ours);
-        let units = release.units.clone();
-        release.release();
-        core.emit(Event::Revoked(units));
     }
-    std::future::pending().await
+}
+
+async fn give_up(core: &MemberCore, release: Release) {
+    // A unit may be lost meanwhile and come back: only this assignment of it is given up.
+    let epochs: Vec<_> = release.units.iter().map(|unit| (*unit, core.window().epoch(*unit))).collect();
+    epochs.iter().for_each(|(_, epoch)| epoch.revoke());
+    let finished = async {
+        let _eager = core.be_eager();
+        let is_idle = |(unit, epoch): &(UnitId, Arc<Epoch>)| epoch.is_lost() || core.window().started(*unit) == 0;
+        wait_until(core, || epochs.iter().all(is_idle)).await;
+        flush(core).await;
+    };
+    if tokio::time::timeout(core.settings.drain, finished).await.is_err() {
+        tracing::warn!(units = ?release.units, "handlers did not finish before their units were given up");
+    }
+    let ours: Vec<_> = epochs.iter().filter(|(_, epoch)| !epoch.is_lost()).map(|(unit, _)| *unit).collect();
+    core.end_units(&ours);
+    let units = release.units.clone();
+    release.release();
+    core.emit(Event::Revoked(units));
 }
 
 /// Waits for a condition that changes only with steps of the settling loop.

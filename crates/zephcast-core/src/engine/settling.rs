@@ -11,16 +11,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::driver::{Disposition, Settlement, Settler, UnitSettlements};
+use crate::driver::{Disposition, Failure, Settlement, Settler, UnitSettlements};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
-use super::core::{Confirm, MemberCore, Request};
+use super::core::{Confirm, MemberCore, PROMPT_HAND_BACKS, Request};
 use super::flight::{Flight, Item};
 use super::slots::Epoch;
 
-/// Hand-backs of one message that are repeated at once; later ones wait, so that a message nobody wants is no hot loop.
-const PROMPT_HAND_BACKS: u32 = 3;
 const LONGEST_HAND_BACK: Duration = Duration::from_secs(1);
 
 pub(crate) struct Settling {
@@ -113,6 +111,7 @@ impl Settling {
             self.hand_out_again();
             self.flush_acks().await;
             self.flush_others().await;
+            self.arm();
             self.answer();
             core.progress.notify_waiters();
         }
@@ -125,15 +124,20 @@ impl Settling {
         [again, acks, others].into_iter().flatten().min()
     }
 
+    /// Whatever was settled and not collected has a time at which it is flushed, also when it was settled while a flush
+    /// was on its way or failing and the wake-up for it was spent on that.
+    fn arm(&mut self) {
+        if self.core.unswept() > 0 || self.frontier_may_move {
+            self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
+        }
+    }
+
     fn take_requests(&mut self) {
         for request in self.core.take_requests() {
             match request {
                 Request::Again(item) => self.again(item),
                 Request::Later { item, delay, attempts, failure, done } => {
-                    let origin = self.core.position(item.flight.slots.unit(), item.origin);
-                    let message = Box::new(item.message);
-                    let disposition = Disposition::Later { delay, attempts, message, origin, failure };
-                    self.other(item.flight, item.index, disposition, done);
+                    self.later(item, delay, attempts, failure, done);
                 }
                 Request::Dead { item, attempts, failure, done } => {
                     let origin = self.core.position(item.flight.slots.unit(), item.origin);
@@ -152,17 +156,32 @@ impl Settling {
         }
     }
 
-    /// Hands a delivery out again: at once the first times, then ever later.
+    /// Hands a delivery out again, each time later.
     fn again(&mut self, mut item: Item) {
-        item.flight.slots.take_back(item.index as usize);
+        if item.suspect {
+            // Held here it would be blamed for the next suspect's kill; the group has it again, by way of the broker.
+            let attempts = item.attempt.saturating_sub(1);
+            return self.later(item, Duration::ZERO, attempts, None, None);
+        }
         item.handed_back += 1;
         let beyond = item.handed_back.saturating_sub(PROMPT_HAND_BACKS);
-        if beyond == 0 {
-            return self.core.queue.push_again(item);
-        }
         let delay = Duration::from_millis(1 << beyond.min(10)).min(LONGEST_HAND_BACK);
         self.next_number += 1;
         self.again.insert((Instant::now() + delay, self.next_number), item);
+    }
+
+    fn later(
+        &mut self,
+        item: Item,
+        delay: Duration,
+        attempts: u32,
+        failure: Option<Failure>,
+        done: Option<Confirm>,
+    ) {
+        let origin = self.core.position(item.flight.slots.unit(), item.origin);
+        let message = Box::new(item.message);
+        let disposition = Disposition::Later { delay, attempts, message, origin, failure };
+        self.other(item.flight, item.index, disposition, done);
     }
 
     fn hand_out_again(&mut self) {
@@ -178,6 +197,9 @@ impl Settling {
     fn other(&mut self, flight: Arc<Flight>, index: u32, disposition: Disposition, done: Option<Confirm>) {
         if flight.slots.is_lost(index as usize) {
             return answer(done, Err(lease_lost()));
+        }
+        if !matches!(disposition, Disposition::Keep { .. }) {
+            flight.slots.decide(index as usize);
         }
         self.others.insert(self.next_number, Other { flight, index, disposition, done });
         self.next_number += 1;
@@ -241,7 +263,6 @@ impl Settling {
             || !self.waiting.is_empty()
             || self.flush_at.is_some_and(|at| at <= Instant::now());
         if !due {
-            self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
             return false;
         }
         self.flush_at = None;
@@ -252,10 +273,6 @@ impl Settling {
             (window.sweep(), window.assignments())
         };
         self.core.room.notify_one();
-        if self.core.unswept() > 0 {
-            // Acked between the mark and now, when nobody was woken for it.
-            self.flush_at = Some(Instant::now() + self.core.settings.flush_after);
-        }
         self.acks = (!settlement.units.is_empty()).then_some(Collected { settlement, assignments });
         self.acks.is_some()
     }
@@ -284,9 +301,8 @@ impl Settling {
         if self.others.is_empty() || !self.others_pace.may_go() {
             return;
         }
-        self.drop_lost_others();
         let numbers: Vec<u64> = self.others.keys().copied().collect();
-        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len().max(1) };
+        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
         let mut failure = None;
         for batch in numbers.chunks(together) {
             if let Err(error) = self.settle_others(batch).await {
@@ -311,6 +327,7 @@ impl Settling {
     }
 
     async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
+        self.drop_lost_others();
         let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
         for other in numbers.iter().filter_map(|number| self.others.get(number)) {
             let slots = &other.flight.slots;
@@ -322,6 +339,9 @@ impl Settling {
                     settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(slots.unit()) });
                 }
             }
+        }
+        if settlement.units.is_empty() {
+            return Ok(());
         }
         let lost = self.settler.settle(&settlement).await?;
         for other in numbers.iter().filter_map(|number| self.others.remove(number)).collect::<Vec<_>>() {
@@ -352,7 +372,6 @@ impl Settling {
         }
         self.core.window().close(&flight, index as usize);
         self.frontier_may_move = true;
-        self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
         answer(done, Ok(()));
     }
 

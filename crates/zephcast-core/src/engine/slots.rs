@@ -50,6 +50,8 @@ pub(crate) struct Slots {
     entries: Box<[Entry]>,
     /// Set by `ack`, from any thread; collected by the window.
     acked: Box<[AtomicU64]>,
+    /// Set by the member's task when it has a settlement other than an ack to write.
+    decided: Box<[AtomicU64]>,
     /// Set by the member's task when another member has the message.
     gone: Box<[AtomicU64]>,
     marks: Box<[Mark]>,
@@ -71,7 +73,7 @@ impl Slots {
             .unzip();
         let words = entries.len().div_ceil(64);
         let zeros = || (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { unit, epoch, acked: zeros(), gone: zeros(), entries: entries.into(), marks: marks.into() }
+        Self { unit, epoch, acked: zeros(), decided: zeros(), gone: zeros(), entries: entries.into(), marks: marks.into() }
     }
 
     pub(crate) fn unit(&self) -> UnitId {
@@ -102,6 +104,17 @@ impl Slots {
 
     pub(crate) fn words(&self) -> usize {
         self.acked.len()
+    }
+
+    /// Notes that a settlement other than an ack is on its way.
+    pub(crate) fn decide(&self, index: usize) {
+        self.decided[index / 64].fetch_or(1 << (index % 64), Ordering::AcqRel);
+    }
+
+    /// Whether a settlement is on its way, or was.
+    pub(crate) fn is_decided(&self, index: usize) -> bool {
+        let word = self.acked_word(index / 64) | self.decided[index / 64].load(Ordering::Acquire);
+        word & (1 << (index % 64)) != 0
     }
 
     /// Notes that another member has the message.

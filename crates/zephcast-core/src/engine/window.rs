@@ -172,9 +172,9 @@ impl<F: AsRef<Slots>> Window<F> {
         true
     }
 
-    /// Another member has this message: here it is known no more, so that it is taken in when it comes again. Says
-    /// whether it was acked, if it was open.
-    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> Option<bool> {
+    /// Another member has this message: here it is known no more, so that it is taken in when it comes again. `false`
+    /// when it was not open.
+    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> bool {
         let mut open = None;
         for flight in self.flights(id) {
             let slots = (**flight).as_ref();
@@ -183,8 +183,13 @@ impl<F: AsRef<Slots>> Window<F> {
                 open = Some((flight.clone(), index));
             }
         }
-        let (flight, index) = open?;
-        self.close(&flight, index).then(|| is_acked((*flight).as_ref(), index))
+        open.is_some_and(|(flight, index)| self.close(&flight, index))
+    }
+
+    /// Whether a settlement of this message is on its way: its answer says what became of it.
+    pub(crate) fn is_decided(&self, id: UnitId, token: Token) -> bool {
+        let mut slots = self.flights(id).map(|flight| (**flight).as_ref());
+        slots.any(|slots| find(slots, token).is_some_and(|at| slots.is_decided(at) && !slots.is_lost(at)))
     }
 
     /// Everything of a unit that is in flight, on its way to being settled, or was settled a moment ago.
@@ -231,12 +236,12 @@ impl<F: AsRef<Slots>> Window<F> {
             .collect()
     }
 
-    /// Everything open, to be given back, and how many of them somebody had.
+    /// Everything open, to be given back, and how many of them somebody has.
     pub(crate) fn returned(&self) -> (Vec<Returned>, u64) {
         let (mut returned, mut handed) = (Vec::with_capacity(self.open), 0);
         for unit in &self.units {
             for_each_open(unit, |slots, index| {
-                handed += u64::from(slots.handed_at(index).is_some());
+                handed += u64::from(slots.handed_at(index).is_some() && !slots.is_decided(index));
                 let (token, attempts) = (slots.entry(index).token, slots.attempts_made(index));
                 returned.push(Returned { unit: unit.id, token, attempts });
             });

@@ -284,8 +284,18 @@ impl State {
         }
     }
 
-    /// The broker takes it away.
+    /// The broker takes it away, and with it whatever was handed out for it once more.
     pub(crate) fn lose(&mut self, handout: usize) {
+        let Handout { member, unit, token, generation, .. } = self.handouts[handout];
+        for other in 0..self.handouts.len() {
+            let same = &self.handouts[other];
+            if (same.member, same.unit, same.token, same.generation) == (member, unit, token, generation) {
+                self.lose_one(other);
+            }
+        }
+    }
+
+    fn lose_one(&mut self, handout: usize) {
         let handout = &mut self.handouts[handout];
         if handout.ended {
             return;

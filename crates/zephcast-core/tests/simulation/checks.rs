@@ -7,6 +7,7 @@ use zephcast_core::driver::{Credit, Disposition, Returned, Settlement, UnitSettl
 use zephcast_core::{Delivery, Token};
 
 use crate::broker::State;
+use crate::faults::Link;
 use crate::ledger::{Decision, Handout, Stage};
 use crate::schedule::Flavour;
 
@@ -30,8 +31,9 @@ impl State {
         let (count, bytes) = (open.len(), open.values().sum::<usize>());
         let (most, most_bytes) = (self.setup.prefetch, self.setup.prefetch_bytes);
         self.require(credit.messages > 0, || "a fetch without credit".into());
-        self.require(count + credit.messages <= most, || {
-            format!("a fetch of {} with {count} of {most} in flight", credit.messages)
+        let (name, credit_of) = (self.members[id].name.clone(), credit.messages);
+        self.require(count + credit_of <= most, || {
+            format!("{name} fetches {credit_of} with {count} of {most} in flight: {open:?}")
         });
         self.require(credit.suspect || bytes + credit.bytes <= most_bytes, || {
             format!("a fetch of {} bytes with {bytes} of {most_bytes} in flight", credit.bytes)
@@ -45,7 +47,8 @@ impl State {
 
     /// What takes room in a member's window, with its bytes.
     fn open(&self, id: usize) -> BTreeMap<Key, usize> {
-        let mine = || self.handouts.iter().filter(|handout| handout.member == id && !handout.ended);
+        let mine = || self.handouts.iter().filter(|handout| handout.member == id);
+        // What comes back while its ack is still on its way is known to the engine, and dropped.
         let settled: BTreeSet<Key> = mine().filter(|handout| handout.is_acked() || handout.durable).map(key).collect();
         let open = mine().filter(|handout| handout.is_open() && !settled.contains(&key(handout)));
         open.map(|handout| (key(handout), handout.bytes)).collect()
@@ -53,6 +56,9 @@ impl State {
 
     /// D3, D6, F3: nothing is settled but what a handler of this very assignment decided, and as it decided.
     pub(crate) fn check_settlement(&mut self, id: usize, settlement: &Settlement, told: &BTreeMap<u32, u64>) {
+        if self.link(id) == Link::Dead {
+            return;
+        }
         for settled in &settlement.units {
             let unit = settled.unit.0;
             let generation = match self.setup.flavour {
@@ -101,7 +107,7 @@ impl State {
         let intact = message.payload()[..] == self.messages[record].payload[..];
         self.require(intact, || format!("the payload of #{record} changed on its way to {settled:?}"));
         let most = self.setup.attempts.max(2);
-        let blamed = decided.is_none() && suspect && attempt > most && settled == Decision::Dead { attempts: attempt - 1 };
+        let blamed = !self.handouts[number].delivered && suspect && attempt > most && settled == Decision::Dead { attempts: attempt - 1 };
         if blamed {
             self.faults.count("messages that killed too often");
             self.note(|| format!("#{record} is dead-lettered for {} deaths", attempt - 1));
@@ -164,14 +170,19 @@ impl State {
         let again = self.members[id].returned.is_some();
         self.require(!again, || "a member leaves once".into());
         self.members[id].returned = Some(returned.len());
+        if self.link(id) == Link::Dead {
+            return;
+        }
         let given: BTreeMap<(u32, u64), u32> =
             returned.iter().map(|returned| ((returned.unit.0, returned.token.0), returned.attempts)).collect();
         self.require(given.len() == returned.len(), || "a delivery is given back twice".into());
         let mine = || self.handouts.iter().filter(|handout| handout.member == id && !handout.ended && handout.received);
-        let decided: BTreeSet<Key> = mine().filter(|handout| handout.is_decided() || handout.durable).map(key).collect();
         let undurable: BTreeSet<Key> = mine().filter(|handout| handout.is_decided() && !handout.durable).map(key).collect();
-        let undecided = || mine().filter(|handout| !decided.contains(&key(handout)));
-        let forgotten = undecided().find(|handout| !given.contains_key(&(handout.unit, handout.token))).map(key);
+        // Of two with one key the engine knows the one that a handler got, and dropped the other.
+        let mut known: BTreeMap<Key, &Handout> = mine().map(|handout| (key(handout), handout)).collect();
+        known.extend(mine().filter(|handout| handout.delivered || handout.durable).map(|handout| (key(handout), handout)));
+        let undecided = || known.values().filter(|handout| !handout.is_decided() && !handout.durable);
+        let forgotten = undecided().find(|handout| !given.contains_key(&(handout.unit, handout.token))).map(|handout| key(handout));
         let wrong = undecided().find_map(|handout| {
             let made = match handout.stage {
                 Stage::Handler(_) => handout.attempt,
@@ -183,9 +194,9 @@ impl State {
             (said != made).then(|| (key(handout), handout.stage, made, said))
         });
         let unfinished = undecided().filter(|handout| handout.is_with_handler());
-        let unfinished: BTreeSet<Key> = unfinished.map(key).collect();
-        // What the engine does not know to be lost, or what it could not write, counts as unfinished to it.
-        let started = self.handouts.iter().filter(|handout| handout.member == id && handout.is_started());
+        let unfinished: BTreeSet<Key> = unfinished.map(|handout| key(handout)).collect();
+        // What the engine does not know to be lost counts as unfinished to it.
+        let started = self.handouts.iter().filter(|handout| handout.member == id && handout.is_with_handler());
         let started = started.filter(|handout| given.contains_key(&(handout.unit, handout.token)));
         let started: BTreeSet<Key> = started.map(key).collect();
         self.members[id].unfinished = (unfinished.len(), started.len());
@@ -226,9 +237,13 @@ impl State {
     /// D5: what was acked by an owner that kept it is not delivered again.
     fn check_duplicate(&mut self, number: usize) {
         let message = self.handouts[number].message;
+        let (unit, token) = (self.handouts[number].unit, self.handouts[number].token);
+        let disturbed = self.messages[message].disturbed;
         let acked = (0..number).find(|earlier| {
             let earlier = &self.handouts[*earlier];
-            earlier.message == message && earlier.is_acked() && !earlier.excused
+            // A crash may have left two copies, of which each is on its own.
+            let same = earlier.message == message && (!disturbed || (earlier.unit, earlier.token) == (unit, token));
+            same && earlier.is_acked() && !earlier.excused
         });
         self.require(acked.is_none(), || format!("#{message} is delivered again as {number} although {acked:?} was acked"));
     }

@@ -109,9 +109,11 @@ pub(crate) enum Decision {
 
 impl Move {
     /// What the broker is to hear of it: nothing of what stays in the member.
-    pub(crate) fn decision(self, attempt: u32, most: u32) -> Option<Decision> {
+    pub(crate) fn decision(self, attempt: u32, suspect: bool, most: u32) -> Option<Decision> {
         match self {
             Self::Ack => Some(Decision::Ack),
+            // A suspect goes back to the group, so that it is not held beside the next one.
+            Self::Nack | Self::Drop if suspect => Some(Decision::Later { attempts: attempt - 1 }),
             Self::Nack | Self::Drop => None,
             Self::NackAfter(_) => Some(Decision::Later { attempts: attempt - 1 }),
             Self::Fail if attempt < most => Some(Decision::Later { attempts: attempt }),

@@ -201,7 +201,8 @@ impl State {
     fn leave(&mut self, id: usize, returned: &[Returned]) {
         self.members[id].left = true;
         for handout in self.handouts.iter_mut().filter(|handout| handout.member == id && !handout.ended) {
-            if handout.is_decided() && !handout.durable {
+            // What is unfinished had an attempt of which nobody knows the end.
+            if handout.is_started() && !handout.durable {
                 handout.excused = true;
                 self.messages[handout.message].disturbed = true;
             }

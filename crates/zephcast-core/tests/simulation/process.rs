@@ -176,6 +176,9 @@ impl Process {
             return;
         }
         worker.since_commit.push(handout);
+        if first.is_some() {
+            return;
+        }
         if rng.bool() {
             state.faults.count("dropped: ack_confirmed");
             return;
@@ -272,7 +275,8 @@ impl crate::broker::State {
             self.require(truth && right, || format!("{step:?} of hand-out {number} fails with {kind:?}"));
             return false;
         }
-        let decision = step.decision(handout.attempt, setup.attempts);
+        let decision = step.decision(handout.attempt, handout.suspect, setup.attempts);
+        let decision = decision.filter(|_| step != Move::Drop || !was_lost);
         handout.stage = match decision {
             Some(decision) => Stage::Decided(decision),
             None if was_lost => Stage::Gone,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastrand::Rng;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep};
 use zephcast_core::Message;
 
@@ -329,12 +330,12 @@ impl Simulation {
             closed.map_err(|error| format!("the client does not close: {error}"))?;
         }
         let workers = self.processes.drain(..).chain(self.gone.drain(..)).flat_map(|process| process.workers);
-        let mut events: Vec<_> = workers.map(|worker| worker.events).collect();
+        let mut events: Vec<_> = workers.map(|worker| (worker.member, worker.events)).collect();
         sleep(self.setup.drain + Duration::from_secs(10)).await;
         self.check()?;
-        for events in &mut events {
+        for (member, events) in &mut events {
             // The last event of a member comes when nothing keeps its core.
-            while poll_once(std::pin::pin!(events.next())).ok_or("a member that left is kept alive")?.is_some() {}
+            while poll_once(std::pin::pin!(unconstrained(events.next()))).ok_or_else(|| format!("member {member} is kept alive"))?.is_some() {}
         }
         let mut state = self.broker.open();
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();

@@ -159,6 +159,13 @@ impl State {
         for handout in self.handouts.iter_mut().filter(same) {
             (handout.durable, handout.ended) = (true, true);
         }
+        // What was lost and came back while its settlement was on its way is settled all the same.
+        let of_it = |handout: &&mut crate::ledger::Handout| {
+            (handout.member, handout.unit, handout.token) == (id, unit, offset) && handout.delivered
+        };
+        if let Some(decided) = self.handouts.iter_mut().rev().find(of_it) {
+            decided.durable = true;
+        }
     }
 
     fn dispose_shared(&mut self, id: usize, unit: u32, offset: u64, disposition: &Disposition) {
@@ -206,6 +213,13 @@ impl State {
                 // A suspect that was not tried has not proved its innocence.
                 let suspect = held.suspect && *attempts < held.attempt;
                 (entry.place, entry.attempts) = (Place::Ready { suspect }, *attempts);
+            }
+        }
+        // What it was given by an answer that was lost was not tried.
+        for entry in self.units.iter_mut().flat_map(|unit| &mut unit.log) {
+            let Place::Held { handout, .. } = entry.place else { continue };
+            if self.handouts[handout].member == id && !self.handouts[handout].received {
+                (entry.place, entry.attempts) = (Place::Ready { suspect: false }, entry.attempts - 1);
             }
         }
     }

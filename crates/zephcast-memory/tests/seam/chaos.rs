@@ -38,7 +38,7 @@ struct World {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_doubled_or_shared_whatever_happens() {
     for seed in 0..300 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut world = World {
             lab: lab(UNITS),
             random: Rng::with_seed(seed),

@@ -6,6 +6,7 @@ mod faults;
 mod member;
 mod server;
 mod settle;
+mod setups;
 mod takeover;
 
 mod prelude {

@@ -25,19 +25,31 @@ impl Server {
 
     /// A server of its own, for cases that change or break it.
     pub(crate) fn own(options: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let port = free_port();
-        let mut server =
-            Self { process: None, directory: Some(directory), port, url: format!("redis://127.0.0.1:{port}") };
+        let mut server = Self::idle();
         server.start(options);
         server
     }
 
+    /// One that was not started.
+    pub(crate) fn idle() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let port = free_port();
+        let url = format!("redis://127.0.0.1:{port}");
+        Self { process: None, directory: Some(directory), port, url }
+    }
+
     /// Starts it (again) on its port.
     pub(crate) fn start(&mut self, options: &[&str]) {
+        let memory = ["--save", "", "--appendonly", "no"];
+        self.start_with(None, &[&memory[..], options].concat());
+    }
+
+    /// Starts it with a configuration file.
+    pub(crate) fn start_with(&mut self, config: Option<&std::path::Path>, options: &[&str]) {
         let directory = self.directory.as_ref().expect("a server of its own").path();
         let process = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .args(config)
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(directory)
             .args(options)
             .stdout(Stdio::null())
@@ -69,6 +81,10 @@ impl Server {
         assert!(sent.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.as_ref().expect("a server of its own").path()
+    }
+
     pub(crate) fn config(&self) -> RedisConfig {
         RedisConfig::from_url(&self.url).expect("the URL of the server")
     }
@@ -92,7 +108,7 @@ impl Drop for Server {
 }
 
 /// Below the ports that the system hands out, so that a restart finds its port free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let seed = std::process::id() * 7;
     loop {

@@ -59,8 +59,8 @@ pub(crate) fn run(work: Work) -> Outcome<()> {
         ours::fill(&publisher, fill).await?;
         match work.case {
             Case::Publish => {}
-            Case::Consume => drop(ours::consume(client, STREAM.into(), work.messages).await?),
-            Case::Group => drop(ours::handle(client, STREAM.into(), work.messages).await?),
+            Case::Consume => drop(ours::consume_all(&client, STREAM, work.messages).await?),
+            Case::Group => ours::handle_all(&client, STREAM, work.messages).await?,
         }
         Ok(())
     })

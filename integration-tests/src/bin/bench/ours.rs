@@ -45,24 +45,36 @@ pub(crate) async fn fill(publisher: &Publisher, messages: usize) -> Outcome<()> 
     Ok(())
 }
 
-/// Consumes a filled stream: a call and an ack a message.
+/// Consumes a filled stream by calls.
 pub(crate) async fn consume(client: Client, stream: String, messages: usize) -> Outcome<Sample> {
     let watch = Stopwatch::start();
-    let mut consumer = client.consumer(&stream).group(GROUP).start().await?;
+    let consumer = consume_all(&client, &stream, messages).await?;
+    let sample = watch.stop(messages);
+    consumer.close(CLOSING).await?;
+    Ok(sample)
+}
+
+/// A call and an ack a message; at the end every ack is durable.
+pub(crate) async fn consume_all(client: &Client, stream: &str, messages: usize) -> Outcome<Consumer> {
+    let mut consumer = client.consumer(stream).group(GROUP).start().await?;
     for _ in 0..messages {
         let delivery = next(&mut consumer).await?;
         black_box(delivery.payload());
         delivery.ack()?;
     }
     consumer.commit().await?;
-    let sample = watch.stop(messages);
-    consumer.close(CLOSING).await?;
-    Ok(sample)
+    Ok(consumer)
 }
 
-/// Consumes a filled stream by a handler of a group.
+/// Consumes a filled stream by a handler.
 pub(crate) async fn handle(client: Client, stream: String, messages: usize) -> Outcome<Sample> {
     let watch = Stopwatch::start();
+    handle_all(&client, &stream, messages).await?;
+    Ok(watch.stop(messages))
+}
+
+/// A call of a group's handler a message; at the end the group has left.
+pub(crate) async fn handle_all(client: &Client, stream: &str, messages: usize) -> Outcome<()> {
     let (handled, all) = (AtomicUsize::new(0), Notify::new());
     let handler = async |delivery: &Delivery| {
         black_box(delivery.payload());
@@ -71,11 +83,11 @@ pub(crate) async fn handle(client: Client, stream: String, messages: usize) -> O
         }
         Ok::<_, zephcast::Error>(())
     };
-    let report = client.group(&stream, GROUP).run(handler, all.notified()).await?;
+    let report = client.group(stream, GROUP).run(handler, all.notified()).await?;
     if !report.clean {
         return Err(format!("the group did not leave in good order: {report:?}").into());
     }
-    Ok(watch.stop(messages))
+    Ok(())
 }
 
 /// Publishes at a steady rate and consumes meanwhile.

@@ -1,0 +1,185 @@
+//! Servers of other kinds: TLS, restricted users, a cluster, sentinels.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use zephcast_redis::Tls;
+
+use crate::prelude::*;
+use crate::server::free_port;
+
+/// One message there and back, once to the dead letters and once more, on whatever this is.
+async fn everything_works(config: RedisConfig) {
+    let driver = RedisDriver::connect(config).await.expect("a connection");
+    let stream = unique_stream("setup");
+    publish(&driver, &stream, &messages(2)).await;
+    let mut member = Joined::new(&driver, &stream, "a").await;
+    let held = member.receive(2).await;
+    assert!(member.renew(&held).await.is_empty());
+    assert!(member.ack(&held[..1]).await.is_empty());
+    let dead = Disposition::Dead {
+        message: Box::new(held[1].message.clone()),
+        origin: crate::member::position(&held[1]),
+        attempts: 1,
+        failure: crate::member::failure(),
+    };
+    assert!(member.other(&held[1], dead).await.is_empty());
+    let letters = driver.admin().dead_letters(&stream, &group(), None, 10).await.expect("dead letters");
+    driver.admin().redrive(&stream, &group(), letters[0].position).await.expect("redriven");
+    let again = member.receive(1).await;
+    let later = Disposition::Later {
+        delay: Duration::from_millis(20),
+        attempts: 1,
+        message: Box::new(again[0].message.clone()),
+        origin: crate::member::position(&again[0]),
+        failure: None,
+    };
+    assert!(member.other(&again[0], later).await.is_empty());
+    let again = member.receive(1).await;
+    assert_eq!((again[0].attempt, again[0].origin), (2, held[1].origin));
+    let status = driver.group_status(&stream, &group()).await.expect("a status");
+    assert_eq!((status.lag, status.in_flight), (Some(1), Some(1)));
+    assert!(member.ack(&again).await.is_empty());
+    member.leave(&[]).await;
+}
+
+fn openssl(directory: &Path, arguments: &[&str]) {
+    let done = Command::new("openssl").args(arguments).current_dir(directory).stderr(Stdio::null()).status();
+    assert!(done.is_ok_and(|status| status.success()), "openssl {arguments:?} failed; it must be installed");
+}
+
+/// A root in `NAME.crt`, and a certificate of it for this host in `NAME-server.crt` and `.key`.
+fn certificates(directory: &Path, name: &str, host: &str) {
+    let (ca, key) = (format!("{name}.crt"), format!("{name}.key"));
+    let (server, server_key, request) =
+        (format!("{name}-server.crt"), format!("{name}-server.key"), format!("{name}-server.csr"));
+    let extensions = format!("{name}.ext");
+    std::fs::write(directory.join(&extensions), format!("subjectAltName={host}\n")).expect("written");
+    let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let mut root = vec!["req", "-x509", "-subj", "/CN=root", "-days", "2", "-keyout", &key, "-out", &ca];
+    root.extend(new_key);
+    openssl(directory, &root);
+    let mut asked = vec!["req", "-subj", "/CN=server", "-keyout", &server_key, "-out", &request];
+    asked.extend(new_key);
+    openssl(directory, &asked);
+    let signed = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &key, "-CAcreateserial", "-days", "2"];
+    let signed = [&signed[..], &["-extfile", &extensions, "-out", &server]].concat();
+    openssl(directory, &signed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_verified_and_distrust_fails_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    certificates(path, "good", "IP:127.0.0.1");
+    certificates(path, "stranger", "IP:127.0.0.1");
+    certificates(path, "misnamed", "DNS:other.example");
+    let file = |name: &str| path.join(name).to_str().unwrap().to_owned();
+    let start = |name: &str| {
+        let tls_port = free_port();
+        let (certificate, key, ca) =
+            (file(&format!("{name}-server.crt")), file(&format!("{name}-server.key")), file(&format!("{name}.crt")));
+        let port = tls_port.to_string();
+        let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let options = [&options[..], &["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"]].concat();
+        (Server::own(&options), tls_port)
+    };
+    let (_good, port) = start("good");
+    let (_misnamed, misnamed_port) = start("misnamed");
+    let config = |port: u16, ca: &str| {
+        let url = format!("rediss://127.0.0.1:{port}?tls-ca={}", file(ca));
+        RedisConfig::from_url(&url).unwrap().connect_timeout(Duration::from_secs(3))
+    };
+    everything_works(config(port, "good.crt")).await;
+    let system_roots = RedisConfig::new("127.0.0.1", port).tls(Tls::new());
+    for untrusted in [config(port, "stranger.crt"), config(misnamed_port, "misnamed.crt"), system_roots] {
+        let began = Instant::now();
+        let error = RedisDriver::connect(untrusted).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Auth | ErrorKind::InvalidInput), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "at once");
+    }
+    let plain_on_tls = RedisConfig::new("127.0.0.1", port).connect_timeout(Duration::from_millis(700));
+    assert_eq!(RedisDriver::connect(plain_on_tls).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let tls_on_plain = config(_good.port, "good.crt");
+    let error = RedisDriver::connect(tls_on_plain).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Auth | ErrorKind::Unavailable), "{error:?}");
+    let no_such_file = config(port, "absent.crt");
+    assert_eq!(RedisDriver::connect(no_such_file).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+/// What an application needs, as the documentation lists it.
+const RIGHTS: [&str; 24] = [
+    "+ping",
+    "+xadd",
+    "+xreadgroup",
+    "+xack",
+    "+xclaim",
+    "+xpending",
+    "+xgroup",
+    "+xinfo",
+    "+xrange",
+    "+xdel",
+    "+xlen",
+    "+zadd",
+    "+zrange",
+    "+zrangebyscore",
+    "+zrem",
+    "+zcard",
+    "+hget",
+    "+hset",
+    "+hdel",
+    "+hgetall",
+    "+exists",
+    "+type",
+    "+time",
+    "+evalsha",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_are_enough_and_a_missing_one_is_named_as_such() {
+    let server = Server::own(&[]);
+    let mut user = vec!["ACL", "SETUSER", "app", "on", ">pw", "~setup*", "~{setup*", "+eval"];
+    user.extend(RIGHTS);
+    assert_eq!(server.cli(&user), "OK");
+    everything_works(server.config().user("app").password("pw")).await;
+
+    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "-xadd"]), "OK");
+    let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let sink = driver.open_sink(&unique_stream("setup"), true).await.unwrap();
+    let denied = sink.publish(&messages(1)).await.pop().unwrap().unwrap_err();
+    assert_eq!((denied.kind(), denied.is_unknown()), (ErrorKind::PermissionDenied, false));
+    let elsewhere = driver.join(Subscription::new(StreamName::new("elsewhere").unwrap(), group())).await;
+    assert_eq!(elsewhere.err().unwrap().kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_works() {
+    let server = Server::own(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    assert_eq!(server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+    let until = Instant::now() + Duration::from_secs(10);
+    while !server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+        assert!(Instant::now() < until, "the cluster did not form");
+    }
+    let url = format!("redis+cluster://127.0.0.1:{}", server.port);
+    everything_works(RedisConfig::from_url(&url).unwrap()).await;
+    let driver = RedisDriver::connect(RedisConfig::from_url(&url).unwrap()).await.unwrap();
+    assert_eq!(driver.admin().streams().await.unwrap().len(), 1);
+
+    let alone = Server::own(&[]);
+    let wrong = RedisConfig::cluster([("127.0.0.1".to_owned(), alone.port)]);
+    let error = RedisDriver::connect(wrong).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_lead_to_their_primary() {
+    let primary = Server::own(&[]);
+    let mut sentinel = Server::idle();
+    let config = sentinel.directory().join("sentinel.conf");
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1\n", primary.port);
+    std::fs::write(&config, monitor).unwrap();
+    sentinel.start_with(Some(&config), &["--sentinel"]);
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
+    everything_works(RedisConfig::from_url(&url).unwrap()).await;
+    assert!(primary.cli(&["KEYS", "setup*"]).starts_with("setup"));
+}
