@@ -207,16 +207,14 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// Dropping the future does not take the verdict back.
-    pub async fn settle_confirmed(self, verdict: Verdict) -> Result<()> {
+    pub async fn settle_confirmed(mut self, verdict: Verdict) -> Result<()> {
         let (done, answer) = oneshot::channel();
         match verdict {
             Verdict::Nack => return self.nack(),
             Verdict::Ack => {
-                let item = self.item();
-                let (flight, index) = (item.flight.clone(), item.index);
-                self.ack()?;
+                let Item { flight, index, .. } = self.take()?;
                 let core = flight.core.clone();
-                core.request(Request::Confirm { flight, index, done });
+                core.request(Request::AckConfirmed { flight, index, done });
             }
             other => self.send(other, Some(done))?,
         }

@@ -101,6 +101,8 @@ impl RedisIntake {
             }
             if self.reader.is_none() {
                 self.connect().await?;
+                // So that whoever waits for it hears at once that the server is back.
+                return Ok(Fetched::Idle);
             }
             if self.relist.is_some() {
                 self.relist_some().await?;

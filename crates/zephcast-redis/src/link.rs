@@ -22,6 +22,9 @@ use crate::config::Topology;
 use crate::error::Failure;
 use crate::reply::Frame;
 
+/// How often the client library is asked whether it has connected.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
 /// A connection. Dropping it closes the socket.
 pub(crate) struct Link {
     client: Client,
@@ -46,7 +49,7 @@ impl Link {
                     Ok(Err(error)) => Err(error),
                     _ => Err(FredError::new(FredKind::IO, "the connection ended during its handshake")),
                 },
-                connected = link.client.wait_for_connect() => connected,
+                connected = until_connected(&link.client) => connected,
             }
         };
         tokio::time::timeout(config.connect_timeout, connected).await.map_err(|_| too_late())??;
@@ -128,6 +131,16 @@ impl Link {
             answer = answer => Ok(answer.map_err(classify)),
             _ = over.wait_for(|over| *over) => Err(Failure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
             () = tokio::time::sleep(timeout) => Err(Failure::NoAnswer(too_late())),
+        }
+    }
+}
+
+/// The client library looks at its state before it listens for a change, so a connection made in between goes unseen:
+/// ask again.
+async fn until_connected(client: &Client) -> Result<(), FredError> {
+    loop {
+        if let Ok(connected) = tokio::time::timeout(ASK_AGAIN, client.wait_for_connect()).await {
+            return connected;
         }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) enum Request {
     Dead { item: Item, attempts: u32, failure: Failure, done: Option<Confirm> },
     /// It stays here and is tried again; so many attempts count.
     Keep { flight: Arc<Flight>, index: u32, attempts: u32 },
-    /// Say when the ack of this delivery is durable.
-    Confirm { flight: Arc<Flight>, index: u32, done: Confirm },
+    /// Ack this delivery, and say when that is durable.
+    AckConfirmed { flight: Arc<Flight>, index: u32, done: Confirm },
     /// Say when everything before is durable, and whether some of it came too late since the last commit.
     Commit(Confirm),
     /// Say when everything before is durable or lost.

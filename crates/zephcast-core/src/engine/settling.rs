@@ -149,7 +149,12 @@ impl Settling {
                     flight.slots.set_attempt(index as usize, attempts + 1);
                     self.other(flight, index, Disposition::Keep { attempts }, None);
                 }
-                Request::Confirm { flight, index, done } => self.wait(Awaited::Delivery(flight, index), done),
+                Request::AckConfirmed { flight, index, done } => {
+                    // Acked here and not by the delivery, so that no flush can come between the ack and the wait.
+                    flight.slots.ack(index as usize);
+                    self.core.settled();
+                    self.wait(Awaited::Delivery(flight, index), done);
+                }
                 Request::Commit(done) => self.wait(Awaited::Everything, done),
                 Request::Flush(done) => self.wait(Awaited::EverythingOrLost, done),
             }
@@ -170,14 +175,7 @@ impl Settling {
         self.again.insert((Instant::now() + delay, self.next_number), item);
     }
 
-    fn later(
-        &mut self,
-        item: Item,
-        delay: Duration,
-        attempts: u32,
-        failure: Option<Failure>,
-        done: Option<Confirm>,
-    ) {
+    fn later(&mut self, item: Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm>) {
         let origin = self.core.position(item.flight.slots.unit(), item.origin);
         let message = Box::new(item.message);
         let disposition = Disposition::Later { delay, attempts, message, origin, failure };
@@ -409,14 +407,19 @@ impl Settling {
             };
         }
         let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
+        let mut came_too_late = None;
         for waiting in std::mem::take(&mut self.waiting) {
             if oldest < waiting.others_before {
                 self.waiting.push(waiting);
                 continue;
             }
+            if waiting.done.is_closed() {
+                // What came too late is for somebody who listens.
+                continue;
+            }
             let result = match &waiting.what {
                 Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
-                Awaited::Everything if self.came_too_late() => Err(lease_lost()),
+                Awaited::Everything if *came_too_late.get_or_insert_with(|| self.came_too_late()) => Err(lease_lost()),
                 Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
             };
             answer(Some(waiting.done), result);

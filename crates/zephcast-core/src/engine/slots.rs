@@ -73,7 +73,15 @@ impl Slots {
             .unzip();
         let words = entries.len().div_ceil(64);
         let zeros = || (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { unit, epoch, acked: zeros(), decided: zeros(), gone: zeros(), entries: entries.into(), marks: marks.into() }
+        Self {
+            unit,
+            epoch,
+            acked: zeros(),
+            decided: zeros(),
+            gone: zeros(),
+            entries: entries.into(),
+            marks: marks.into(),
+        }
     }
 
     pub(crate) fn unit(&self) -> UnitId {

@@ -22,12 +22,14 @@ impl State {
         if credit.suspect {
             return Some(Fetched::Idle);
         }
-        let told: Vec<(u32, u64)> = self.members[id].told.iter().map(|(unit, generation)| (*unit, *generation)).collect();
+        let told: Vec<(u32, u64)> =
+            self.members[id].told.iter().map(|(unit, generation)| (*unit, *generation)).collect();
         for (number, generation) in told {
             let unit = &self.units[number as usize];
             let from = self.members[id].positions.get(&number).copied().unwrap_or(unit.committed);
             let waiting: Vec<u64> = (from..unit.log.len() as u64).collect();
-            if unit.owner != Some(id) || unit.generation != generation || unit.revoking.is_some() || waiting.is_empty() {
+            if unit.owner != Some(id) || unit.generation != generation || unit.revoking.is_some() || waiting.is_empty()
+            {
                 continue;
             }
             let count = self.fitting(credit, number, &waiting);
@@ -221,7 +223,8 @@ impl State {
         let generation = self.units[unit as usize].generation;
         let mut fresh = false;
         for handout in self.handouts.iter_mut() {
-            let same = (handout.member, handout.unit, handout.token, handout.generation) == (id, unit, token, generation);
+            let same =
+                (handout.member, handout.unit, handout.token, handout.generation) == (id, unit, token, generation);
             if same && !handout.durable {
                 (handout.durable, fresh) = (true, true);
             }

@@ -192,14 +192,15 @@ impl State {
     pub(crate) fn next_change(&self) -> Option<Instant> {
         let lease = self.setup.lease;
         let due = self.delayed.iter().map(|delayed| delayed.due);
-        let sessions = self.members.iter().filter(|member| member.alive).filter_map(|member| Some(member.heard? + lease));
+        let sessions =
+            self.members.iter().filter(|member| member.alive).filter_map(|member| Some(member.heard? + lease));
         let held = self.units.iter().flat_map(|unit| &unit.log).filter_map(|entry| match entry.place {
             Place::Held { until, .. } => Some(until),
             Place::Ready { .. } | Place::Done { .. } => None,
         });
         // An engine that lets go does not say so but to whoever asks.
         let asking = self.units.iter().filter(|unit| unit.revoking.is_some());
-        let asking = asking.map(|_| self.now + Duration::from_millis(10));
+        let asking = asking.map(|_| self.now + Duration::from_millis(20));
         due.chain(sessions).chain(held).filter(|at| *at > self.now).chain(asking).min()
     }
 
@@ -217,7 +218,14 @@ impl State {
         let mut bytes = 0;
         let log = &self.units[unit as usize].log;
         let sizes = offsets.iter().map(|at| self.messages[log[at_usize(*at)].message].payload.len() + HEADER);
-        sizes.take(most).take_while(|size| { let fits = bytes < credit.bytes; bytes += size; fits }).count()
+        sizes
+            .take(most)
+            .take_while(|size| {
+                let fits = bytes < credit.bytes;
+                bytes += size;
+                fits
+            })
+            .count()
     }
 
     /// Notes a hand-out and makes the message of it.
@@ -245,7 +253,12 @@ impl State {
             durable: false,
             excused: false,
         });
-        self.note(|| format!("{} <- #{message} at {unit}:{offset}, attempt {attempt}, suspect {suspect}, hand-out {number}", self.members[id].name));
+        self.note(|| {
+            format!(
+                "{} <- #{message} at {unit}:{offset}, attempt {attempt}, suspect {suspect}, hand-out {number}",
+                self.members[id].name
+            )
+        });
         Incoming {
             token: Token(offset, 0),
             origin: Token(origin, 0),
@@ -303,7 +316,8 @@ impl State {
         (handout.lost, handout.ended) = (true, true);
         let (message, member) = (handout.message, handout.member);
         // A frontier alone cannot carry what was done above an unfinished head.
-        let above = self.setup.flavour == Flavour::Assigned && handout.token >= self.units[handout.unit as usize].committed;
+        let above =
+            self.setup.flavour == Flavour::Assigned && handout.token >= self.units[handout.unit as usize].committed;
         if !handout.durable || above {
             handout.excused = true;
             self.messages[message].disturbed = true;
@@ -315,7 +329,11 @@ impl State {
         self.processes[self.members[id].process]
     }
 
-    pub(crate) fn draw(&mut self, operation: Operation, who: impl FnOnce(&Self) -> String) -> Option<crate::faults::Fault> {
+    pub(crate) fn draw(
+        &mut self,
+        operation: Operation,
+        who: impl FnOnce(&Self) -> String,
+    ) -> Option<crate::faults::Fault> {
         let fault = self.faults.draw(operation);
         if let Some(fault) = fault {
             self.note(|| format!("{} {operation:?}: {fault:?}", who(self)));

@@ -107,12 +107,17 @@ impl State {
         let intact = message.payload()[..] == self.messages[record].payload[..];
         self.require(intact, || format!("the payload of #{record} changed on its way to {settled:?}"));
         let most = self.setup.attempts.max(2);
-        let blamed = !self.handouts[number].delivered && suspect && attempt > most && settled == Decision::Dead { attempts: attempt - 1 };
+        let blamed = !self.handouts[number].delivered
+            && suspect
+            && attempt > most
+            && settled == Decision::Dead { attempts: attempt - 1 };
         if blamed {
             self.faults.count("messages that killed too often");
             self.note(|| format!("#{record} is dead-lettered for {} deaths", attempt - 1));
         }
-        self.require(blamed || decided == Some(settled), || format!("{settled:?} of {wanted:?}, decided was {decided:?}"));
+        self.require(blamed || decided == Some(settled), || {
+            format!("{settled:?} of {wanted:?}, decided was {decided:?}")
+        });
     }
 
     /// A frontier never falls within an assignment and never passes what is not settled.
@@ -126,10 +131,14 @@ impl State {
             (handout.member, handout.unit, handout.generation) == (id, unit, generation) && handout.received
         };
         let highest = self.handouts.iter().filter(of_it).map(|handout| handout.token).max();
-        self.require(highest >= Some(frontier), || format!("the frontier {frontier} of unit {unit} is beyond {highest:?}"));
-        let open = self.handouts.iter().filter(of_it).find(|handout| {
-            handout.token <= frontier && !handout.is_acked() && !handout.durable && !handout.lost
+        self.require(highest >= Some(frontier), || {
+            format!("the frontier {frontier} of unit {unit} is beyond {highest:?}")
         });
+        let open = self
+            .handouts
+            .iter()
+            .filter(of_it)
+            .find(|handout| handout.token <= frontier && !handout.is_acked() && !handout.durable && !handout.lost);
         let open = open.map(|handout| (handout.token, handout.stage));
         self.require(open.is_none(), || format!("the frontier {frontier} of unit {unit} passes {open:?}"));
     }
@@ -146,9 +155,11 @@ impl State {
         let of_it = |handout: &&Handout| {
             (handout.member, handout.unit as usize, handout.generation) == (owner, number, generation) && !handout.ended
         };
-        let early = self.handouts.iter().filter(of_it).find(|handout| {
-            handout.is_with_handler() || handout.is_decided() && !handout.durable
-        });
+        let early = self
+            .handouts
+            .iter()
+            .filter(of_it)
+            .find(|handout| handout.is_with_handler() || handout.is_decided() && !handout.durable);
         let early = early.map(|handout| (handout.token, handout.stage));
         let behind = self.is_behind(owner, number);
         self.require(!behind, || format!("unit {number} is released in time with its frontier behind"));
@@ -177,12 +188,16 @@ impl State {
             returned.iter().map(|returned| ((returned.unit.0, returned.token.0), returned.attempts)).collect();
         self.require(given.len() == returned.len(), || "a delivery is given back twice".into());
         let mine = || self.handouts.iter().filter(|handout| handout.member == id && !handout.ended && handout.received);
-        let undurable: BTreeSet<Key> = mine().filter(|handout| handout.is_decided() && !handout.durable).map(key).collect();
+        let undurable: BTreeSet<Key> =
+            mine().filter(|handout| handout.is_decided() && !handout.durable).map(key).collect();
         // Of two with one key the engine knows the one that a handler got, and dropped the other.
         let mut known: BTreeMap<Key, &Handout> = mine().map(|handout| (key(handout), handout)).collect();
-        known.extend(mine().filter(|handout| handout.delivered || handout.durable).map(|handout| (key(handout), handout)));
+        known.extend(
+            mine().filter(|handout| handout.delivered || handout.durable).map(|handout| (key(handout), handout)),
+        );
         let undecided = || known.values().filter(|handout| !handout.is_decided() && !handout.durable);
-        let forgotten = undecided().find(|handout| !given.contains_key(&(handout.unit, handout.token))).map(|handout| key(handout));
+        let forgotten =
+            undecided().find(|handout| !given.contains_key(&(handout.unit, handout.token))).map(|handout| key(handout));
         let wrong = undecided().find_map(|handout| {
             let made = match handout.stage {
                 Stage::Handler(_) => handout.attempt,
@@ -221,7 +236,9 @@ impl State {
             && handout.member == id;
         self.require(told.is_none(), || told.unwrap_or_default());
         self.require(intact, || format!("#{message} is delivered with other bytes or metadata"));
-        self.require(matches!(stage, Stage::Engine | Stage::Back), || format!("#{message} is delivered while {stage:?}"));
+        self.require(matches!(stage, Stage::Engine | Stage::Back), || {
+            format!("#{message} is delivered while {stage:?}")
+        });
         self.require(!delivery.is_lost(), || format!("#{message} is handed out although it is known to be lost"));
         self.check_duplicate(number);
         self.check_beside(number, busy);
@@ -245,15 +262,20 @@ impl State {
             let same = earlier.message == message && (!disturbed || (earlier.unit, earlier.token) == (unit, token));
             same && earlier.is_acked() && !earlier.excused
         });
-        self.require(acked.is_none(), || format!("#{message} is delivered again as {number} although {acked:?} was acked"));
+        self.require(acked.is_none(), || {
+            format!("#{message} is delivered again as {number} although {acked:?} was acked")
+        });
     }
 
-    /// F5: beside a suspect nothing else of the process runs, but for what has been running for long.
+    /// F5: beside a suspect nothing else of the process is started, but for what has been running for long, and for
+    /// what the handlers of a member still have that is leaving.
     fn check_beside(&mut self, number: usize, busy: &[Busy]) {
         let suspect = self.handouts[number].suspect;
         let (now, lease) = (self.now, self.setup.lease);
         let beside = busy.iter().find(|other| {
-            other.since + lease / 2 > now && (suspect || self.handouts[other.handout].suspect)
+            let held = &self.handouts[other.handout];
+            let fresh = other.since + lease / 2 > now && !self.members[held.member].stopping;
+            fresh && (suspect || held.suspect)
         });
         let beside = beside.map(|other| (other.handout, now.duration_since(other.since)));
         self.require(beside.is_none(), || format!("{number} (suspect: {suspect}) is started beside {beside:?}"));

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::sleep;
-use zephcast_core::driver::{
-    Admin, Check, DeadLetter, Driver, Membership, Redrive, Sink, StreamSpec, Subscription,
-};
+use zephcast_core::driver::{Admin, Check, DeadLetter, Driver, Membership, Redrive, Sink, StreamSpec, Subscription};
 use zephcast_core::{
     Broker as BrokerName, Capabilities, Error, ErrorKind, GroupName, GroupStatus, Message, Order, Position,
     PositionStyle, PublishError, Result, Start, StreamName, StreamStatus, Token, UnitId,
@@ -173,10 +171,14 @@ impl Sink for ModelSink {
             let mut state = self.wire.broker.open();
             let fault = state.draw(Operation::Publish, |_| "publisher".into());
             let stored = !matches!(fault, Some(Fault::Refuse | Fault::Hang));
-            let positions: Vec<_> = batch.iter().filter(|_| stored).map(|message| {
-                let (unit, offset) = state.store(message_number(message));
-                Position::new(PositionStyle::UnitOffset, UnitId(unit), Token(offset, 0))
-            }).collect();
+            let positions: Vec<_> = batch
+                .iter()
+                .filter(|_| stored)
+                .map(|message| {
+                    let (unit, offset) = state.store(message_number(message));
+                    Position::new(PositionStyle::UnitOffset, UnitId(unit), Token(offset, 0))
+                })
+                .collect();
             (fault, positions)
         };
         self.wire.broker.wake();

@@ -56,7 +56,8 @@ impl Process {
         let driver = ModelDriver::new(broker.clone());
         let number = driver.process();
         let client = Client::new(Arc::new(driver));
-        let publisher = client.publisher("stream").in_flight(4).in_flight_bytes(100).timeout(Duration::from_secs(3)).await;
+        let publisher =
+            client.publisher("stream").in_flight(4).in_flight_bytes(100).timeout(Duration::from_secs(3)).await;
         let publisher = publisher.expect("the model opens every sink");
         Self { number, client, publisher, workers: Vec::new(), dead: false, broker: broker.clone() }
     }

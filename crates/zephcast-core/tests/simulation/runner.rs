@@ -264,7 +264,11 @@ impl Simulation {
             self.work_off().await?;
             if began.elapsed() > PATIENCE {
                 let state = self.broker.open();
-                let left = state.messages.iter().enumerate().filter(|(_, record)| !record.stored.is_empty() && record.acked + record.dead == 0);
+                let left = state
+                    .messages
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, record)| !record.stored.is_empty() && record.acked + record.dead == 0);
                 let left: Vec<usize> = left.map(|(number, _)| number).collect();
                 return Err(format!("nothing goes wrong any more, and this is not settled, unhandled {left:?}"));
             }
@@ -335,7 +339,10 @@ impl Simulation {
         self.check()?;
         for (member, events) in &mut events {
             // The last event of a member comes when nothing keeps its core.
-            while poll_once(std::pin::pin!(unconstrained(events.next()))).ok_or_else(|| format!("member {member} is kept alive"))?.is_some() {}
+            while poll_once(std::pin::pin!(unconstrained(events.next())))
+                .ok_or_else(|| format!("member {member} is kept alive"))?
+                .is_some()
+            {}
         }
         let mut state = self.broker.open();
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -370,7 +377,9 @@ impl crate::broker::State {
                 (false, true) => ends == (0, 1),
                 (false, false) => ends == (1, 0),
                 // Deaths and lost leases count as attempts, but for those of a killer's neighbours.
-                (true, _) if self.setup.killers && !record.may_fail() => (ends.1 > 0) == record.kills && ends.0 + ends.1 > 0,
+                (true, _) if self.setup.killers && !record.may_fail() => {
+                    (ends.1 > 0) == record.kills && ends.0 + ends.1 > 0
+                }
                 (true, _) => ends.0 + ends.1 > 0,
             };
             self.require(said, || format!("#{number} is stored {stored} times, the publisher says {outcome:?}"));

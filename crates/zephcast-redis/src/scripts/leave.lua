@@ -2,7 +2,7 @@
 -- Returns how many are gone, and whether there may be more to give back.
 if replaced() then return {0, 0} end
 local gone = 0
-for k = 1, 0 do
+for k = 1, 2 do
   local pending = pending_of(KEYS[k], me, 0, '-', 500)
   for _, entry in ipairs(pending) do
     local count = math.max(entry[4] - 1, 0)

@@ -37,6 +37,8 @@ impl Joined {
         let Membership { mut intake, settler } = driver.join(subscription).await.expect("joined");
         let first = intake.fetch(credit(1)).await.expect("assigned");
         assert!(matches!(first, Fetched::Assigned(_)), "{first:?}");
+        let connected = intake.fetch(credit(1)).await.expect("connected");
+        assert!(matches!(connected, Fetched::Idle), "{connected:?}");
         Self { intake, settler }
     }
 
@@ -50,7 +52,9 @@ impl Joined {
     /// Fetches until there are so many messages; anything else that comes is dropped.
     pub(crate) async fn receive(&mut self, count: usize) -> Vec<Incoming> {
         let mut received = Vec::new();
+        let until = Instant::now() + Duration::from_secs(20);
         while received.len() < count {
+            assert!(Instant::now() < until, "{} of {count} messages within 20 s", received.len());
             if let Fetched::Batch(batch) = self.fetch(count - received.len()).await {
                 assert!(batch.messages.len() <= count - received.len(), "more than there was room for");
                 received.extend(batch.messages);
