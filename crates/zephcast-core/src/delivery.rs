@@ -40,8 +40,22 @@ pub struct Delivery {
 
 impl Delivery {
     /// Hands a message out, or gives it back when it must wait for a suspect's turn.
+    #[expect(clippy::result_large_err, reason = "the item is no error, it goes on")]
     pub(crate) fn hand_out(item: Item, is_suspect: bool) -> std::result::Result<Self, Item> {
         if item.flight.core.hand_out(&item, is_suspect) { Ok(Self { item: Some(item) }) } else { Err(item) }
+    }
+
+    /// It waits for another one of its key, so nobody works on it yet.
+    pub(crate) fn wait(&self) {
+        let item = self.item();
+        item.flight.slots.take_back(item.index as usize);
+    }
+
+    /// Somebody works on it from now on; `false` when it is no longer to be begun.
+    pub(crate) fn begin(&self) -> bool {
+        let item = self.item();
+        item.flight.core.mark_handed(item);
+        item.may_be_handed_out()
     }
 
     /// Hands it back unstarted, which is nobody's fault and not counted.

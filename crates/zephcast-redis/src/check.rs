@@ -14,7 +14,7 @@ use crate::reply::{map, text};
 const OPERATION: &str = "check";
 
 /// Commands that publishing and consuming need, as `ACL DRYRUN` takes them.
-const NEEDED: [&[&str]; 14] = [
+const NEEDED: [&[&str]; 25] = [
     &["XADD", "s", "*", "f", "v"],
     &["XREADGROUP", "GROUP", "g", "m", "STREAMS", "s", ">"],
     &["XGROUP", "CREATE", "s", "g", "0"],
@@ -24,9 +24,20 @@ const NEEDED: [&[&str]; 14] = [
     &["XINFO", "STREAM", "s"],
     &["XRANGE", "s", "-", "+"],
     &["XDEL", "s", "0-1"],
+    &["XLEN", "s"],
     &["ZADD", "z", "1", "m"],
     &["ZRANGE", "z", "0", "1"],
+    &["ZRANGEBYSCORE", "z", "0", "1"],
+    &["ZREM", "z", "m"],
+    &["ZCARD", "z"],
     &["HSET", "h", "f", "v"],
+    &["HGET", "h", "f"],
+    &["HDEL", "h", "f"],
+    &["HGETALL", "h"],
+    &["EXISTS", "k"],
+    &["TYPE", "k"],
+    &["TIME"],
+    &["PING"],
     &["EVALSHA", "0", "0"],
     &["EVAL", "return 1", "0"],
 ];

@@ -1,12 +1,4 @@
-//! Consumer groups on Redis Streams.
-//!
-//! | cargo feature | default | gives |
-//! |---|---|---|
-//! | `tls` | yes | `rediss://` by rustls with ring, always verified |
-//!
-//! ```toml
-//! zephcast-redis = { version = "0.1", default-features = false }   # without TLS
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod admin;
 mod check;

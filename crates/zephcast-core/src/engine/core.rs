@@ -186,9 +186,14 @@ impl MemberCore {
         if must_wait {
             return false;
         }
+        self.mark_handed(item);
+        true
+    }
+
+    /// Notes when somebody began to work on it.
+    pub(crate) fn mark_handed(&self, item: &Item) {
         #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
         item.flight.slots.hand_out(item.index as usize, self.now_ms.load(Ordering::Relaxed) as u32);
-        true
     }
 
     /// Records that a delivery is out of its holder's hands, and wakes the settling loop when it has to know.

@@ -241,14 +241,15 @@ impl Fetching {
         let item = items.next()?;
         // A driver hands out one at a time; what it hands out beyond is handed out as usual.
         items.for_each(|item| self.core.queue.push_again(item));
-        // The first delivery may have been a mere prefetch, so it takes a second one to blame a message.
-        let most = self.core.settings.retry.attempts().max(2);
+        // The first delivery may have been a mere prefetch, so it takes a second one to blame a message; and one that
+        // failed before may have been fetched for its last attempt and not begun.
+        let most = self.core.settings.retry.attempts().max(2) + u32::from(item.first_failed_ms.is_some());
         if item.attempt <= most {
             return Some(item);
         }
         let attempts = item.attempt - 1;
         let failure = crate::delivery::failure(
-            format!("{attempts} attempts ended with the end of the process that made them"),
+            format!("{attempts} attempts; the last ended with the process that made it"),
             item.first_failed_ms,
         );
         self.core.request(Request::Dead { item, attempts, failure, done: None });

@@ -131,11 +131,10 @@ impl DeliveryQueue {
             return Some(Popped::Suspect(Box::new(item)));
         }
         if !only_suspects {
-            if state.again_is_next || state.parcels.is_empty() {
-                if let Some(item) = state.again.pop_front() {
-                    state.again_is_next = false;
-                    return Some(Popped::Again(Box::new(item)));
-                }
+            let again = if state.again_is_next || state.parcels.is_empty() { state.again.pop_front() } else { None };
+            if let Some(item) = again {
+                state.again_is_next = false;
+                return Some(Popped::Again(Box::new(item)));
             }
             if let Some(parcel) = state.parcels.pop_front() {
                 state.again_is_next = true;

@@ -402,9 +402,10 @@ impl Settling {
         let unswept = self.core.unswept() > 0 || self.frontier_may_move;
         if self.acks.is_some() || unswept && !self.waiting.is_empty() {
             // Something was settled while the last flush was on its way: one more round.
-            return if self.acks.is_none() {
-                self.core.settle.notify_one()
-            };
+            if self.acks.is_none() {
+                self.core.settle.notify_one();
+            }
+            return;
         }
         let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
         let mut came_too_late = None;

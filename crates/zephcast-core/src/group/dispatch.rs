@@ -64,7 +64,10 @@ impl<F: Future<Output = ()>, S: Fn(Delivery) -> F> Dispatch<F, S> {
     async fn take(&mut self, delivery: Delivery) {
         let key = self.lanes.as_ref().and_then(|_| delivery.key().cloned());
         let delivery = match &mut self.lanes {
-            Some(lanes) => lanes.enter(key.as_ref(), delivery),
+            Some(lanes) => {
+                delivery.wait();
+                lanes.enter(key.as_ref(), delivery)
+            }
             None => Some(delivery),
         };
         if let Some(delivery) = delivery {
@@ -82,6 +85,11 @@ impl<F: Future<Output = ()>, S: Fn(Delivery) -> F> Dispatch<F, S> {
     async fn begin(&mut self, delivery: Delivery, key: Option<Bytes>) {
         let mut next = Some(delivery);
         while let Some(delivery) = next.take() {
+            if self.lanes.is_some() && !delivery.begin() {
+                delivery.give_back();
+                next = self.lanes.as_mut().and_then(|lanes| lanes.leave(key.as_ref()));
+                continue;
+            }
             let mut place = self.spare.take().unwrap_or_else(|| Box::pin(None));
             place.set(Some((self.start)(delivery)));
             if poll_fn(|cx| Poll::Ready(poll_place(&mut place, cx))).await.is_pending() {

@@ -52,13 +52,16 @@ pub(super) type Stored = Result<Option<Position>, PublishError>;
 
 type Outcome = Vec<Stored>;
 
+/// A call to the driver that is through: who waits, what was sent, what became of it.
+type Answered = (Vec<Waiting>, Vec<Message>, Outcome);
+
 pub(super) struct Worker {
     sink: Arc<dyn Sink>,
     queue: mpsc::UnboundedReceiver<Job>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     broker: Broker,
-    on_the_way: FuturesOrdered<BoxFuture<'static, (Vec<Waiting>, Vec<Message>, Outcome)>>,
+    on_the_way: FuturesOrdered<BoxFuture<'static, Answered>>,
     /// Certainly not stored, to be sent again in this order.
     again: VecDeque<Job>,
     backoff: Reconnect,

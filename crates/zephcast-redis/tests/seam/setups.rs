@@ -143,6 +143,12 @@ async fn the_documented_rights_are_enough_and_a_missing_one_is_named_as_such() {
     assert_eq!(server.cli(&user), "OK");
     everything_works(server.config().user("app").password("pw")).await;
 
+    // The check knows the same list.
+    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "+acl"]), "OK");
+    let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let check = driver.admin().check().await.unwrap();
+    assert!(check.warnings.iter().all(|warning| warning.kind != "missing_rights"), "{:?}", check.warnings);
+
     assert_eq!(server.cli(&["ACL", "SETUSER", "app", "-xadd"]), "OK");
     let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
     let sink = driver.open_sink(&unique_stream("setup"), true).await.unwrap();

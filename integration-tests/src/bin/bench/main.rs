@@ -10,8 +10,8 @@ mod latency;
 mod measure;
 mod memory;
 mod options;
-mod redis;
 mod ours;
+mod redis;
 mod redis_raw;
 mod report;
 

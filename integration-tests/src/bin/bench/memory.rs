@@ -25,9 +25,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) -> Outcome<(
     let messages = options.messages * TIMES;
     let publish = Side::new(move || async move { ours::publish(broker().await?, STREAM.into(), messages).await });
     let consume = Side::new(move || members(messages));
-    let group = Side::new(move || async move {
-        ours::handle(filled(messages).await?, STREAM.into(), messages).await
-    });
+    let group = Side::new(move || async move { ours::handle(filled(messages).await?, STREAM.into(), messages).await });
     let [publish, consume, group] = in_turns(options.rounds, [publish, consume, group]).await?;
     report.add(row("publish", publish, Vec::new()))?;
     let mark = Mark { text: "> 5 M/s by 2 members", reached: consume.per_second > 5e6 };

@@ -67,10 +67,8 @@ impl Row {
         );
         if let Some((instructions, allocations)) = self.engine {
             let (instructions, allocations) = (number(Some(instructions), 1), number(Some(allocations), 4));
-            let _ = write!(
-                line,
-                r#","instructions_per_message":{instructions},"allocations_per_message":{allocations}"#
-            );
+            let _ =
+                write!(line, r#","instructions_per_message":{instructions},"allocations_per_message":{allocations}"#);
         }
         line + "}"
     }
