@@ -18,7 +18,9 @@ use self::worker::{Job, Stored};
 use crate::message::IdSource;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
-/// Publishes to one stream. Clones share the pipeline; messages keep the order in which they were enqueued.
+/// Publishes to one stream. Clones share the pipeline; messages are sent in the order in which they were enqueued. One
+/// that the broker refused for a while, out of the middle of the pipeline, is stored after its neighbours: whoever needs
+/// strict order awaits each [`publish`](Self::publish).
 ///
 /// A message that certainly was not stored because the broker was away is sent again until the publish timeout; one
 /// whose outcome is unknown never is.

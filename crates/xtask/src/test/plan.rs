@@ -75,10 +75,7 @@ fn example_steps(package: &Package) -> Vec<Step> {
     let mut steps = Vec::new();
     for (id, target) in build::targets(package).filter(|(_, target)| target.is_example()) {
         let name = format!("example {}", target.name);
-        if named(target).is_none() && target.required_features.is_empty() {
-            let run = Run::ExampleByCargo { package: package.name.to_string(), name: target.name.clone() };
-            steps.push(Step { name: name.clone(), server: None, runs: vec![run] });
-        }
+        // First: `cargo run` below replaces the program by one with the default features alone.
         let servers = Broker::ALL.iter().copied().filter(|broker| match named(target) {
             Some(only) => only == *broker,
             None => !target.name.starts_with("memory"),
@@ -88,6 +85,10 @@ fn example_steps(package: &Package) -> Vec<Step> {
             server: Some(broker),
             runs: vec![Run::ExampleOnServer { target: id.clone() }],
         }));
+        if named(target).is_none() && target.required_features.is_empty() {
+            let run = Run::ExampleByCargo { package: package.name.to_string(), name: target.name.clone() };
+            steps.push(Step { name: name.clone(), server: None, runs: vec![run] });
+        }
     }
     steps
 }

@@ -55,7 +55,8 @@ impl ConsumerBuilder {
     }
 
     /// The member's name, which no other living member of the group may have. Default: host, process id and a random
-    /// suffix. A name that stays the same over restarts lets a restarted process take up at once what it held.
+    /// suffix. The broker tells when two have one name: the embedded broker refuses the second, Redis ends the first, each
+    /// with [`ErrorKind::Conflict`]. A name that stays the same over restarts lets a restarted process take up at once what it held.
     pub fn member(mut self, member: impl AsRef<str>) -> Self {
         self.member = Some(member.as_ref().to_owned());
         self

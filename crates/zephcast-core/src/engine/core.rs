@@ -209,8 +209,10 @@ impl MemberCore {
     }
 
     pub(crate) fn request(&self, request: Request) {
-        if let Request::Later { item, .. } | Request::Dead { item, .. } = &request {
-            item.flight.slots.decide(item.index as usize);
+        match &request {
+            Request::Later { item, .. } | Request::Dead { item, .. } => item.flight.slots.decide(item.index as usize),
+            Request::AckConfirmed { flight, index, .. } => flight.slots.decide(*index as usize),
+            Request::Again(_) | Request::Keep { .. } | Request::Commit(_) | Request::Flush(_) => {}
         }
         if let Some(requests) = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
             requests.push_back(request);

@@ -211,6 +211,13 @@ impl Fetching {
             if !asked || core.room().0 == 0 {
                 return Ok(None);
             }
+            // What was handled before is at the broker before it gets a message that may kill. Where that cannot be
+            // written for long, suspects go on all the same.
+            tokio::select! {
+                biased;
+                () = wished(stop) => return Ok(None),
+                _ = tokio::time::timeout(core.subscription.lease, flush(&core)) => {}
+            }
             let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
             match self.fetch(intake, credit, stop).await? {
                 Fetched::Batch(batch) => untaken = self.suspect(batch),
@@ -220,8 +227,8 @@ impl Fetching {
         }
     }
 
-    /// Hands a suspect out and waits until it is settled at the broker, so that the next, should it kill, finds nothing
-    /// beside it. Whoever takes longer than a lease has shown that it does not kill at once.
+    /// Hands a suspect out and waits until it is settled. One that takes longer than a lease has shown that it does not
+    /// kill at once.
     async fn alone(&self, turn: &SuspectTurn<'_>, item: Item) {
         let core = &self.core;
         let patience = core.subscription.lease;
@@ -229,8 +236,6 @@ impl Fetching {
         turn.wait_until(patience, || core.queue.suspect_is_out()).await;
         if core.queue.suspect_is_out() {
             turn.wait_until(patience, || core.started() == 0).await;
-            // What cannot be written now is kept and written later.
-            let _ = tokio::time::timeout(patience, flush(core)).await;
         }
     }
 

@@ -4,6 +4,9 @@
 //! the acks of others. Nothing is given up while the member lives: a failed call is repeated with the same
 //! settlements.
 
+mod others;
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::driver::{Disposition, Failure, Settlement, Settler, UnitSettlements};
+use crate::driver::{Disposition, Failure, Settlement, Settler};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
@@ -149,6 +152,12 @@ impl Settling {
                     flight.slots.set_attempt(index as usize, attempts + 1);
                     self.other(flight, index, Disposition::Keep { attempts }, None);
                 }
+                Request::AckConfirmed { flight, index, done } if flight.slots.is_lost(index as usize) => {
+                    self.lost_since_commit += 1;
+                    self.core.lose_other(&flight, index as usize);
+                    self.core.settled();
+                    answer(Some(done), Err(lease_lost()));
+                }
                 Request::AckConfirmed { flight, index, done } => {
                     // Acked here and not by the delivery, so that no flush can come between the ack and the wait.
                     flight.slots.ack(index as usize);
@@ -190,17 +199,6 @@ impl Settling {
         for item in std::mem::replace(&mut self.again, later).into_values() {
             self.core.queue.push_again(item);
         }
-    }
-
-    fn other(&mut self, flight: Arc<Flight>, index: u32, disposition: Disposition, done: Option<Confirm>) {
-        if flight.slots.is_lost(index as usize) {
-            return answer(done, Err(lease_lost()));
-        }
-        if !matches!(disposition, Disposition::Keep { .. }) {
-            flight.slots.decide(index as usize);
-        }
-        self.others.insert(self.next_number, Other { flight, index, disposition, done });
-        self.next_number += 1;
     }
 
     fn wait(&mut self, what: Awaited, done: Confirm) {
@@ -294,93 +292,6 @@ impl Settling {
         self.core.lose_settled(&collected.assignments, lost);
     }
 
-    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone.
-    async fn flush_others(&mut self) {
-        if self.others.is_empty() || !self.others_pace.may_go() {
-            return;
-        }
-        let numbers: Vec<u64> = self.others.keys().copied().collect();
-        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
-        let mut failure = None;
-        for batch in numbers.chunks(together) {
-            if let Err(error) = self.settle_others(batch).await {
-                failure = Some(error);
-            }
-        }
-        match failure {
-            None => self.others_pace.succeeded(),
-            Some(error) => {
-                self.failed(&error);
-                self.others_pace.failed();
-            }
-        }
-    }
-
-    /// What is known to be lost needs no call, and must not touch what is ours again by now.
-    fn drop_lost_others(&mut self) {
-        let is_lost = |_: &u64, other: &mut Other| other.flight.slots.is_lost(other.index as usize);
-        for (_, other) in self.others.extract_if(.., is_lost).collect::<Vec<_>>() {
-            self.too_late(other);
-        }
-    }
-
-    async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
-        self.drop_lost_others();
-        let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
-        for other in numbers.iter().filter_map(|number| self.others.get(number)) {
-            let slots = &other.flight.slots;
-            let entry = (slots.entry(other.index as usize).token, other.disposition.clone());
-            match settlement.units.iter_mut().find(|unit| unit.unit == slots.unit()) {
-                Some(unit) => unit.others.push(entry),
-                None => {
-                    let others = vec![entry];
-                    settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(slots.unit()) });
-                }
-            }
-        }
-        if settlement.units.is_empty() {
-            return Ok(());
-        }
-        let lost = self.settler.settle(&settlement).await?;
-        for other in numbers.iter().filter_map(|number| self.others.remove(number)).collect::<Vec<_>>() {
-            self.through(other, &lost);
-        }
-        self.core.room.notify_one();
-        Ok(())
-    }
-
-    /// The broker has it, or another member does.
-    fn through(&mut self, other: Other, lost: &[(UnitId, Token)]) {
-        let slots = &other.flight.slots;
-        if lost.contains(&(slots.unit(), slots.entry(other.index as usize).token)) {
-            return self.too_late(other);
-        }
-        let Other { flight, index, disposition, done } = other;
-        let counters = &self.core.counters;
-        match disposition {
-            Disposition::Keep { .. } => return,
-            Disposition::Dead { origin, failure, .. } => {
-                counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                self.core.emit(Event::DeadLettered { position: origin, reason: failure.reason });
-            }
-            Disposition::Later { .. } => {
-                counters.retried.fetch_add(1, Ordering::Relaxed);
-            }
-            Disposition::Return { .. } => {}
-        }
-        self.core.window().close(&flight, index as usize);
-        self.frontier_may_move = true;
-        answer(done, Ok(()));
-    }
-
-    fn too_late(&mut self, other: Other) {
-        if !matches!(other.disposition, Disposition::Keep { .. }) {
-            self.lost_since_commit += 1;
-            self.core.lose_other(&other.flight, other.index as usize);
-        }
-        answer(other.done, Err(lease_lost()));
-    }
-
     fn failed(&mut self, error: &Error) {
         tracing::warn!(%error, stream = %self.core.subscription.stream, "settlements could not be written, kept");
         self.core.emit(Event::SettleFailed(error.clone()));
@@ -388,42 +299,6 @@ impl Settling {
             for waiting in self.waiting.drain(..) {
                 answer(Some(waiting.done), Err(error.clone()));
             }
-        }
-    }
-
-    /// Whether a settlement came too late since somebody asked the last time.
-    fn came_too_late(&mut self) -> bool {
-        let with_assignments = self.core.late_acks.swap(0, Ordering::SeqCst);
-        std::mem::take(&mut self.lost_since_commit) + with_assignments > 0
-    }
-
-    /// Answers those for whom everything is durable.
-    fn answer(&mut self) {
-        let unswept = self.core.unswept() > 0 || self.frontier_may_move;
-        if self.acks.is_some() || unswept && !self.waiting.is_empty() {
-            // Something was settled while the last flush was on its way: one more round.
-            if self.acks.is_none() {
-                self.core.settle.notify_one();
-            }
-            return;
-        }
-        let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
-        let mut came_too_late = None;
-        for waiting in std::mem::take(&mut self.waiting) {
-            if oldest < waiting.others_before {
-                self.waiting.push(waiting);
-                continue;
-            }
-            if waiting.done.is_closed() {
-                // What came too late is for somebody who listens.
-                continue;
-            }
-            let result = match &waiting.what {
-                Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
-                Awaited::Everything if *came_too_late.get_or_insert_with(|| self.came_too_late()) => Err(lease_lost()),
-                Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
-            };
-            answer(Some(waiting.done), result);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The publishing loop: batches what waits, keeps several batches on their way, and repeats what certainly failed.
 //!
-//! Invariant: messages reach the broker in the order in which they were enqueued. So while something is to be sent
-//! again, nothing newer is sent, and what is sent again goes only when nothing is on its way.
+//! Invariant: messages are sent in the order in which they were enqueued. So while something is to be sent again,
+//! nothing newer is sent, and what is sent again goes only when nothing is on its way. What the broker refuses out of
+//! the middle of what is on its way comes after the rest of that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -148,8 +148,15 @@ impl State {
         }
     }
 
+    /// Whether its owner had all the time it may take to give the unit up.
+    pub(crate) fn is_overdue(&self, number: usize) -> bool {
+        let since = self.units[number].revoking.as_ref().and_then(|revoking| revoking.since);
+        since.is_some_and(|since| self.now.duration_since(since) >= self.setup.drain)
+    }
+
     /// The unit has no owner any more; what was not settled comes again.
     pub(crate) fn free(&mut self, number: usize) {
+        let overdue = self.is_overdue(number);
         let unit = &mut self.units[number];
         (unit.owner, unit.revoking) = (None, None);
         let (generation, committed) = (unit.generation, unit.committed);
@@ -157,7 +164,7 @@ impl State {
             let of_it = (handout.unit as usize, handout.generation) == (number, generation);
             if of_it && !handout.ended {
                 handout.ended = true;
-                self.members[handout.member].lost_something |= handout.is_started() && !handout.durable;
+                self.members[handout.member].lost_something |= handout.is_started() && (overdue || !handout.durable);
                 // A frontier alone cannot carry what was done above an unfinished head.
                 if handout.token >= committed && handout.is_decided() {
                     handout.excused = true;
@@ -222,7 +229,7 @@ impl State {
     fn mark_durable(&mut self, id: usize, unit: u32, token: u64) -> bool {
         let generation = self.units[unit as usize].generation;
         let mut fresh = false;
-        for handout in self.handouts.iter_mut() {
+        for handout in &mut self.handouts {
             let same =
                 (handout.member, handout.unit, handout.token, handout.generation) == (id, unit, token, generation);
             if same && !handout.durable {

@@ -5,8 +5,11 @@
 mod assigned;
 mod broker;
 mod checks;
+mod decisions;
 mod driver;
+mod ending;
 mod faults;
+mod handing_out;
 mod ledger;
 mod member;
 mod polling;
@@ -14,6 +17,7 @@ mod process;
 mod reports;
 mod runner;
 mod schedule;
+mod settlements;
 mod shared;
 
 use std::env;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::{Instant, timeout};
-use zephcast_core::{Client, Consumer, Delivery, ErrorKind, Events, Publisher, Retry, Verdict};
+use zephcast_core::{Client, Consumer, Delivery, Events, Publisher, Retry, Verdict};
 
-use crate::broker::{Broker, number_of};
+use crate::broker::Broker;
 use crate::checks::Busy;
 use crate::driver::ModelDriver;
 use crate::faults::Link;
+use crate::handing_out::number_of;
 use crate::ledger::{Move, Stage};
 use crate::polling::{poll_once, poll_times};
 
@@ -171,7 +172,8 @@ impl Process {
         let was_lost = delivery.is_lost();
         let mut confirmed = Box::pin(delivery.settle_confirmed(verdict));
         let first = poll_once(confirmed.as_mut());
-        let refused = first.as_ref().map_or(Ok(()), |result| result.as_ref().map_err(|error| error.kind()).copied());
+        let refused =
+            first.as_ref().map_or(Ok(()), |result| result.as_ref().map_err(zephcast_core::Error::kind).copied());
         let mut state = self.broker.open();
         if !state.decided(handout, step, refused, was_lost) {
             return;
@@ -254,37 +256,5 @@ impl Process {
             worker.held.clear();
         }
         self.broker.wake();
-    }
-}
-
-impl crate::broker::State {
-    /// What the handler does now, noted before it does it.
-    fn decide(&mut self, handout: usize) -> Move {
-        let step = self.messages[self.handouts[handout].message].next_move();
-        self.note(|| format!("handler: {step:?} of hand-out {handout}"));
-        step
-    }
-
-    /// What came of it; `true` when there is something for the broker to hear.
-    fn decided(&mut self, number: usize, step: Move, result: Result<(), ErrorKind>, was_lost: bool) -> bool {
-        let (setup, handout) = (self.setup, &mut self.handouts[number]);
-        let (member, message) = (handout.member, handout.message);
-        if let Err(kind) = result {
-            handout.stage = Stage::Gone;
-            let truth = handout.lost || handout.ended || self.members[member].left || self.members[member].stopping;
-            let right = matches!(kind, ErrorKind::LeaseLost | ErrorKind::Closed);
-            self.require(truth && right, || format!("{step:?} of hand-out {number} fails with {kind:?}"));
-            return false;
-        }
-        let decision = step.decision(handout.attempt, handout.suspect, setup.attempts);
-        let decision = decision.filter(|_| step != Move::Drop || !was_lost);
-        handout.stage = match decision {
-            Some(decision) => Stage::Decided(decision),
-            None if was_lost => Stage::Gone,
-            None => Stage::Back,
-        };
-        self.messages[message].decided += 1;
-        self.members[member].dropped += u64::from(step == Move::Drop && !was_lost);
-        decision.is_some()
     }
 }

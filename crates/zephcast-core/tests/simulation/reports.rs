@@ -43,10 +43,10 @@ impl State {
     pub(crate) fn check_commit(&mut self, id: usize, since: &[usize], result: Result<(), ErrorKind>) {
         self.note(|| format!("committed: {result:?}"));
         let open = since.iter().find(|number| !self.handouts[**number].durable).copied();
-        let lost = self
-            .handouts
-            .iter()
-            .any(|handout| handout.member == id && handout.is_decided() && handout.is_out_of_reach());
+        let lost = self.handouts.iter().any(|handout| {
+            let released = self.setup.flavour == Flavour::Assigned && handout.ended;
+            handout.member == id && handout.is_decided() && (handout.is_out_of_reach() || released)
+        });
         match result {
             Ok(()) => self.require(open.is_none(), || format!("a commit says that {open:?} is at the broker")),
             Err(ErrorKind::LeaseLost) => self.require(lost, || "a commit says that something was lost".into()),

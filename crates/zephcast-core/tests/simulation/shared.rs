@@ -60,6 +60,7 @@ impl State {
             self.faults.count("takeovers");
             self.lose(handout);
         }
+        self.check_suspects(id);
         let messages = vec![self.hand_out_shared(id, unit, offset, true)];
         Some(Batch { unit: UnitId(unit), messages })
     }

@@ -17,6 +17,7 @@ const MESSAGES: usize = 20_000;
 const SPARE: usize = 5_000;
 
 /// What a run under `callgrind` does.
+#[derive(Clone, Copy)]
 pub(crate) struct Work {
     case: Case,
     messages: usize,

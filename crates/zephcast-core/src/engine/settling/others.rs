@@ -1,0 +1,112 @@
+//! Settlements that are not acks, one call apart from them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::driver::{Disposition, Settlement, UnitSettlements};
+use crate::{Event, Result, Token, UnitId};
+
+use super::super::core::Confirm;
+use super::super::flight::Flight;
+use super::{Other, Settling, answer, lease_lost};
+
+impl Settling {
+    pub(super) fn other(&mut self, flight: Arc<Flight>, index: u32, disposition: Disposition, done: Option<Confirm>) {
+        let other = Other { flight, index, disposition, done };
+        if other.flight.slots.is_lost(index as usize) {
+            return self.too_late(other);
+        }
+        if !matches!(other.disposition, Disposition::Keep { .. }) {
+            other.flight.slots.decide(index as usize);
+        }
+        self.others.insert(self.next_number, other);
+        self.next_number += 1;
+    }
+
+    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone.
+    pub(super) async fn flush_others(&mut self) {
+        if self.others.is_empty() || !self.others_pace.may_go() {
+            return;
+        }
+        let numbers: Vec<u64> = self.others.keys().copied().collect();
+        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
+        let mut failure = None;
+        for batch in numbers.chunks(together) {
+            if let Err(error) = self.settle_others(batch).await {
+                failure = Some(error);
+            }
+        }
+        match failure {
+            None => self.others_pace.succeeded(),
+            Some(error) => {
+                self.failed(&error);
+                self.others_pace.failed();
+            }
+        }
+    }
+
+    /// What is known to be lost needs no call, and must not touch what is ours again by now.
+    fn drop_lost_others(&mut self) {
+        let is_lost = |_: &u64, other: &mut Other| other.flight.slots.is_lost(other.index as usize);
+        for (_, other) in self.others.extract_if(.., is_lost).collect::<Vec<_>>() {
+            self.too_late(other);
+        }
+    }
+
+    async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
+        self.drop_lost_others();
+        let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
+        for other in numbers.iter().filter_map(|number| self.others.get(number)) {
+            let slots = &other.flight.slots;
+            let entry = (slots.entry(other.index as usize).token, other.disposition.clone());
+            match settlement.units.iter_mut().find(|unit| unit.unit == slots.unit()) {
+                Some(unit) => unit.others.push(entry),
+                None => {
+                    let others = vec![entry];
+                    settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(slots.unit()) });
+                }
+            }
+        }
+        if settlement.units.is_empty() {
+            return Ok(());
+        }
+        let lost = self.settler.settle(&settlement).await?;
+        for other in numbers.iter().filter_map(|number| self.others.remove(number)).collect::<Vec<_>>() {
+            self.through(other, &lost);
+        }
+        self.core.room.notify_one();
+        Ok(())
+    }
+
+    /// The broker has it, or another member does.
+    fn through(&mut self, other: Other, lost: &[(UnitId, Token)]) {
+        let slots = &other.flight.slots;
+        if lost.contains(&(slots.unit(), slots.entry(other.index as usize).token)) {
+            return self.too_late(other);
+        }
+        let Other { flight, index, disposition, done } = other;
+        let counters = &self.core.counters;
+        match disposition {
+            Disposition::Keep { .. } => return,
+            Disposition::Dead { origin, failure, .. } => {
+                counters.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                self.core.emit(Event::DeadLettered { position: origin, reason: failure.reason });
+            }
+            Disposition::Later { .. } => {
+                counters.retried.fetch_add(1, Ordering::Relaxed);
+            }
+            Disposition::Return { .. } => {}
+        }
+        self.core.window().close(&flight, index as usize);
+        self.frontier_may_move = true;
+        answer(done, Ok(()));
+    }
+
+    fn too_late(&mut self, other: Other) {
+        if !matches!(other.disposition, Disposition::Keep { .. }) {
+            self.lost_since_commit += 1;
+            self.core.lose_other(&other.flight, other.index as usize);
+        }
+        answer(other.done, Err(lease_lost()));
+    }
+}

@@ -1,0 +1,43 @@
+//! Answers for those who wait until something is durable.
+
+use std::sync::atomic::Ordering;
+
+use super::{Awaited, Settling, answer, lease_lost};
+
+impl Settling {
+    /// Whether a settlement came too late since somebody asked the last time.
+    fn came_too_late(&mut self) -> bool {
+        let with_assignments = self.core.late_acks.swap(0, Ordering::SeqCst);
+        std::mem::take(&mut self.lost_since_commit) + with_assignments > 0
+    }
+
+    /// Answers those for whom everything is durable.
+    pub(super) fn answer(&mut self) {
+        let unswept = self.core.unswept() > 0 || self.frontier_may_move;
+        if self.acks.is_some() || unswept && !self.waiting.is_empty() {
+            // Something was settled while the last flush was on its way: one more round.
+            if self.acks.is_none() {
+                self.core.settle.notify_one();
+            }
+            return;
+        }
+        let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
+        let mut came_too_late = None;
+        for waiting in std::mem::take(&mut self.waiting) {
+            if oldest < waiting.others_before {
+                self.waiting.push(waiting);
+                continue;
+            }
+            if waiting.done.is_closed() {
+                // What came too late is for somebody who listens.
+                continue;
+            }
+            let result = match &waiting.what {
+                Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
+                Awaited::Everything if *came_too_late.get_or_insert_with(|| self.came_too_late()) => Err(lease_lost()),
+                Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
+            };
+            answer(Some(waiting.done), result);
+        }
+    }
+}
