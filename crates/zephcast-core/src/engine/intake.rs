@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::driver::{Batch, Credit, Fetched, Incoming, Intake, Release, Settler};
+use crate::driver::{Batch, Credit, Fetched, Incoming, Intake, Settler};
 use crate::retry::Reconnect;
 use crate::{Error, Event, UnitId};
 
@@ -15,13 +15,13 @@ use super::flight::{Flight, Item};
 use super::isolation::SuspectTurn;
 use super::member::Stop;
 use super::queue::Parcel;
-use super::revocation::flush;
+use super::revocation::{Revocation, flush};
 
 pub(crate) struct Fetching {
     pub(crate) core: Arc<MemberCore>,
     pub(crate) settler: Arc<dyn Settler>,
     pub(crate) stop: watch::Receiver<Option<Stop>>,
-    pub(crate) releases: mpsc::UnboundedSender<Release>,
+    pub(crate) revocations: mpsc::UnboundedSender<Revocation>,
     pub(crate) backoff: Reconnect,
     /// Since when the broker has been away.
     pub(crate) away_since: Option<Instant>,
@@ -119,7 +119,7 @@ impl Fetching {
             }
             Fetched::Revoking(release) => {
                 // The revocation ends when the member does.
-                let _ = self.releases.send(release);
+                let _ = self.revocations.send(Revocation::begin(core, release));
             }
             Fetched::Lost(units) => self.lose(units),
             Fetched::Missing { unit, count } => core.emit(Event::Missing { unit, count }),

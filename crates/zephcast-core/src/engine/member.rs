@@ -60,12 +60,12 @@ impl Member {
 
 async fn live(core: Arc<MemberCore>, membership: Membership, stop: watch::Receiver<Option<Stop>>) -> CloseReport {
     let Membership { intake, settler } = membership;
-    let (releases, revoking) = mpsc::unbounded_channel();
+    let (revocations, revoking) = mpsc::unbounded_channel();
     let fetching = Fetching {
         core: core.clone(),
         settler: settler.clone(),
         stop: stop.clone(),
-        releases,
+        revocations,
         backoff: Reconnect::new(),
         away_since: None,
     };

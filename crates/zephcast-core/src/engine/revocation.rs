@@ -12,23 +12,36 @@ use crate::{Event, UnitId};
 use super::core::{MemberCore, Request};
 use super::slots::Epoch;
 
+/// Units that are to be given up, and the assignments of them that are meant: a unit may be lost meanwhile and come back.
+#[derive(Debug)]
+pub(crate) struct Revocation {
+    release: Release,
+    epochs: Vec<(UnitId, Arc<Epoch>)>,
+}
+
+impl Revocation {
+    /// From here on nothing more of the units is handed out.
+    pub(crate) fn begin(core: &MemberCore, release: Release) -> Self {
+        let epochs: Vec<_> = release.units.iter().map(|unit| (*unit, core.window().epoch(*unit))).collect();
+        epochs.iter().for_each(|(_, epoch)| epoch.revoke());
+        Self { release, epochs }
+    }
+}
+
 /// Runs until dropped. Each revocation has the whole drain time, however many there are.
-pub(crate) async fn run(core: Arc<MemberCore>, mut releases: mpsc::UnboundedReceiver<Release>) {
+pub(crate) async fn run(core: Arc<MemberCore>, mut revocations: mpsc::UnboundedReceiver<Revocation>) {
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            Some(release) = releases.recv() => running.push(give_up(&core, release)),
+            Some(revocation) = revocations.recv() => running.push(give_up(&core, revocation)),
             Some(()) = running.next() => {}
             else => return std::future::pending().await,
         }
     }
 }
 
-async fn give_up(core: &MemberCore, release: Release) {
-    // A unit may be lost meanwhile and come back: only this assignment of it is given up.
-    let epochs: Vec<_> = release.units.iter().map(|unit| (*unit, core.window().epoch(*unit))).collect();
-    epochs.iter().for_each(|(_, epoch)| epoch.revoke());
+async fn give_up(core: &MemberCore, Revocation { release, epochs }: Revocation) {
     let finished = async {
         let _eager = core.be_eager();
         let is_idle = |(unit, epoch): &(UnitId, Arc<Epoch>)| epoch.is_lost() || core.window().started(*unit) == 0;

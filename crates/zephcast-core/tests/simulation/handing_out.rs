@@ -86,9 +86,11 @@ impl State {
                 }
             }
             Fetched::Revoking(release) => {
-                for UnitId(unit) in &release.units {
-                    let now = self.now;
-                    if let Some(revoking) = &mut self.units[*unit as usize].revoking {
+                for UnitId(number) in &release.units {
+                    let (now, unit) = (self.now, &mut self.units[*number as usize]);
+                    // An answer that comes late may speak of an assignment that has ended.
+                    let present = unit.owner == Some(id) && self.members[id].told.get(number) == Some(&unit.generation);
+                    if let Some(revoking) = unit.revoking.as_mut().filter(|_| present) {
                         revoking.since = Some(now);
                     }
                 }

@@ -31,7 +31,7 @@ impl State {
         let truth = match result {
             Ok(()) => handout.durable,
             // A unit that was given up while the answer was on its way has an outcome that nobody knows.
-            Err(ErrorKind::LeaseLost) => handout.is_out_of_reach() || member.left || released,
+            Err(ErrorKind::LeaseLost) => handout.is_out_of_reach() || member.returned.is_some() || released,
             Err(ErrorKind::Closed) => member.stopping,
             Err(_) => false,
         };
