@@ -103,11 +103,8 @@ impl Consumer {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
-            if let Some(item) = self.next_at_hand() {
-                match Delivery::hand_out(item, false) {
-                    Ok(delivery) => return Poll::Ready(Some(Ok(delivery))),
-                    Err(item) => self.waiting = Some(item),
-                }
+            if let Some(delivery) = self.next_at_hand() {
+                return Poll::Ready(Some(Ok(delivery)));
             }
             if self.ended {
                 return Poll::Ready(None);
@@ -148,20 +145,23 @@ impl Consumer {
         self.waiting.is_some() || self.parcel.is_some()
     }
 
-    /// The next of what is here already, unless a suspect has its turn.
-    fn next_at_hand(&mut self) -> Option<Item> {
+    /// Hands out the next of what is here already, unless a suspect has its turn.
+    fn next_at_hand(&mut self) -> Option<Delivery> {
         if !self.has_at_hand() || self.core.isolation.is_on() {
             return None;
         }
-        // One whose unit is being given up stays in the window and goes with the unit.
-        let waiting = self.waiting.take().filter(Item::may_be_handed_out);
-        waiting.or_else(|| {
-            let item = self.parcel.as_mut()?.next();
-            if item.is_none() {
-                self.parcel = None;
-            }
-            item
-        })
+        if let Some(item) = self.waiting.take()
+            // One whose unit is being given up stays in the window and goes with the unit.
+            && item.may_be_handed_out()
+        {
+            return Delivery::hand_out(item, false).map_err(|item| self.waiting = Some(item)).ok();
+        }
+        let parcel = self.parcel.as_mut()?;
+        let delivery = parcel.next();
+        if delivery.is_none() && parcel.is_empty() {
+            self.parcel = None;
+        }
+        delivery
     }
 
     fn park(&self, parked: bool) {

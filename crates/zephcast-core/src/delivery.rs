@@ -42,7 +42,13 @@ impl Delivery {
     /// Hands a message out, or gives it back when it must wait for a suspect's turn.
     #[expect(clippy::result_large_err, reason = "the item is no error, it goes on")]
     pub(crate) fn hand_out(item: Item, is_suspect: bool) -> std::result::Result<Self, Item> {
-        if item.flight.core.hand_out(&item, is_suspect) { Ok(Self { item: Some(item) }) } else { Err(item) }
+        let handed = item.flight.core.hand_out(&item.flight.slots, item.index as usize, is_suspect);
+        if handed { Ok(Self::handed_out(item)) } else { Err(item) }
+    }
+
+    /// A message whose hand-out was counted.
+    pub(crate) fn handed_out(item: Item) -> Self {
+        Self { item: Some(item) }
     }
 
     /// It waits for another one of its key, so nobody works on it yet.
@@ -54,7 +60,7 @@ impl Delivery {
     /// Somebody works on it from now on; `false` when it is no longer to be begun.
     pub(crate) fn begin(&self) -> bool {
         let item = self.item();
-        item.flight.core.mark_handed(item);
+        item.flight.core.mark_handed(&item.flight.slots, item.index as usize);
         item.may_be_handed_out()
     }
 
@@ -148,10 +154,19 @@ impl Delivery {
     /// # Errors
     /// [`ErrorKind::LeaseLost`] when it is known to be no longer ours. It is, or will be, with another member.
     pub fn ack(mut self) -> Result<()> {
-        let item = self.take()?;
-        item.flight.slots.ack(item.index as usize);
-        item.flight.core.settled();
-        Ok(())
+        let item = self.item();
+        let core = &item.flight.core;
+        let acked = if item.is_lost() {
+            core.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
+            Err(crate::engine::lease_lost())
+        } else {
+            item.flight.slots.ack(item.index as usize);
+            Ok(())
+        };
+        core.settled();
+        // In place: moving it out costs more than all of the above.
+        self.item = None;
+        acked
     }
 
     /// Acks, and waits until the broker has it.

@@ -1,10 +1,8 @@
 //! What is published and delivered.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{Error, ErrorKind, Headers, Position, Result, headers::RESERVED_PREFIX};
 
@@ -215,23 +213,45 @@ pub struct Receipt {
 /// Makes ids that no other publisher makes: a random prefix and a counter.
 #[derive(Debug)]
 pub(crate) struct IdSource {
-    prefix: Arc<str>,
-    next: AtomicU64,
+    prefix: [u8; 17],
+    next: u64,
+    /// Ids are slices of it, so that many share an allocation.
+    written: BytesMut,
 }
 
 impl IdSource {
+    /// Bytes of ids that share an allocation. A kept id keeps its neighbours.
+    const CHUNK: usize = 4_096;
+    const LONGEST: usize = 17 + 20;
+
     pub(crate) fn new() -> Self {
-        Self { prefix: format!("{:016x}", fastrand::u64(..)).into(), next: AtomicU64::new(0) }
+        let mut prefix = *b"0000000000000000-";
+        let random = fastrand::u64(..);
+        for (at, digit) in prefix[..16].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(random >> (60 - 4 * at) & 15) as usize];
+        }
+        Self { prefix, next: 0, written: BytesMut::new() }
     }
 
     /// Gives the message an id if it has none, and returns the id.
-    pub(crate) fn assign(&self, message: &mut Message) -> MessageId {
-        message
-            .id
-            .get_or_insert_with(|| {
-                let n = self.next.fetch_add(1, Ordering::Relaxed);
-                MessageId(Bytes::from(format!("{}-{n}", self.prefix)))
-            })
-            .clone()
+    pub(crate) fn assign(&mut self, message: &mut Message) -> MessageId {
+        message.id.get_or_insert_with(|| MessageId(self.make())).clone()
+    }
+
+    fn make(&mut self) -> Bytes {
+        let mut digits = [0; 20];
+        let (mut at, mut rest) = (digits.len(), self.next);
+        self.next += 1;
+        while at == digits.len() || rest > 0 {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        if self.written.capacity() < Self::LONGEST {
+            self.written = BytesMut::with_capacity(Self::CHUNK);
+        }
+        self.written.extend_from_slice(&self.prefix);
+        self.written.extend_from_slice(&digits[at..]);
+        self.written.split().freeze()
     }
 }

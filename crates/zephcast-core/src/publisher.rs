@@ -1,6 +1,8 @@
 //! Publishing: pipelined, confirmed, bounded.
 
+mod answers;
 mod builder;
+mod queue;
 mod worker;
 
 use std::future::Future;
@@ -9,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use self::answers::Answers;
 pub use self::builder::PublisherBuilder;
-use self::worker::{Job, Stored};
-use crate::message::IdSource;
+use self::queue::Queue;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
 /// Publishes to one stream. Clones share the pipeline; messages are sent in the order in which they were enqueued. One
@@ -35,13 +37,12 @@ struct Shared {
     broker: Broker,
     max_payload: Option<usize>,
     timeout: Duration,
-    ids: IdSource,
     /// Room in messages and in bytes; taken here, given back by the worker.
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     most_messages: u32,
     most_bytes: u32,
-    jobs: mpsc::UnboundedSender<Job>,
+    queue: Arc<Queue>,
 }
 
 impl Publisher {
@@ -65,18 +66,16 @@ impl Publisher {
     /// # Cancel safety
     /// Cancel safe: dropped while waiting, nothing was sent.
     pub async fn enqueue(&self, message: impl Into<Message>) -> Result<PendingReceipt, PublishError> {
-        let mut message = message.into();
+        let message = message.into();
         let shared = &*self.shared;
         shared.check(&message).map_err(PublishError::Failed)?;
         let deadline = Instant::now() + shared.timeout;
         let size = u32::try_from(message.byte_len()).unwrap_or(u32::MAX).clamp(1, shared.most_bytes);
         shared.take_room(size, deadline).await.map_err(PublishError::Failed)?;
-        let id = shared.ids.assign(&mut message);
-        let (done, answer) = oneshot::channel();
-        if shared.jobs.send(Job { message, size, deadline, done }).is_err() {
-            return Err(PublishError::Failed(shared.closed()));
+        match shared.queue.push(message, size, deadline) {
+            Some((id, answers, place)) => Ok(PendingReceipt { id, broker: shared.broker, answers, place }),
+            None => Err(PublishError::Failed(shared.closed())),
         }
-        Ok(PendingReceipt { id, broker: shared.broker, answer })
     }
 
     /// Publishes messages in order, as many at a time as there is room for, and answers for each in the same order.
@@ -122,7 +121,15 @@ impl Shared {
     }
 
     async fn take_room(&self, size: u32, deadline: Instant) -> Result<(), Error> {
-        // Without a wait in the usual case; otherwise in turn, both within the deadline.
+        // Without a wait in the usual case. Whoever waits already gets room first, so nobody overtakes for long.
+        if let Ok(message) = self.messages.try_acquire()
+            && let Ok(bytes) = self.bytes.try_acquire_many(size)
+        {
+            message.forget();
+            bytes.forget();
+            return Ok(());
+        }
+        // Otherwise in turn, both within the deadline.
         let room = async {
             let message = self.messages.acquire().await?;
             let bytes = self.bytes.acquire_many(size).await?;
@@ -158,7 +165,8 @@ impl Shared {
 pub struct PendingReceipt {
     id: MessageId,
     broker: Broker,
-    answer: oneshot::Receiver<Stored>,
+    answers: Arc<Answers>,
+    place: u32,
 }
 
 impl PendingReceipt {
@@ -172,14 +180,21 @@ impl PendingReceipt {
 impl Future for PendingReceipt {
     type Output = Result<Receipt, PublishError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
-            Ok(stored) => stored.map(|position| Receipt { id: self.id.clone(), position }),
-            Err(_) => {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.answers.poll(self.place as usize, cx).map(|answer| match answer {
+            Some(stored) => stored.map(|position| Receipt { id: self.id.clone(), position }),
+            None => {
                 let text = "the publisher ended before the broker's answer";
                 Err(PublishError::Unknown(Error::new(ErrorKind::Closed, "publish", text).on(self.broker)))
             }
         })
+    }
+}
+
+/// The worker ends after its last answer.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 

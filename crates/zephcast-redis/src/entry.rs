@@ -86,18 +86,11 @@ impl Entry {
             return Err(garbled(operation, "an entry has a field without a value"));
         }
         let mut fields = fields.into_iter();
-        let mut pairs = Vec::with_capacity(fields.len() / 2);
-        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-            pairs.push((bytes(operation, name)?, bytes(operation, value)?));
-        }
-        Ok(Self::from_pairs(pairs, payload_field))
-    }
-
-    fn from_pairs(pairs: Vec<(Bytes, Bytes)>, payload_field: &Bytes) -> Self {
         let mut entry = Self::default();
         let (mut payload, mut key, mut id) = (None, None, None);
         let mut headers = Headers::new();
-        for (name, value) in pairs {
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            let (name, value) = (bytes(operation, name)?, bytes(operation, value)?);
             if payload.is_none() && name == payload_field {
                 payload = Some(value);
             } else if !name.starts_with(RESERVED_PREFIX.as_bytes()) {
@@ -121,7 +114,7 @@ impl Entry {
             message = message.with_headers(headers);
         }
         entry.message = message;
-        entry
+        Ok(entry)
     }
 
     /// A note about the message, as text.

@@ -14,7 +14,7 @@ use crate::{CloseReport, Event, Position, PositionStyle, Result, Retry, Token, U
 use super::flight::{Flight, Item};
 use super::isolation::Isolation;
 use super::queue::DeliveryQueue;
-use super::slots::Epoch;
+use super::slots::{Epoch, Slots};
 use super::window::Window;
 
 /// Events that a slow reader may fall behind before it misses the oldest.
@@ -173,7 +173,7 @@ impl MemberCore {
     }
 
     /// Counts a hand-out, unless a suspect just got its turn; the item has to wait then.
-    pub(crate) fn hand_out(&self, item: &Item, is_suspect: bool) -> bool {
+    pub(crate) fn hand_out(&self, slots: &Slots, index: usize, is_suspect: bool) -> bool {
         // The consumer is the only writer. Counted before looking: a suspect's turn begins by the holder being set and
         // then waits for the count, so one of the two sees the other.
         let handed = self.handed.load(Ordering::Relaxed);
@@ -186,14 +186,14 @@ impl MemberCore {
         if must_wait {
             return false;
         }
-        self.mark_handed(item);
+        self.mark_handed(slots, index);
         true
     }
 
     /// Notes when somebody began to work on it.
-    pub(crate) fn mark_handed(&self, item: &Item) {
+    pub(crate) fn mark_handed(&self, slots: &Slots, index: usize) {
         #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
-        item.flight.slots.hand_out(item.index as usize, self.now_ms.load(Ordering::Relaxed) as u32);
+        slots.hand_out(index, self.now_ms.load(Ordering::Relaxed) as u32);
     }
 
     /// Records that a delivery is out of its holder's hands, and wakes the settling loop when it has to know.

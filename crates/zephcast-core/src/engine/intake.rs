@@ -137,7 +137,8 @@ impl Fetching {
     fn hand_in(&self, batch: Batch) -> Option<(Arc<Flight>, Vec<Incoming>)> {
         let Batch { unit, mut messages } = batch;
         let mut window = self.core.window();
-        if messages.iter().any(|incoming| window.may_know(unit, incoming.token)) {
+        let highest = window.highest(unit);
+        if messages.iter().any(|incoming| highest >= Some(incoming.token)) {
             messages.retain(|incoming| !window.knows(unit, incoming.token));
         }
         window.fetched();

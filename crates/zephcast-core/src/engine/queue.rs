@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-use crate::Error;
 use crate::driver::Incoming;
+use crate::{Delivery, Error};
 
 use super::flight::{Flight, Item};
 
@@ -23,18 +23,27 @@ impl Parcel {
         Self { flight, messages: messages.into_iter() }
     }
 
-    /// The next message that may still be handed out.
-    pub(crate) fn next(&mut self) -> Option<Item> {
-        if !self.flight.slots.epoch().hands_out() {
+    /// Hands the next message out that still may be. `None` when there is none, or a suspect got its turn meanwhile.
+    pub(crate) fn next(&mut self) -> Option<Delivery> {
+        let slots = &self.flight.slots;
+        if !slots.epoch().hands_out() {
+            self.messages = Vec::new().into_iter();
+        }
+        let mut index = slots.len() - self.messages.len();
+        while index < slots.len() && slots.is_lost(index) {
+            drop(self.messages.next());
+            index += 1;
+        }
+        // Asked before it is taken out, so that it need not be put back.
+        if self.is_empty() || !self.flight.core.hand_out(slots, index, false) {
             return None;
         }
-        loop {
-            let index = self.flight.slots.len() - self.messages.len();
-            let incoming = self.messages.next()?;
-            if !self.flight.slots.is_lost(index) {
-                return Some(Item::new(self.flight.clone(), u32::try_from(index).unwrap_or(u32::MAX), incoming));
-            }
-        }
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.messages.next().map(|incoming| Delivery::handed_out(Item::new(self.flight.clone(), index, incoming)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.as_slice().is_empty()
     }
 }
 

@@ -104,9 +104,9 @@ impl<F: AsRef<Slots>> Window<F> {
         }
     }
 
-    /// Whether a token can be known at all: tokens of new messages are above every earlier one.
-    pub(crate) fn may_know(&self, id: UnitId, token: Token) -> bool {
-        self.units.iter().any(|unit| unit.id == id && unit.highest >= Some(token))
+    /// The highest token that can be known at all: tokens of new messages are above every earlier one.
+    pub(crate) fn highest(&self, id: UnitId) -> Option<Token> {
+        self.units.iter().find(|unit| unit.id == id).and_then(|unit| unit.highest)
     }
 
     /// Whether a token is in flight, on its way to being settled, or was settled a moment ago.

@@ -1,12 +1,12 @@
 //! How a group of members with a handler is set up and run.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join_all};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::dispatch::Dispatch;
 use super::handler::{HandlerError, handle};
@@ -204,31 +204,28 @@ impl GroupBuilder {
                     on_event(&name, &event);
                 }
             }
-            std::future::pending::<()>().await;
+            std::future::pending::<Infallible>().await
         };
         tokio::pin!(watch);
         let ended = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => Ok(()),
             ended = dispatch.run(&mut consumer) => ended,
-            () = &mut watch => Ok(()),
+            never = &mut watch => match never {},
         };
         if ended.is_err() {
             stop.send_replace(true);
         }
-        let deadline = Instant::now() + self.consumer.drain_time();
         // Intake ends first; handlers that run go on beside the leaving, and what is left of them is dropped at its
         // deadline.
-        let leave = consumer.close(deadline.saturating_duration_since(Instant::now()));
-        tokio::pin!(leave);
         let drained = async {
             dispatch.drain().await;
-            std::future::pending::<()>().await;
+            std::future::pending::<Infallible>().await
         };
         let report = tokio::select! {
-            report = &mut leave => report,
-            () = drained => unreachable!("drained never resolves"),
-            () = &mut watch => unreachable!("watching never resolves"),
+            report = consumer.close(self.consumer.drain_time()) => report,
+            never = drained => match never {},
+            never = &mut watch => match never {},
         };
         ended.and(report)
     }

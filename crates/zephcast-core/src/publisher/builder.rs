@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
+use super::queue::Queue;
 use super::worker::Worker;
 use super::{Publisher, Publishers, Shared};
 use crate::driver::Driver;
-use crate::message::IdSource;
 use crate::{Error, ErrorKind, Result, StreamName};
 
 /// Sets up a [`Publisher`]; `.await` it.
@@ -72,19 +72,18 @@ impl PublisherBuilder {
         let capabilities = self.driver.capabilities();
         capabilities.names.check(&stream)?;
         let sink = self.driver.open_sink(&stream, self.create).await?;
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let queue = Arc::new(Queue::new());
         let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
         let shared = Arc::new(Shared {
             stream,
             broker: capabilities.broker,
             max_payload: capabilities.max_payload,
             timeout: self.timeout,
-            ids: IdSource::new(),
             messages: semaphore(self.in_flight),
             bytes: semaphore(self.in_flight_bytes),
             most_messages: self.in_flight,
             most_bytes: self.in_flight_bytes,
-            jobs,
+            queue: queue.clone(),
         });
         let worker = Worker::new(sink, queue, shared.messages.clone(), shared.bytes.clone(), shared.broker);
         self.publishers.register(&shared, tokio::spawn(worker.run()));

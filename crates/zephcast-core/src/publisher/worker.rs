@@ -10,90 +10,59 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Sink;
 use crate::retry::Reconnect;
-use crate::{Broker, Error, ErrorKind, Message, Position, PublishError};
+use crate::{Broker, Error, ErrorKind, PublishError};
 
-/// Messages of one call to the driver.
-const BATCH: usize = 512;
+use super::answers::Stored;
+use super::queue::{BATCH, Batch, Note, Queue};
+
 /// Calls that wait for their answer at the same time.
 const CALLS: usize = 4;
-
-/// A message and who waits for it.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) message: Message,
-    /// Bytes of room that it takes.
-    pub(super) size: u32,
-    pub(super) deadline: Instant,
-    pub(super) done: oneshot::Sender<Stored>,
-}
-
-impl Job {
-    fn expired(self, broker: Broker, cause: Option<Error>) {
-        let error = Error::new(ErrorKind::Timeout, "publish", "not sent within the publish timeout").on(broker);
-        let error = match cause {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        };
-        self.answer(Err(PublishError::Failed(error)));
-    }
-
-    fn answer(self, result: Stored) {
-        // Whoever asked may have stopped waiting.
-        let _ = self.done.send(result);
-    }
-}
-
-/// The broker's answer for one message.
-pub(super) type Stored = Result<Option<Position>, PublishError>;
-
-type Outcome = Vec<Stored>;
-
-/// A call to the driver that is through: who waits, what was sent, what became of it.
-type Answered = (Vec<Waiting>, Vec<Message>, Outcome);
+/// Of those, the ones that may be small: what comes meanwhile becomes one batch instead of a small call each.
+const SMALL_CALLS: usize = 2;
 
 pub(super) struct Worker {
     sink: Arc<dyn Sink>,
-    queue: mpsc::UnboundedReceiver<Job>,
+    queue: Arc<Queue>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     broker: Broker,
-    on_the_way: FuturesOrdered<BoxFuture<'static, Answered>>,
+    /// How many messages are worth a call while others are on their way.
+    enough: usize,
+    on_the_way: FuturesOrdered<BoxFuture<'static, (Batch, Vec<Stored>)>>,
     /// Certainly not stored, to be sent again in this order.
-    again: VecDeque<Job>,
+    again: VecDeque<Batch>,
+    /// Whether what is on its way is sent again.
+    resending: bool,
     backoff: Reconnect,
     not_before: Instant,
     /// Why the last message failed that is being sent again.
     last_failure: Option<Error>,
 }
 
-/// A job whose message is on its way.
-struct Waiting {
-    size: u32,
-    deadline: Instant,
-    done: oneshot::Sender<Stored>,
-}
-
 impl Worker {
     pub(super) fn new(
         sink: Arc<dyn Sink>,
-        queue: mpsc::UnboundedReceiver<Job>,
+        queue: Arc<Queue>,
         messages: Arc<Semaphore>,
         bytes: Arc<Semaphore>,
         broker: Broker,
     ) -> Self {
+        let enough = (messages.available_permits() / CALLS).clamp(1, BATCH);
         Self {
             sink,
             queue,
             messages,
             bytes,
             broker,
+            enough,
             on_the_way: FuturesOrdered::new(),
             again: VecDeque::new(),
+            resending: false,
             backoff: Reconnect::new(),
             not_before: Instant::now(),
             last_failure: None,
@@ -102,100 +71,144 @@ impl Worker {
 
     /// Runs until every publisher is gone and everything has its answer.
     pub(super) async fn run(mut self) {
-        let mut jobs = Vec::with_capacity(BATCH);
+        let queue = self.queue.clone();
         let mut open = true;
         while open || !self.on_the_way.is_empty() || !self.again.is_empty() {
-            let fresh = open && self.again.is_empty() && self.on_the_way.len() < CALLS;
+            let fresh = open && self.again.is_empty() && !self.resending && self.on_the_way.len() < CALLS;
             let resend = !self.again.is_empty() && self.on_the_way.is_empty();
+            let wanted = if self.on_the_way.len() < SMALL_CALLS { 1 } else { self.enough };
             tokio::select! {
                 biased;
-                Some((waiting, messages, outcome)) = self.on_the_way.next() => self.finish(waiting, messages, outcome),
+                Some((batch, outcome)) = self.on_the_way.next() => self.finish(batch, outcome),
                 () = tokio::time::sleep_until(self.not_before), if resend => self.resend(),
-                received = self.queue.recv_many(&mut jobs, BATCH), if fresh => {
-                    open = received > 0;
-                    self.send(jobs.drain(..));
-                }
+                batch = queue.pop(wanted), if fresh => match batch {
+                    Some(batch) => self.send(batch),
+                    None => open = false,
+                },
             }
         }
     }
 
-    fn send(&mut self, jobs: impl Iterator<Item = Job>) {
+    fn send(&mut self, batch: Batch) {
         let now = Instant::now();
-        let (mut waiting, mut messages, mut latest) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH), now);
-        for job in jobs {
-            if job.deadline <= now {
-                self.give_back(1, job.size as usize);
-                job.expired(self.broker, self.last_failure.clone());
-                continue;
-            }
-            latest = latest.max(job.deadline);
-            waiting.push(Waiting { size: job.size, deadline: job.deadline, done: job.done });
-            messages.push(job.message);
-        }
-        if messages.is_empty() {
-            return;
-        }
+        let batch =
+            if batch.notes.iter().any(|note| note.deadline <= now) { self.unexpired(batch, now) } else { batch };
+        let Some(latest) = batch.notes.iter().map(|note| note.deadline).max() else { return };
         let (sink, broker) = (self.sink.clone(), self.broker);
         self.on_the_way.push_back(Box::pin(async move {
-            let outcome = match timeout_at(latest, sink.publish(&messages)).await {
+            let outcome = match timeout_at(latest, sink.publish(&batch.messages)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout");
-                    vec![Err(PublishError::Unknown(error.on(broker))); messages.len()]
+                    vec![Err(PublishError::Unknown(error.on(broker))); batch.messages.len()]
                 }
             };
-            (waiting, messages, outcome)
+            (batch, outcome)
         }));
     }
 
-    fn finish(&mut self, waiting: Vec<Waiting>, messages: Vec<Message>, mut outcome: Outcome) {
-        debug_assert_eq!(waiting.len(), outcome.len(), "a driver answers for each message");
-        outcome.resize_with(waiting.len(), || {
+    /// Answers for what came too late, and returns the rest.
+    fn unexpired(&self, batch: Batch, now: Instant) -> Batch {
+        let mut rest = Batch { duty: batch.duty, ..Batch::default() };
+        let (mut late, mut answers) = (Vec::new(), Vec::new());
+        for (message, note) in batch.messages.into_iter().zip(batch.notes) {
+            if note.deadline > now {
+                rest.messages.push(message);
+                rest.notes.push(note);
+                continue;
+            }
+            let error = Error::new(ErrorKind::Timeout, "publish", "not sent within the publish timeout");
+            let error = match self.last_failure.clone() {
+                Some(cause) => error.on(self.broker).caused_by(cause),
+                None => error.on(self.broker),
+            };
+            answers.push((note.place as usize, Err(PublishError::Failed(error))));
+            late.push(note);
+        }
+        rest.duty.answer(answers);
+        self.give_back(&late);
+        rest
+    }
+
+    fn finish(&mut self, batch: Batch, mut outcome: Vec<Stored>) {
+        debug_assert_eq!(batch.notes.len(), outcome.len(), "a driver answers for each message");
+        outcome.resize_with(batch.notes.len(), || {
             let error = Error::new(ErrorKind::Internal, "publish", "the driver gave no answer for the message");
             Err(PublishError::Unknown(error))
         });
-        let (mut count, mut bytes) = (0, 0);
-        for ((waiting, message), result) in waiting.into_iter().zip(messages).zip(outcome) {
-            let Waiting { size, deadline, done } = waiting;
-            if let Err(PublishError::Failed(error)) = &result
-                && error.is_retryable()
-            {
-                self.last_failure = Some(error.clone());
-                self.again.push_back(Job { message, size, deadline, done });
-                continue;
+        let resent = std::mem::take(&mut self.resending);
+        if outcome.iter().any(is_to_be_sent_again) {
+            let again = self.answer_others(batch, outcome);
+            if resent {
+                self.again.push_front(again);
+            } else {
+                self.again.push_back(again);
             }
-            count += 1;
-            bytes += size as usize;
-            // Whoever asked may have stopped waiting.
-            let _ = done.send(result);
-        }
-        self.give_back(count, bytes);
-        if count > 0 && self.again.is_empty() {
+            if self.on_the_way.is_empty() {
+                self.not_before = Instant::now() + self.backoff.failed();
+                self.wake_for_the_first_deadline();
+            }
+        } else {
+            batch.duty.answer(batch.notes.iter().map(|note| note.place as usize).zip(outcome));
+            self.give_back(&batch.notes);
+            // The broker is there: what waits to be sent again follows at once.
             self.backoff.succeeded();
         }
-        if !self.again.is_empty() && self.on_the_way.is_empty() {
-            self.not_before = Instant::now() + self.backoff.failed();
-            self.wake_for_the_first_deadline();
+    }
+
+    /// Answers for all but what is to be sent again, which is returned.
+    fn answer_others(&mut self, batch: Batch, outcome: Vec<Stored>) -> Batch {
+        let mut again = Batch { duty: batch.duty, ..Batch::default() };
+        let (mut through, mut answers) = (Vec::new(), Vec::new());
+        for ((message, note), stored) in batch.messages.into_iter().zip(batch.notes).zip(outcome) {
+            match stored {
+                Err(PublishError::Failed(error)) if error.is_retryable() => {
+                    self.last_failure = Some(error);
+                    again.messages.push(message);
+                    again.notes.push(note);
+                }
+                stored => {
+                    answers.push((note.place as usize, stored));
+                    through.push(note);
+                }
+            }
         }
+        again.duty.answer(answers);
+        self.give_back(&through);
+        again
     }
 
     /// Sends the oldest again; the rest follows when its answer is there.
     fn resend(&mut self) {
-        let batch: Vec<Job> = self.again.drain(..self.again.len().min(BATCH)).collect();
-        let rest = std::mem::take(&mut self.again);
-        self.send(batch.into_iter());
-        self.again = rest;
+        if let Some(batch) = self.again.pop_front() {
+            self.send(batch);
+            self.resending = !self.on_the_way.is_empty();
+        }
     }
 
     /// A message whose deadline comes first is answered then, not a whole backoff later.
     fn wake_for_the_first_deadline(&mut self) {
-        if let Some(first) = self.again.iter().map(|job| job.deadline).min() {
+        if let Some(first) = self.again.iter().flat_map(|batch| &batch.notes).map(|note| note.deadline).min() {
             self.not_before = self.not_before.min(first);
         }
     }
 
-    fn give_back(&self, messages: usize, bytes: usize) {
-        self.messages.add_permits(messages);
-        self.bytes.add_permits(bytes);
+    fn give_back(&self, notes: &[Note]) {
+        self.messages.add_permits(notes.len());
+        self.bytes.add_permits(notes.iter().map(|note| note.size as usize).sum());
     }
 }
+
+fn is_to_be_sent_again(stored: &Stored) -> bool {
+    matches!(stored, Err(PublishError::Failed(error)) if error.is_retryable())
+}
+
+/// Also when the runtime ends the task: nobody waits for what is never sent.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::driver::{Disposition, Settlement, UnitSettlements};
-use crate::{Event, Result, Token, UnitId};
+use crate::{ErrorKind, Event, Result, Token, UnitId};
 
 use super::super::core::Confirm;
 use super::super::flight::Flight;
@@ -23,7 +23,8 @@ impl Settling {
         self.next_number += 1;
     }
 
-    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone.
+    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone. When the
+    /// broker is away the rest is not tried: each would take its own timeout, and acks wait behind this.
     pub(super) async fn flush_others(&mut self) {
         if self.others.is_empty() || !self.others_pace.may_go() {
             return;
@@ -33,7 +34,11 @@ impl Settling {
         let mut failure = None;
         for batch in numbers.chunks(together) {
             if let Err(error) = self.settle_others(batch).await {
+                let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
                 failure = Some(error);
+                if is_away {
+                    break;
+                }
             }
         }
         match failure {
