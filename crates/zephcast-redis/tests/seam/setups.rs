@@ -160,7 +160,10 @@ async fn the_documented_rights_are_enough_and_a_missing_one_is_named_as_such() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_works() {
-    let server = Server::own(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    // Its second port would lie 10,000 above the first, where the system hands out ports to everybody.
+    let second = free_port().to_string();
+    let clustered = ["--cluster-enabled", "yes", "--cluster-port", &second, "--cluster-announce-ip", "127.0.0.1"];
+    let server = Server::own(&clustered);
     assert_eq!(server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
     let until = Instant::now() + Duration::from_secs(10);
     while !server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
