@@ -7,15 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use zephcast::{Client, Message, connect};
+use tokio::time::{Interval, interval, timeout};
+use zephcast::{Client, Message, Publisher, connect};
 
 const RATE: u32 = 10;
 const SECONDS: u32 = 6;
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last messages may take.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which member handled which message.
 type Handled = (String, String);
@@ -40,34 +44,47 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let publisher = client.publisher(&stream).await?;
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+    let mut tick = interval(Duration::from_secs(1) / RATE);
     let began = Instant::now();
-    for n in 0..RATE * SECONDS {
-        tick.tick().await;
-        publisher.publish(Message::new(format!("message {n}")).with_key(format!("customer-{}", n % 12))).await?;
-        if n + 1 == RATE * 3 {
-            println!("-- member-1 leaves, member-4 joins");
-            members.remove(0).leave().await?;
-            members.push(join(&client, &stream, "member-4", handled.clone()).await?);
-        }
-    }
+    publish(&publisher, &mut tick, 0..RATE * SECONDS / 2).await?;
+    println!("-- member-1 leaves, member-4 joins");
+    members.remove(0).leave().await?;
+    members.push(join(&client, &stream, "member-4", handled).await?);
+    publish(&publisher, &mut tick, RATE * SECONDS / 2..RATE * SECONDS).await?;
 
-    // Every message is awaited; leaving then proves that none comes twice.
+    // Every message is awaited; leaving then proves that none comes twice, and says why if a member ended early.
     let mut all: Vec<Handled> = Vec::new();
-    while all.len() < (RATE * SECONDS) as usize {
-        all.push(history.recv().await.ok_or("the members ended early")?);
-    }
+    let arrived = timeout(ARRIVE_WITHIN, async {
+        while all.len() < (RATE * SECONDS) as usize {
+            let Some(handled) = history.recv().await else { break };
+            all.push(handled);
+        }
+    });
+    let arrived = arrived.await;
     let seconds = began.elapsed().as_secs_f64();
     for member in members {
         member.leave().await?;
     }
-    drop(handled);
+    arrived.map_err(|_| format!("of {} messages {} came in {ARRIVE_WITHIN:?}", RATE * SECONDS, all.len()))?;
     while let Some(extra) = history.recv().await {
         all.push(extra);
     }
     client.admin().delete_stream(&stream.parse()?).await?;
     client.close(LEAVE_WITHIN).await?;
     summarize(&all, seconds)
+}
+
+/// Publishes messages of these numbers, one at each tick.
+async fn publish(
+    publisher: &Publisher,
+    tick: &mut Interval,
+    numbers: Range<u32>,
+) -> Result<(), zephcast::PublishError> {
+    for n in numbers {
+        tick.tick().await;
+        publisher.publish(Message::new(format!("message {n}")).with_key(format!("customer-{}", n % 12))).await?;
+    }
+    Ok(())
 }
 
 /// Joins the group and handles messages until told to leave.

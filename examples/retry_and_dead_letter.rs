@@ -78,8 +78,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::time::timeout(WITHIN, orders.tell(&mended)).await?
     };
     let (report, told) = tokio::join!(group.run(handler, async { drop(stopped.await) }), story);
+    // A group that failed is why the story did not end.
+    let report = report?;
     told?;
-    check(&report?);
+    check(&report);
     client.admin().delete_stream(&stream).await?;
     client.close(WITHIN).await?;
     println!("all orders were handled, and nothing was lost on the way");

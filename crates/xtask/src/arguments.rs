@@ -1,4 +1,4 @@
-//! The command line. `tidy` parses the README's commands with it, so that the two cannot drift apart.
+//! The command line. `tidy` parses the commands in papers with it, so that the two cannot drift apart.
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -24,7 +24,7 @@ pub(crate) enum Command {
         #[arg(long)]
         only: Option<Only>,
     },
-    /// Checks what the compiler cannot see: sizes, layers, features, README commands
+    /// Checks what the compiler cannot see: sizes, layers, features, commands in papers
     Tidy,
     /// Measures this library beside the raw clients
     Bench {

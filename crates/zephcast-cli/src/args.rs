@@ -34,7 +34,8 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// The broker: memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://user:password@host:port/db
+    /// The broker: memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://user:password@host:port/db; valkey
+    /// is redis, valkeys is rediss
     #[arg(long, global = true, env = "ZEPHCAST_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// What stdout shows [default: text at a terminal, json in a pipe]
@@ -104,6 +105,15 @@ pub(crate) fn stream_name(text: &str) -> Result<StreamName, String> {
 /// Reads a group's name.
 pub(crate) fn group_name(text: &str) -> Result<GroupName, String> {
     GroupName::new(text).map_err(|error| error.message().to_owned())
+}
+
+/// Reads a count that cannot be nothing.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a whole number of at least 1".into()),
+    }
 }
 
 #[cfg(test)]

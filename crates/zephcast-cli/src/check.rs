@@ -5,10 +5,12 @@ use zephcast::Client;
 use crate::exit::{Exit, Failure};
 use crate::output::records::{Record, Warning};
 use crate::output::{Output, capabilities};
+use crate::signals::Shutdown;
 
 /// Shows broker, version, capabilities and warnings.
-pub(crate) async fn run(client: &Client, output: &Output) -> Result<Exit, Failure> {
-    let check = client.admin().check().await?;
+pub(crate) async fn run(client: &Client, output: &Output, mut shutdown: Shutdown) -> Result<Exit, Failure> {
+    let Some(check) = shutdown.unless_asked(client.admin().check()).await else { return Ok(Exit::Done) };
+    let check = check?;
     let capabilities = client.capabilities();
     let warnings = check.warnings.into_iter().map(|warning| Warning {
         kind: warning.kind,

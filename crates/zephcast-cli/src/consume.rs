@@ -1,5 +1,6 @@
 //! `zephcast consume`: join a group, hand out its deliveries, settle them, leave in good order.
 
+mod browse;
 mod dialogue;
 mod exec;
 mod idle;
@@ -11,10 +12,10 @@ mod session;
 mod start;
 mod verdicts;
 
-use zephcast::{Client, ConsumerBuilder, Retry};
+use zephcast::{Client, CloseReport, ConsumerBuilder, Retry};
 
 use self::members::Members;
-use self::session::Session;
+use self::session::{End, Session};
 use crate::args::Format;
 use crate::args::consume::{ConsumeArgs, SettleMode};
 use crate::children::Children;
@@ -34,9 +35,9 @@ pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>) -> Result<(
             "--ordered-by-key is for --exec: with --settle stdin deliveries come in order, and whoever \
                                 sends the verdicts decides what runs side by side",
         )),
-        Some(SettleMode::None) => {
-            Err(Failure::usage("unsupported: --settle none (browse) is not possible on this broker yet")
-                .advise("consume with a group of its own: another --group sees every message and moves no other group"))
+        Some(SettleMode::None) if arguments.create || arguments.members > 1 => {
+            Err(Failure::usage("--settle none only looks: it creates no stream and has no members")
+                .advise("leave out --create and --members"))
         }
         _ => Ok(()),
     }
@@ -54,12 +55,22 @@ pub(crate) async fn run(
         let session = Session::new(arguments, output, shutdown);
         return exec::run(client, command, session, children).await;
     }
+    if arguments.settle == Some(SettleMode::None) {
+        let start = start::parse(&arguments.from, client.capabilities())?;
+        return browse::run(client, start, Session::new(arguments, output, shutdown)).await;
+    }
     let members = Members::join(client, arguments, builder(client, arguments)?).await?;
     let session = Session::new(arguments, output, shutdown);
     match arguments.settle {
         Some(_) => dialogue::run(members, session).await,
         None => printing::run(members, session).await,
     }
+}
+
+/// The report of nothing: it was asked to stop before there was a broker.
+pub(crate) async fn not_begun(arguments: &ConsumeArgs, output: &Output, shutdown: Shutdown) -> Result<Exit, Failure> {
+    let report = CloseReport { clean: true, ..CloseReport::default() };
+    Session::new(arguments, output, shutdown).report(End::Asked, &report).await
 }
 
 /// A member as the options describe it, but for its name.

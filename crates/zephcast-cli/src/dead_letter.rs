@@ -31,16 +31,17 @@ pub(crate) async fn run(
     client: &Client,
     command: DeadLetterCommand,
     output: &Output,
-    shutdown: &Shutdown,
+    mut shutdown: Shutdown,
 ) -> Result<Exit, Failure> {
     match command {
-        DeadLetterCommand::List(arguments) => list(client, &arguments, output, shutdown).await,
-        DeadLetterCommand::Redrive(arguments) => redrive(client, &arguments, output, shutdown).await,
+        DeadLetterCommand::List(arguments) => list(client, &arguments, output, &mut shutdown).await,
+        DeadLetterCommand::Redrive(arguments) => redrive(client, &arguments, output, &mut shutdown).await,
         DeadLetterCommand::Purge(PurgeArgs { whose: Whose { stream, group }, .. }) => {
             output.progress("purging...");
-            let purged = client.admin().purge_dead_letters(&stream, &group).await;
+            let purged = shutdown.finish(client.admin().purge_dead_letters(&stream, &group)).await;
             output.progress("");
-            let count = purged?;
+            let unknown = || Failure::unknown(format_args!("the dead letters of {group} on {stream:?} were removed"));
+            let count = purged.ok_or_else(unknown)??;
             output.show(&Record::Purged { count }, |_| format!("purged {count}")).await?;
             Ok(Exit::Done)
         }
@@ -51,12 +52,15 @@ async fn list(
     client: &Client,
     arguments: &DeadLetterListArgs,
     output: &Output,
-    shutdown: &Shutdown,
+    shutdown: &mut Shutdown,
 ) -> Result<Exit, Failure> {
-    let mut letters = Letters::of(client, &arguments.whose).await?;
+    let Some(letters) = shutdown.unless_asked(Letters::of(client, &arguments.whose)).await else {
+        return Ok(Exit::Done);
+    };
+    let mut letters = letters?;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     while left > 0 && !shutdown.requested() {
-        let Some(letter) = letters.next().await? else { break };
+        let Some(letter) = shutdown.unless_asked(letters.next()).await.transpose()?.flatten() else { break };
         output.show(&DeadLetterRecord(&letter), |_| text(&letter)).await?;
         left -= 1;
     }
@@ -67,10 +71,13 @@ async fn redrive(
     client: &Client,
     arguments: &RedriveArgs,
     output: &Output,
-    shutdown: &Shutdown,
+    shutdown: &mut Shutdown,
 ) -> Result<Exit, Failure> {
     let Whose { stream, group } = &arguments.whose;
-    let mut letters = Letters::of(client, &arguments.whose).await?;
+    let mut letters = match shutdown.unless_asked(Letters::of(client, &arguments.whose)).await {
+        Some(letters) => letters?,
+        None => Letters::none(client, &arguments.whose),
+    };
     let mut missing: BTreeSet<&str> = arguments.ids.iter().map(String::as_str).collect();
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let mut redriven = 0;
@@ -78,19 +85,20 @@ async fn redrive(
         if redriven >= limit || shutdown.requested() {
             break Ok(());
         }
-        let letter = match letters.next().await {
-            Ok(Some(letter)) => letter,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+        let letter = match shutdown.unless_asked(letters.next()).await {
+            Some(Ok(Some(letter))) => letter,
+            Some(Ok(None)) | None => break Ok(()),
+            Some(Err(error)) => break Err(error.into()),
         };
         if !is_meant(arguments, &letter) {
             continue;
         }
-        match client.admin().redrive(stream, group, letter.position).await {
-            Ok(Redrive::Redriven) => redriven += 1,
+        match shutdown.finish(client.admin().redrive(stream, group, letter.position)).await {
+            Some(Ok(Redrive::Redriven)) => redriven += 1,
             // Somebody else took it in the meantime.
-            Ok(Redrive::Gone) => {}
-            Err(error) => break Err(error),
+            Some(Ok(Redrive::Gone)) => {}
+            Some(Err(error)) => break Err(error.into()),
+            None => break Err(Failure::unknown(format_args!("{} on {stream:?} was redriven", letter.position))),
         }
         missing.retain(|id| !names(id, &letter));
         output.progress(&format!("redriven {redriven}"));
@@ -102,7 +110,7 @@ async fn redrive(
     match missing.is_empty() || redriven >= limit || shutdown.requested() {
         true => Ok(Exit::Done),
         false => Err(Failure::failed(format!(
-            "no dead letter of {group} on {stream} has the id {}",
+            "no dead letter of {group:?} on {stream:?} has the id {}",
             missing.into_iter().map(printable).collect::<Vec<_>>().join(", ")
         ))
         .advise("`zephcast dead-letter list` shows their ids and reasons")),
@@ -138,8 +146,11 @@ struct Letters<'a> {
 impl<'a> Letters<'a> {
     async fn of(client: &'a Client, whose: &'a Whose) -> Result<Self> {
         let there = client.group_status(&whose.stream, &whose.group).await?.dead_letters;
-        let page = Vec::new().into_iter();
-        Ok(Self { client, whose, page, after: None, left: there.unwrap_or(u64::MAX) })
+        Ok(Self { left: there.unwrap_or(u64::MAX), ..Self::none(client, whose) })
+    }
+
+    fn none(client: &'a Client, whose: &'a Whose) -> Self {
+        Self { client, whose, page: Vec::new().into_iter(), after: None, left: 0 }
     }
 
     async fn next(&mut self) -> Result<Option<DeadLetter>> {

@@ -9,13 +9,14 @@ use zephcast::{Error, ErrorKind};
 pub(crate) enum Exit {
     /// Everything was done.
     Done = 0,
-    /// It failed: broker, permission, not found; or work was given back unfinished.
+    /// It failed: broker, permission, not found; or work was given back unfinished, or the group was not left in good
+    /// order.
     Failed = 1,
     /// The command line cannot be used.
     Usage = 2,
     /// Some messages failed for certain, or an input line was bad.
     SomeFailed = 3,
-    /// The outcome of some messages is unknown.
+    /// The outcome of some messages, or of a change at the broker, is unknown.
     SomeUnknown = 4,
     /// A second signal ended it at once.
     Interrupted = 130,
@@ -40,9 +41,15 @@ impl Failure {
         Self { exit: Exit::Failed, what: what.into(), advice: None }
     }
 
-    /// Names the stream that it was about, if a broker's error did not.
+    /// It was asked to stop before the broker said whether this was done.
+    pub(crate) fn unknown(what: impl std::fmt::Display) -> Self {
+        let what = format!("interrupted: whether {what} is unknown");
+        Self { exit: Exit::SomeUnknown, what, advice: None }
+    }
+
+    /// Names the stream that it was about, if a broker's error did not: there names stand in quotes.
     pub(crate) fn about(mut self, stream: &str) -> Self {
-        if !self.what.contains(stream) {
+        if !self.what.contains(&format!("{stream:?}")) {
             self.what = format!("stream {stream}: {}", self.what);
         }
         self
@@ -122,6 +129,14 @@ mod tests {
             text,
             "error: connect: localhost:1 is away: no route\n  try: see that the broker runs and is reachable from here"
         );
+    }
+
+    #[test]
+    fn the_stream_is_named_unless_it_was() {
+        let about = |what: &str| Failure::failed(what).about("s").to_string();
+        assert_eq!(about("status: no such group"), "error: stream s: status: no such group");
+        assert_eq!(about("the stream \"s\" does not exist"), "error: the stream \"s\" does not exist");
+        assert_eq!(about("the stream \"others\" is missing"), "error: stream s: the stream \"others\" is missing");
     }
 
     #[test]

@@ -62,28 +62,36 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     }
     let children = Children::default();
     let mut shutdown = Shutdown::listen(children.clone())?;
-    let client = tokio::select! {
-        client = connect(&global) => client?,
-        // Nothing was begun.
-        () = shutdown.wait() => return Ok(Exit::Done),
+    let Some(client) = shutdown.unless_asked(connect(&global)).await else {
+        return not_begun(&command, &output, shutdown).await;
     };
+    let client = client?;
     let stream = command.stream().cloned();
     let exit = match command {
         Command::Publish(arguments) => publish::run(&client, arguments, &output, shutdown).await,
         Command::Consume(arguments) => consume::run(&client, &arguments, &output, shutdown, children).await,
-        Command::Group(command) => tokio::select! {
-            exit = group::run(&client, command, &output) => exit,
-            () = shutdown.wait() => Ok(Exit::Done),
-        },
-        Command::DeadLetter(command) => dead_letter::run(&client, command, &output, &shutdown).await,
-        Command::Stream(command) => stream::run(&client, command, &output).await,
-        Command::Check => check::run(&client, &output).await,
+        Command::Group(command) => {
+            let exit = shutdown.unless_asked(group::run(&client, command, &output)).await;
+            exit.unwrap_or(Ok(Exit::Done))
+        }
+        Command::DeadLetter(command) => dead_letter::run(&client, command, &output, shutdown).await,
+        Command::Stream(command) => stream::run(&client, command, &output, shutdown).await,
+        Command::Check => check::run(&client, &output, shutdown).await,
     };
     // The outcome stands; a connection that does not close in good order changes nothing of it.
     let _ = client.close(CLOSE).await;
     match stream {
         Some(stream) => exit.map_err(|failure| failure.about(stream.as_str())),
         None => exit,
+    }
+}
+
+/// It was asked to stop while it was connecting: whoever has an account to give gives it.
+async fn not_begun(command: &Command, output: &Output, shutdown: Shutdown) -> Result<Exit, Failure> {
+    match command {
+        Command::Publish(_) => publish::not_begun(output).await,
+        Command::Consume(arguments) => consume::not_begun(arguments, output, shutdown).await,
+        _ => Ok(Exit::Done),
     }
 }
 

@@ -21,9 +21,6 @@ use crate::lines::{self, Line};
 use crate::output::Output;
 use crate::signals::Shutdown;
 
-/// How long leaving may take once every message has its outcome.
-const CLOSE: Duration = Duration::from_secs(5);
-
 /// So many enqueued messages may wait to be accounted for.
 const MOST_AHEAD: u32 = 10_000;
 
@@ -47,9 +44,12 @@ pub(crate) async fn run(
     counted?;
     let exit = account.close().await?;
     fed?;
-    // Every message has its outcome: whatever closing has to say changes none of them.
-    let _ = client.close(CLOSE).await;
     Ok(exit)
+}
+
+/// The summary of nothing: it was asked to stop before there was a broker.
+pub(crate) async fn not_begun(output: &Output) -> Result<Exit, Failure> {
+    Ok(Account::new(output).close().await?)
 }
 
 /// An input line on its way: its number, the id if it is known, and where its outcome will be.

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::output::groups::StreamRecord;
 use crate::output::records::Record;
+use crate::signals::Shutdown;
 
 /// What can be refused before anything is connected.
 pub(crate) fn check(command: &StreamCommand) -> Result<(), Failure> {
@@ -21,22 +22,37 @@ pub(crate) fn check(command: &StreamCommand) -> Result<(), Failure> {
 }
 
 /// Does what the subcommand says and shows the streams concerned.
-pub(crate) async fn run(client: &Client, command: StreamCommand, output: &Output) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    client: &Client,
+    command: StreamCommand,
+    output: &Output,
+    mut shutdown: Shutdown,
+) -> Result<Exit, Failure> {
     let admin = client.admin();
     match command {
         StreamCommand::Create(arguments) => {
             let spec = spec(arguments);
-            admin.create_stream(&spec).await?;
-            show(&admin.stream(&spec.stream).await?, output).await?;
-        }
-        StreamCommand::List => {
-            for stream in admin.streams().await? {
-                show(&stream, output).await?;
+            let created = shutdown.finish(admin.create_stream(&spec)).await;
+            created.ok_or_else(|| Failure::unknown(format_args!("{:?} was created", spec.stream)))??;
+            if let Some(stream) = shutdown.unless_asked(admin.stream(&spec.stream)).await {
+                show(&stream?, output).await?;
             }
         }
-        StreamCommand::Show { stream } => show(&admin.stream(&stream).await?, output).await?,
+        StreamCommand::List => {
+            if let Some(streams) = shutdown.unless_asked(admin.streams()).await {
+                for stream in streams? {
+                    show(&stream, output).await?;
+                }
+            }
+        }
+        StreamCommand::Show { stream } => {
+            if let Some(stream) = shutdown.unless_asked(admin.stream(&stream)).await {
+                show(&stream?, output).await?;
+            }
+        }
         StreamCommand::Delete { stream, .. } => {
-            admin.delete_stream(&stream).await?;
+            let deleted = shutdown.finish(admin.delete_stream(&stream)).await;
+            deleted.ok_or_else(|| Failure::unknown(format_args!("{stream:?} was deleted")))??;
             let record = Record::Deleted { stream: stream.to_string() };
             output.show(&record, |_| format!("deleted {stream}")).await?;
         }

@@ -65,6 +65,8 @@ pub enum Need {
     StartTime,
     /// What is published before there is a group is kept for groups to come.
     KeepsWithoutGroup,
+    /// A stream can be looked at without a group.
+    Browse,
     /// The largest payload is known.
     MaxPayload,
     /// The harness can cut a connection: [`Powers::line`].
@@ -86,6 +88,7 @@ impl Need {
             Self::StartPosition => capabilities.starts.position,
             Self::StartTime => capabilities.starts.time,
             Self::KeepsWithoutGroup => capabilities.keeps_without_group,
+            Self::Browse => capabilities.browse,
             Self::MaxPayload => capabilities.max_payload.is_some(),
             Self::Line => powers.line,
             Self::WrongCredentials => powers.wrong_credentials,

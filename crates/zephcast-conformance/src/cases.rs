@@ -1,5 +1,6 @@
 //! The table of all promises. One file for a few promises that belong together.
 
+mod browsing;
 mod bytes;
 mod confirmed;
 mod dead_letters;
@@ -36,6 +37,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         shutdown::CASES,
         recovery::CASES,
         sight::CASES,
+        browsing::CASES,
     ]
     .concat();
     // `D10` comes after `D9`.

@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub max_payload: Option<usize>,
     /// Whether a publish to a stream without any group is stored for groups to come.
     pub keeps_without_group: bool,
+    /// Whether a stream can be looked at without a group: [`Admin::browse`](crate::driver::Admin::browse).
+    pub browse: bool,
     /// Whether a stream can have more than one unit.
     pub partitions: bool,
     /// Whether the broker drops a second copy of a publish that was sent again.
@@ -55,6 +57,7 @@ impl Capabilities {
             binary_header_names: false,
             max_payload: None,
             keeps_without_group: false,
+            browse: false,
             partitions: false,
             idempotent_publish: false,
             durable: false,

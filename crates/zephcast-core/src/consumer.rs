@@ -5,11 +5,12 @@ mod events;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::sync::oneshot;
+use tokio::task::coop;
 
 pub use self::builder::ConsumerBuilder;
 pub use self::events::Events;
@@ -40,7 +41,8 @@ impl Consumer {
 
     /// The next delivery. `None` after a permanent error was handed out.
     ///
-    /// While the broker is away this waits; [`events`](Self::events) tell.
+    /// While the broker is away this waits; [`events`](Self::events) tell. Each delivery takes from the task's budget
+    /// of tokio's cooperative scheduling, so a loop over a full stream lets other tasks run.
     ///
     /// # Errors
     /// A permanent one, once: credentials refused, the stream's name taken by something else.
@@ -102,6 +104,15 @@ impl Consumer {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+        let budget = ready!(coop::poll_proceed(cx));
+        let next = self.poll_next_delivery(cx);
+        if next.is_ready() {
+            budget.made_progress();
+        }
+        next
+    }
+
+    fn poll_next_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
             if let Some(delivery) = self.next_at_hand() {
                 return Poll::Ready(Some(Ok(delivery)));
@@ -124,11 +135,11 @@ impl Consumer {
                     self.core.read_clock();
                     self.parcel = Some(parcel);
                 }
-                Popped::Again(item) => self.waiting = Some(*item),
+                Popped::Again(item) => self.waiting = Some(item),
                 // Nobody holds up the suspect's turn for one that is lost.
                 Popped::Suspect(item) if !item.may_be_handed_out() => self.core.isolation.progressed(),
                 Popped::Suspect(item) => {
-                    if let Ok(delivery) = Delivery::hand_out(*item, true) {
+                    if let Ok(delivery) = Delivery::hand_out(item, true) {
                         return Poll::Ready(Some(Ok(delivery)));
                     }
                 }
@@ -147,14 +158,11 @@ impl Consumer {
 
     /// Hands out the next of what is here already, unless a suspect has its turn.
     fn next_at_hand(&mut self) -> Option<Delivery> {
-        if !self.has_at_hand() || self.core.isolation.is_on() {
-            return None;
-        }
-        if let Some(item) = self.waiting.take()
+        if self.waiting.is_some() && !self.core.isolation.is_on() {
             // One whose unit is being given up stays in the window and goes with the unit.
-            && item.may_be_handed_out()
-        {
-            return Delivery::hand_out(item, false).map_err(|item| self.waiting = Some(item)).ok();
+            if let Some(item) = self.waiting.take().filter(Item::may_be_handed_out) {
+                return Delivery::hand_out(item, false).map_err(|item| self.waiting = Some(item)).ok();
+            }
         }
         let parcel = self.parcel.as_mut()?;
         let delivery = parcel.next();

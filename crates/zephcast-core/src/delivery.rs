@@ -40,9 +40,8 @@ pub struct Delivery {
 
 impl Delivery {
     /// Hands a message out, or gives it back when it must wait for a suspect's turn.
-    #[expect(clippy::result_large_err, reason = "the item is no error, it goes on")]
     pub(crate) fn hand_out(item: Item, is_suspect: bool) -> std::result::Result<Self, Item> {
-        let handed = item.flight.core.hand_out(&item.flight.slots, item.index as usize, is_suspect);
+        let handed = item.core().hand_out(item.slots(), item.index, is_suspect);
         if handed { Ok(Self::handed_out(item)) } else { Err(item) }
     }
 
@@ -54,20 +53,20 @@ impl Delivery {
     /// It waits for another one of its key, so nobody works on it yet.
     pub(crate) fn wait(&self) {
         let item = self.item();
-        item.flight.slots.take_back(item.index as usize);
+        item.slots().take_back(item.index);
     }
 
     /// Somebody works on it from now on; `false` when it is no longer to be begun.
     pub(crate) fn begin(&self) -> bool {
         let item = self.item();
-        item.flight.core.mark_handed(&item.flight.slots, item.index as usize);
+        item.core().mark_handed(item.slots(), item.index);
         item.may_be_handed_out()
     }
 
     /// Hands it back unstarted, which is nobody's fault and not counted.
     pub(crate) fn give_back(mut self) {
         if let Some(item) = self.item.take() {
-            let core = item.flight.core.clone();
+            let core = item.core().clone();
             core.hand_back(item);
             core.settled();
         }
@@ -76,50 +75,49 @@ impl Delivery {
     /// Where the message lies in its stream; the same at each attempt.
     #[must_use]
     pub fn position(&self) -> Position {
-        let item = self.item();
-        item.flight.core.position(self.unit(), item.origin)
+        self.item().origin()
     }
 
     /// The unit from which it came.
     #[must_use]
     pub fn unit(&self) -> UnitId {
-        self.item().flight.slots.unit()
+        self.item().slots().unit()
     }
 
     /// Which attempt this is, from 1. It survives a crash of the process.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.item().attempt
+        self.item().attempt()
     }
 
     /// Whether it may have been delivered before.
     #[must_use]
     pub fn redelivered(&self) -> bool {
-        self.item().attempt > 1 || self.item().handed_back > 0
+        self.attempt() > 1 || self.item().slots().handed_back(self.item().index) > 0
     }
 
     /// When it was published, in milliseconds since the Unix epoch, if the broker says it.
     #[must_use]
     pub fn published_ms(&self) -> Option<u64> {
-        self.item().published_ms
+        self.item().incoming().published_ms
     }
 
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &StreamName {
-        &self.item().flight.core.subscription.stream
+        &self.item().core().subscription.stream
     }
 
     /// The group.
     #[must_use]
     pub fn group(&self) -> &GroupName {
-        &self.item().flight.core.subscription.group
+        &self.item().core().subscription.group
     }
 
     /// The member that has it.
     #[must_use]
     pub fn member(&self) -> &MemberName {
-        &self.item().flight.core.subscription.member
+        &self.item().core().subscription.member
     }
 
     /// Whether it is known to be no longer ours: what is still done for it will be done by another member too.
@@ -133,7 +131,7 @@ impl Delivery {
     /// # Cancel safety
     /// Cancel safe; made for `select!` beside long work.
     pub async fn lost(&self) {
-        let core = &self.item().flight.core;
+        let core = self.item().core();
         loop {
             let losses = core.losses.notified();
             tokio::pin!(losses);
@@ -155,12 +153,12 @@ impl Delivery {
     /// [`ErrorKind::LeaseLost`] when it is known to be no longer ours. It is, or will be, with another member.
     pub fn ack(mut self) -> Result<()> {
         let item = self.item();
-        let core = &item.flight.core;
+        let core = item.core();
         let acked = if item.is_lost() {
             core.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
             Err(crate::engine::lease_lost())
         } else {
-            item.flight.slots.ack(item.index as usize);
+            item.slots().ack(item.index);
             Ok(())
         };
         core.settled();
@@ -241,9 +239,8 @@ impl Delivery {
         match verdict {
             Verdict::Nack => return self.nack(),
             Verdict::Ack => {
-                let Item { flight, index, .. } = self.take()?;
-                let core = flight.core.clone();
-                core.request(Request::AckConfirmed { flight, index, done });
+                let item = self.take()?;
+                item.core().request(Request::AckConfirmed { slot: item.slot(), done });
             }
             other => self.send(other, Some(done))?,
         }
@@ -251,20 +248,18 @@ impl Delivery {
     }
 
     /// Notes a failed attempt without giving the delivery out of hand, for a retry that must keep its place.
-    pub(crate) fn try_again_here(&mut self) {
-        if let Some(item) = &mut self.item {
-            let keep = Request::Keep { flight: item.flight.clone(), index: item.index, attempts: item.attempt };
-            item.first_failed_ms.get_or_insert_with(now_ms);
-            item.attempt += 1;
-            item.flight.core.request(keep);
-        }
+    pub(crate) fn try_again_here(&self) {
+        let item = self.item();
+        let attempts = item.attempt();
+        item.slots().next_attempt(item.index, now_ms());
+        item.core().request(Request::Keep { slot: item.slot(), attempts });
     }
 
     fn send(mut self, verdict: Verdict, done: Option<oneshot::Sender<Result<()>>>) -> Result<()> {
         let item = self.take()?;
-        let core = item.flight.core.clone();
-        let (attempts, retry) = (item.attempt, core.settings.retry);
-        let since = item.first_failed_ms;
+        let core = item.core().clone();
+        let (attempts, retry) = (item.attempt(), core.settings.retry);
+        let since = item.first_failed_ms();
         match verdict {
             Verdict::Ack | Verdict::Nack => core.hand_back(item),
             Verdict::NackAfter(delay) => {
@@ -287,8 +282,8 @@ impl Delivery {
     fn take(&mut self) -> Result<Item> {
         let item = self.item.take().ok_or_else(closed)?;
         if item.is_lost() {
-            item.flight.core.settled();
-            item.flight.core.counters.lease_lost.fetch_add(1, Ordering::Relaxed);
+            item.core().settled();
+            item.core().counters.lease_lost.fetch_add(1, Ordering::Relaxed);
             return Err(crate::engine::lease_lost());
         }
         Ok(item)
@@ -322,21 +317,29 @@ impl Deref for Delivery {
     type Target = Message;
 
     fn deref(&self) -> &Message {
-        &self.item().message
+        self.item().message()
     }
 }
 
 /// Unsettled: the message is handed out again.
 impl Drop for Delivery {
+    #[inline]
     fn drop(&mut self) {
-        let Some(item) = self.item.take() else { return };
-        let core = item.flight.core.clone();
-        if !item.is_lost() {
-            core.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            core.hand_back(item);
+        if let Some(item) = self.item.take() {
+            drop_unsettled(item);
         }
-        core.settled();
     }
+}
+
+/// Apart from the above, so that a settled delivery is dropped without a call.
+#[cold]
+fn drop_unsettled(item: Item) {
+    let core = item.core().clone();
+    if !item.is_lost() {
+        core.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        core.hand_back(item);
+    }
+    core.settled();
 }
 
 /// Shows metadata, never the payload.
@@ -344,8 +347,8 @@ impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Delivery");
         if let Some(item) = &self.item {
-            shown.field("position", &self.position().to_string()).field("attempt", &item.attempt);
-            shown.field("message", &item.message);
+            shown.field("position", &self.position().to_string()).field("attempt", &item.attempt());
+            shown.field("message", item.message());
         }
         shown.finish()
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::admin::{Admin, Check, DeadLetter, Redrive, StreamSpec, Warning};
+pub use self::admin::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use self::intake::{Batch, Credit, Fetched, Incoming, Intake, Release, Released};
 pub use self::settler::{Disposition, Failure, Held, Renewal, Returned, Settlement, Settler, UnitSettlements};
 pub use self::sink::Sink;
@@ -34,22 +34,39 @@ pub trait Driver: Send + Sync + 'static {
     /// With `create` a missing stream is created with the broker's defaults; without, a missing stream is
     /// [`NotFound`](crate::ErrorKind::NotFound) where the broker distinguishes (a Redis stream comes to be by its first
     /// entry, so there it is never missing).
+    ///
+    /// # Cancel safety
+    /// Dropped, the stream may have been created; nothing else is left.
     async fn open_sink(&self, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>>;
 
     /// Joins a group. When this returns, the group and its start exist at the broker: whatever is published from now on
     /// reaches the group.
+    ///
+    /// An earlier member of the same name is over: what it held comes again as from an unclean end, its settlements are
+    /// answered as lost, its next fetch fails with [`Conflict`](crate::ErrorKind::Conflict).
+    ///
+    /// # Cancel safety
+    /// Dropped, the stream and the group may have been created, and the member may be known at the broker until it is
+    /// forgotten as a dead one is. An earlier member of the name may be over.
     async fn join(&self, subscription: Subscription) -> Result<Membership>;
 
     /// A look at a group.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus>;
 
     /// Streams, groups and dead letters.
     fn admin(&self) -> &dyn Admin;
 
     /// Closes every connection within the deadline. Members have left before. Idempotent.
+    ///
+    /// # Cancel safety
+    /// Dropped, some connections may be closed and others not; calling again closes the rest, and so does dropping the
+    /// driver.
     async fn close(&self, deadline: Duration) -> Result<()>;
 }
 

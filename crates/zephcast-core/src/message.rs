@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::{Error, ErrorKind, Headers, Position, Result, headers::RESERVED_PREFIX};
 
@@ -213,24 +213,16 @@ pub struct Receipt {
 /// Makes ids that no other publisher makes: a random prefix and a counter.
 #[derive(Debug)]
 pub(crate) struct IdSource {
-    prefix: [u8; 17],
-    next: u64,
-    /// Ids are slices of it, so that many share an allocation.
-    written: BytesMut,
+    prefix: String,
+    next_hundred: u64,
+    /// The next ids, one after another: a hundred share an allocation, and a kept one keeps its neighbours in memory.
+    written: Bytes,
+    length: usize,
 }
 
 impl IdSource {
-    /// Bytes of ids that share an allocation. A kept id keeps its neighbours.
-    const CHUNK: usize = 4_096;
-    const LONGEST: usize = 17 + 20;
-
     pub(crate) fn new() -> Self {
-        let mut prefix = *b"0000000000000000-";
-        let random = fastrand::u64(..);
-        for (at, digit) in prefix[..16].iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(random >> (60 - 4 * at) & 15) as usize];
-        }
-        Self { prefix, next: 0, written: BytesMut::new() }
+        Self { prefix: format!("{:016x}-", fastrand::u64(..)), next_hundred: 0, written: Bytes::new(), length: 0 }
     }
 
     /// Gives the message an id if it has none, and returns the id.
@@ -239,19 +231,39 @@ impl IdSource {
     }
 
     fn make(&mut self) -> Bytes {
-        let mut digits = [0; 20];
-        let (mut at, mut rest) = (digits.len(), self.next);
-        self.next += 1;
-        while at == digits.len() || rest > 0 {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        if self.written.is_empty() {
+            self.write_hundred();
         }
-        if self.written.capacity() < Self::LONGEST {
-            self.written = BytesMut::with_capacity(Self::CHUNK);
+        self.written.split_to(self.length)
+    }
+
+    fn write_hundred(&mut self) {
+        let stem = format!("{}{}", self.prefix, self.next_hundred);
+        self.next_hundred += 1;
+        self.length = stem.len() + 2;
+        let mut ids = Vec::with_capacity(100 * self.length);
+        for tens in b'0'..=b'9' {
+            for ones in b'0'..=b'9' {
+                ids.extend_from_slice(stem.as_bytes());
+                ids.extend_from_slice(&[tens, ones]);
+            }
         }
-        self.written.extend_from_slice(&self.prefix);
-        self.written.extend_from_slice(&digits[at..]);
-        self.written.split().freeze()
+        self.written = ids.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_up_and_one_of_the_caller_stays() {
+        let mut source = IdSource::new();
+        let prefix = source.prefix.clone();
+        for number in 0..12_345 {
+            assert_eq!(source.assign(&mut Message::new("")).to_string(), format!("{prefix}{number:03}"));
+        }
+        let mut own = Message::new("").with_id(MessageId::new("mine"));
+        assert_eq!(source.assign(&mut own), MessageId::new("mine"));
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zephcast_core::driver::{Admin, Check, DeadLetter, Redrive, StreamSpec, Warning};
+use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec, Warning};
 use zephcast_core::{ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus};
 
 use crate::MemoryConfig;
+use crate::browse::browse;
 use crate::driver::MemoryDriver;
 use crate::error::{error, invalid, no_group};
 use crate::faults::Operation;
@@ -92,6 +93,10 @@ impl Admin for MemoryDriver {
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()> {
         let create = || self.client.core.stream("create group", stream)?.group_or_create(group, start).map(drop);
         self.administer(create).await
+    }
+
+    async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed> {
+        self.administer(|| browse(&*self.client.core.stream("browse", stream)?, from, limit)).await
     }
 
     async fn dead_letters(

@@ -9,12 +9,10 @@
 /// # let _ = broker;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct MemoryConfig {
-    /// See [`partitions`](Self::partitions).
-    pub partitions: u32,
-    /// See [`retention_bytes`](Self::retention_bytes).
-    pub retention_bytes: u64,
+    /// From 1 to [`MAX_PARTITIONS`](Self::MAX_PARTITIONS): a message's partition is a remainder by it.
+    pub(crate) partitions: u32,
+    pub(crate) retention_bytes: u64,
 }
 
 impl MemoryConfig {
@@ -50,5 +48,17 @@ impl MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_has_a_partition_at_least() {
+        assert_eq!(MemoryConfig::new().partitions(0), MemoryConfig::new().partitions(1));
+        let most = MemoryConfig::new().partitions(u32::MAX);
+        assert_eq!(most, MemoryConfig::new().partitions(MemoryConfig::MAX_PARTITIONS));
     }
 }

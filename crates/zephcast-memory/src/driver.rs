@@ -58,6 +58,7 @@ fn capabilities() -> Capabilities {
     capabilities.duplicate_headers = true;
     capabilities.binary_header_names = true;
     capabilities.keeps_without_group = true;
+    capabilities.browse = true;
     capabilities.partitions = true;
     capabilities
 }
@@ -78,7 +79,7 @@ impl Driver for MemoryDriver {
         let join = || {
             let stream = self.open_stream("join", &subscription.stream, subscription.create)?;
             let group = stream.group_or_create(&subscription.group, subscription.start)?;
-            let id = group.open(&stream).join(&subscription)?;
+            let id = group.open(&stream).join(&subscription);
             Ok(Member::new(self.client.clone(), stream, group, id, subscription.member.clone()))
         };
         let member = Arc::new(self.client.call(Operation::Join, Some(&subscription.member), join).await?);

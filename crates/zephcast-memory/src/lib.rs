@@ -2,6 +2,7 @@
 
 mod admin;
 mod broker;
+mod browse;
 mod client;
 mod clock;
 mod config;

@@ -168,7 +168,11 @@ impl Stream {
         (number % u64::from(self.partitions())) as u32
     }
 
-    fn cursors(&self, start: Start) -> Result<Vec<u64>> {
+    /// Where each unit begins for this start.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the start is a position that this stream cannot have.
+    pub(crate) fn cursors(&self, start: Start) -> Result<Vec<u64>> {
         let each = |cursor: &dyn Fn(&Log) -> u64| Ok(self.units().map(|unit| cursor(&self.log(unit))).collect());
         match start {
             Start::Earliest => each(&Log::start),

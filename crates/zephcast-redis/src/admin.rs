@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::types::Value;
-use zephcast_core::driver::{Admin, Check, DeadLetter, Redrive, StreamSpec};
+use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
 use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus};
 
 use crate::connection::Connection;
@@ -15,9 +15,9 @@ use crate::intake::UNIT;
 use crate::keys::{Keys, NAMES, is_helper};
 use crate::member::start_id;
 use crate::reply::{array, count, elements, text};
-use crate::scripts::{CREATE_GROUP, CREATE_STREAM, TRIM};
+use crate::scripts::{CREATE_GROUP, CREATE_STREAM};
 use crate::status::{groups, no_stream};
-use crate::{check, dead_letters};
+use crate::{browse, check, dead_letters, removal};
 
 pub(crate) struct RedisAdmin {
     control: Arc<Connection>,
@@ -50,16 +50,7 @@ impl Admin for RedisAdmin {
     }
 
     async fn delete_stream(&self, stream: &StreamName) -> Result<()> {
-        const OPERATION: &str = "delete a stream";
-        let mut doomed: Vec<Value> = vec![stream.as_str().into()];
-        for group in groups(&self.control, OPERATION, stream).await? {
-            // A group whose name no member can use has no helper keys.
-            if let Ok(group) = GroupName::new(group.name) {
-                let keys = Keys::new(stream, &group);
-                doomed.extend(keys.helpers().into_iter().map(Value::from));
-            }
-        }
-        self.control.call(OPERATION, "DEL", Some(stream.as_str()), doomed).await.map(|_| ())
+        removal::delete(&self.control, stream).await
     }
 
     async fn streams(&self) -> Result<Vec<StreamStatus>> {
@@ -126,6 +117,11 @@ impl Admin for RedisAdmin {
         })
     }
 
+    async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed> {
+        NAMES.check(stream)?;
+        browse::look(&self.control, &self.payload_field, stream, from, limit).await
+    }
+
     async fn dead_letters(
         &self,
         stream: &StreamName,
@@ -145,10 +141,7 @@ impl Admin for RedisAdmin {
     }
 
     async fn trim(&self, stream: &StreamName) -> Result<u64> {
-        const OPERATION: &str = "trim";
-        let trimmed = self.control.try_run(OPERATION, &TRIM, &[stream.as_str()], Vec::new).await?;
-        let trimmed = trimmed.map_err(|failure| no_stream(OPERATION, stream, failure))?;
-        count(OPERATION, &trimmed)
+        removal::trim(&self.control, stream).await
     }
 
     async fn check(&self) -> Result<Check> {

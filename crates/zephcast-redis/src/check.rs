@@ -8,20 +8,25 @@ use zephcast_core::{ErrorKind, Result};
 
 use crate::config::Topology;
 use crate::connection::Connection;
-use crate::error::Failure;
+use crate::error::CallFailure;
 use crate::reply::{map, text};
 
 const OPERATION: &str = "check";
 
 /// Commands that publishing and consuming need, as `ACL DRYRUN` takes them.
-const NEEDED: [&[&str]; 25] = [
+const NEEDED: [&[&str]; 33] = [
     &["XADD", "s", "*", "f", "v"],
     &["XREADGROUP", "GROUP", "g", "m", "STREAMS", "s", ">"],
     &["XGROUP", "CREATE", "s", "g", "0"],
+    &["XGROUP", "CREATECONSUMER", "s", "g", "m"],
+    &["XGROUP", "DELCONSUMER", "s", "g", "m"],
     &["XACK", "s", "g", "0-1"],
     &["XPENDING", "s", "g"],
     &["XCLAIM", "s", "g", "m", "0", "0-1"],
     &["XINFO", "STREAM", "s"],
+    &["XINFO", "GROUPS", "s"],
+    &["XINFO", "CONSUMERS", "s", "g"],
+    &["XTRIM", "s", "MAXLEN", "0"],
     &["XRANGE", "s", "-", "+"],
     &["XDEL", "s", "0-1"],
     &["XLEN", "s"],
@@ -34,8 +39,11 @@ const NEEDED: [&[&str]; 25] = [
     &["HGET", "h", "f"],
     &["HDEL", "h", "f"],
     &["HGETALL", "h"],
-    &["EXISTS", "k"],
     &["TYPE", "k"],
+    &["UNLINK", "k"],
+    &["SCAN", "0"],
+    &["CLIENT", "ID"],
+    &["CLIENT", "UNBLOCK", "1"],
     &["TIME"],
     &["PING"],
     &["EVALSHA", "0", "0"],
@@ -87,7 +95,7 @@ async fn setting(control: &Connection, name: &str) -> Result<Option<String>> {
 }
 
 /// The answer, or none when the user has no right to it or the server does not know the question.
-fn allowed<T>(answer: std::result::Result<T, Failure>) -> Result<Option<T>> {
+fn allowed<T>(answer: std::result::Result<T, CallFailure>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(failure) => {
@@ -121,13 +129,17 @@ fn warn_of_version(found: &mut Warnings, version: &str) {
 fn warn_of_memory(found: &mut Warnings, facts: &HashMap<String, String>) {
     let policy = facts.get("maxmemory_policy").map_or("noeviction", String::as_str);
     let limited = facts.get("maxmemory").is_some_and(|limit| limit != "0");
-    if policy != "noeviction" && limited {
+    // The others evict keys with a time to live only, which streams do not have.
+    if !policy.starts_with("allkeys") {
+        return;
+    }
+    if limited {
         found.add(
             "evicting_policy",
             format!("maxmemory-policy is {policy}: when memory is short the server deletes whole streams"),
             "set maxmemory-policy noeviction; publishing then waits instead",
         );
-    } else if policy != "noeviction" {
+    } else {
         found.add(
             "evicting_policy",
             format!("maxmemory-policy is {policy}: with a maxmemory the server would delete whole streams"),
@@ -169,6 +181,15 @@ async fn warn_of_replicas(found: &mut Warnings, facts: &HashMap<String, String>,
     Ok(())
 }
 
+/// What a right is called: the command, with its subcommand if it has some.
+fn name(command: &[&str]) -> String {
+    match command {
+        [container @ ("XGROUP" | "XINFO" | "CLIENT"), subcommand, ..] => format!("{container} {subcommand}"),
+        [command, ..] => (*command).to_owned(),
+        [] => String::new(),
+    }
+}
+
 async fn warn_of_rights(found: &mut Warnings, control: &Connection) -> Result<()> {
     let whoami = control.try_call(OPERATION, "ACL", None, vec!["WHOAMI".into()]).await?;
     let Some(user) = allowed(whoami)? else { return Ok(()) };
@@ -183,7 +204,7 @@ async fn warn_of_rights(found: &mut Warnings, control: &Connection) -> Result<()
         let verdict = text(OPERATION, answer)?;
         // The keys are made up, so only the right to the command counts.
         if verdict.contains("to run the") {
-            missing.push(command[0]);
+            missing.push(name(command));
         }
     }
     if !missing.is_empty() {

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use zephcast_core::{Client, RESERVED_PREFIX, Result};
+
+use crate::RedisDriver;
+use crate::error::invalid;
 
 /// Settings of a connection to Redis, each with a default.
 ///
@@ -136,6 +140,18 @@ impl RedisConfig {
         config
     }
 
+    /// Connects, and gives a client.
+    ///
+    /// # Errors
+    /// As [`RedisDriver::connect`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a dropped attempt closes its connection.
+    pub async fn connect(self) -> Result<Client> {
+        let driver = RedisDriver::connect(self).await?;
+        Ok(Client::new(driver))
+    }
+
     /// The ACL user. Default none: the server's `default` user.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
@@ -200,6 +216,34 @@ impl RedisConfig {
         self
     }
 
+    /// Whether these settings can be used together.
+    ///
+    /// # Errors
+    /// `InvalidInput`, saying what is wrong.
+    pub(crate) fn validate(&self, operation: &'static str) -> Result<()> {
+        let refuse = |why: &str| Err(invalid(operation, why));
+        if self.hosts.is_empty() || self.hosts.iter().any(|(host, port)| host.is_empty() || *port == 0) {
+            return refuse("each server has a host and a port, and there is at least one");
+        }
+        match &self.topology {
+            Topology::Single if self.hosts.len() > 1 => {
+                return refuse("one server has one host; sentinels or a cluster have more");
+            }
+            Topology::Sentinel { primary } if primary.is_empty() => {
+                return refuse("sentinels need the name of their primary");
+            }
+            Topology::Cluster if self.database > 0 => return refuse("a cluster has database 0 only"),
+            Topology::Single | Topology::Sentinel { .. } | Topology::Cluster => {}
+        }
+        if self.payload_field.is_empty() || self.payload_field.starts_with(RESERVED_PREFIX) {
+            return refuse("the payload field has a name that is not empty and not reserved");
+        }
+        if self.connect_timeout.is_zero() || self.command_timeout.is_zero() {
+            return refuse("a timeout is longer than zero");
+        }
+        Ok(())
+    }
+
     /// Hosts and ports, as errors name them.
     pub(crate) fn servers(&self) -> String {
         let shown = self.hosts.iter().map(|(host, port)| match host.contains(':') {
@@ -227,5 +271,33 @@ impl fmt::Debug for RedisConfig {
             .field("command_timeout", &self.command_timeout)
             .field("payload_field", &self.payload_field)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zephcast_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_refused_before_anything_is_sent() {
+        let one = || RedisConfig::new("h", 1);
+        let nobody: [(String, u16); 0] = [];
+        for (config, part) in [
+            (one().payload_field("zephcast-attempts"), "payload field"),
+            (one().payload_field(""), "payload field"),
+            (one().command_timeout(Duration::ZERO), "timeout"),
+            (one().connect_timeout(Duration::ZERO), "timeout"),
+            (RedisConfig::cluster([("h".to_owned(), 1)]).database(2), "database 0"),
+            (RedisConfig::cluster(nobody), "at least one"),
+            (RedisConfig::new("", 1), "a host"),
+            (RedisConfig::sentinel([("h".to_owned(), 1)], ""), "primary"),
+        ] {
+            let error = config.validate("connect").expect_err(part);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(one().database(2).validate("connect").is_ok());
     }
 }

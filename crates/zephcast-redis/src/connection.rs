@@ -6,12 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fred::error::Error as FredError;
 use fred::types::Value;
 use tokio::time::Instant;
 use zephcast_core::{Error, Result};
 
 use crate::RedisConfig;
-use crate::error::{Failure, closed, error, translate};
+use crate::config::Topology;
+use crate::error::{CallFailure, closed, error, is_auth, translate};
+use crate::lease::LONGEST;
 use crate::link::Link;
 use crate::reply::Frame;
 use crate::scripts::Script;
@@ -67,7 +70,10 @@ impl Connection {
                 Ok(link)
             }
             Err(source) => {
-                let source = translate("connect", source);
+                let source = match refused_by_sentinel(&self.config).await {
+                    Some(refused) => translate("connect to a sentinel", refused),
+                    None => translate("connect", source),
+                };
                 let message = format!("no connection to {}: {}", self.config.servers(), source.message());
                 let failed = error(source.kind(), operation, message).caused_by(source);
                 self.state().failed = Some((Instant::now(), failed.clone()));
@@ -106,7 +112,7 @@ impl Connection {
         command: &'static str,
         key: Option<&str>,
         arguments: Vec<Value>,
-    ) -> Result<Result<Frame, Failure>> {
+    ) -> Result<Result<Frame, CallFailure>> {
         let link = self.link(operation).await?;
         let answer = link.call(command, key, arguments).await;
         Ok(answer.inspect_err(|failure| self.note(&link, failure)))
@@ -131,14 +137,14 @@ impl Connection {
         script: &Script,
         keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
-    ) -> Result<Result<Frame, Failure>> {
+    ) -> Result<Result<Frame, CallFailure>> {
         let link = self.link(operation).await?;
         let answer = script.run(&link, keys, arguments).await;
         Ok(answer.inspect_err(|failure| self.note(&link, failure)))
     }
 
     /// Gives a connection up when this failure says that it is of no more use.
-    pub(crate) fn note(&self, link: &Arc<Link>, failure: &Failure) {
+    pub(crate) fn note(&self, link: &Arc<Link>, failure: &CallFailure) {
         if failure.ends_connection() {
             let mut state = self.state();
             if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
@@ -150,11 +156,6 @@ impl Connection {
     /// Gives the current connection up.
     pub(crate) fn forget(&self) {
         self.state().link = None;
-    }
-
-    /// Whether there is a connection, without making one.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.state().link.as_ref().is_some_and(|link| !link.is_over())
     }
 
     /// Closes it for good.
@@ -173,9 +174,34 @@ impl Connection {
     }
 }
 
+/// Why a sentinel refuses the credentials for sentinels, if one does: the client library only says that none of them
+/// could be connected to.
+async fn refused_by_sentinel(config: &RedisConfig) -> Option<FredError> {
+    /// Enough for an answer; whoever does not answer has not refused.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if !matches!(config.topology, Topology::Sentinel { .. }) {
+        return None;
+    }
+    for host in &config.hosts {
+        let mut alone = config.clone();
+        alone.topology = Topology::Single;
+        alone.hosts = vec![host.clone()];
+        (alone.user, alone.password) = (config.sentinel_user.clone(), config.sentinel_password.clone());
+        alone.database = 0;
+        alone.connect_timeout = config.connect_timeout.min(PATIENCE);
+        match Link::open(&alone).await {
+            Err(refused) if is_auth(&refused) => return Some(refused),
+            // This one lets us in, so what failed was something else.
+            Ok(_) => return None,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
 /// Tries to connect until it works or the time is up; at once an error that trying again cannot help.
 pub(crate) async fn first(connection: &Connection, timeout: Duration) -> Result<()> {
-    let until = Instant::now() + timeout;
+    let until = Instant::now() + timeout.min(LONGEST);
     let mut longest = Duration::from_millis(100);
     let mut last = None;
     loop {

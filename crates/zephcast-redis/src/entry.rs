@@ -21,7 +21,9 @@ pub(crate) const GROUP: &str = "zephcast-group";
 /// Makes equal messages differ where they wait for later.
 pub(crate) const SOURCE: &str = "zephcast-source";
 
-/// The most headers of a message: scripts hand all fields of an entry to one command, which has a limit.
+/// The most fields of an entry that a script can hand to one command: Lua's stack holds less than 8,000 names and values.
+pub(crate) const MAX_FIELDS: usize = 3_900;
+/// The most headers of a message: with notes it must be one that scripts can move.
 const MAX_HEADERS: usize = 3_000;
 
 /// Names and values in order.

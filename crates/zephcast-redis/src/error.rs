@@ -23,7 +23,7 @@ pub(crate) fn garbled(operation: &'static str, what: &str) -> Error {
 
 /// Why a call brought no answer, or not a good one.
 #[derive(Clone, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CallFailure {
     /// The server refused. Whatever was asked for was not done.
     Refused(FredError),
     /// The connection was gone before anything was sent.
@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     NoAnswer(FredError),
 }
 
-impl Failure {
+impl CallFailure {
     pub(crate) fn into_error(self, operation: &'static str) -> Error {
         translate(operation, self.into_source())
     }
@@ -65,7 +65,14 @@ impl Failure {
 /// Makes an error of the client library ours; the original stays reachable as its source.
 pub(crate) fn translate(operation: &'static str, source: FredError) -> Error {
     let kind = kind_of(&source);
-    error(kind, operation, summary(kind, &source)).caused_by(source)
+    // Our own scripts name the key.
+    let named = source.details().strip_prefix("WRONGTYPE the key ").map(|rest| format!("the key {rest}"));
+    error(kind, operation, named.unwrap_or_else(|| summary(kind, &source))).caused_by(source)
+}
+
+/// Whether credentials or trust were refused.
+pub(crate) fn is_auth(source: &FredError) -> bool {
+    kind_of(source) == ErrorKind::Auth
 }
 
 /// Codes with which Redis begins an error, and what they mean.
@@ -93,9 +100,12 @@ const CODES: [(&str, ErrorKind); 20] = [
 ];
 
 /// What errors without a code of their own say, and what that means.
-const PHRASES: [(&str, ErrorKind); 10] = [
+const PHRASES: [(&str, ErrorKind); 12] = [
     ("invalid password", ErrorKind::Auth),
     ("AUTH <password> called without any password configured", ErrorKind::Auth),
+    // What Redis 7.0 says without a code to a script.
+    ("can't run this command", ErrorKind::PermissionDenied),
+    ("can't access at least one of the keys", ErrorKind::PermissionDenied),
     ("max number of clients reached", ErrorKind::Unavailable),
     ("DB index is out of range", ErrorKind::InvalidInput),
     ("SELECT is not allowed in cluster mode", ErrorKind::InvalidInput),
@@ -134,8 +144,9 @@ fn kind_of(source: &FredError) -> ErrorKind {
         FredKind::Auth => ErrorKind::Auth,
         #[cfg(feature = "tls")]
         FredKind::Tls => ErrorKind::Auth,
-        // What a TLS handshake fails with arrives as the text of an input error that wraps it.
-        FredKind::IO if is_distrust(details) => ErrorKind::Auth,
+        // What a TLS handshake fails with arrives as the text of an input error that wraps it, behind a sentinel of
+        // another one.
+        FredKind::IO | FredKind::Sentinel | FredKind::Cluster if is_distrust(details) => ErrorKind::Auth,
         FredKind::IO | FredKind::Canceled | FredKind::Routing | FredKind::Cluster | FredKind::Sentinel => {
             ErrorKind::Unavailable
         }
@@ -201,6 +212,7 @@ mod tests {
             ("ERR max number of clients reached", ErrorKind::Unavailable),
             ("ERR DB index is out of range", ErrorKind::InvalidInput),
             ("ERR unknown command 'XADD', with args beginning with:", ErrorKind::Unsupported),
+            ("ERR The user executing the script can't run this command or subcommand", ErrorKind::PermissionDenied),
             ("ERR string exceeds maximum allowed size (proto-max-bulk-len)", ErrorKind::TooLarge),
             ("ERR syntax error", ErrorKind::Broker),
             ("ERR Error running script (call to f_1): @user_script:3: -OOM command not allowed", ErrorKind::Blocked),
@@ -216,6 +228,8 @@ mod tests {
             (FredKind::IO, "Connection closed.", ErrorKind::Unavailable),
             (FredKind::IO, "Os { code: 111, kind: ConnectionRefused }", ErrorKind::Unavailable),
             (FredKind::IO, "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }", ErrorKind::Auth),
+            (FredKind::Sentinel, "Custom { error: InvalidCertificate(UnknownIssuer) }", ErrorKind::Auth),
+            (FredKind::Sentinel, "Failed to read the primary", ErrorKind::Unavailable),
             (FredKind::Timeout, "Request timed out.", ErrorKind::Timeout),
             (FredKind::Canceled, "Canceled.", ErrorKind::Unavailable),
             (FredKind::Unknown, "Failed to route command.", ErrorKind::Unavailable),
@@ -232,5 +246,8 @@ mod tests {
         assert_eq!(error.to_string(), "publish on redis: the server takes no writes for now");
         let source = error.source().unwrap().downcast_ref::<FredError>().unwrap();
         assert!(source.details().starts_with("OOM"));
+        let details = "WRONGTYPE the key {s}.g.retry is a string, not a stream";
+        let error = translate("join", FredError::new(FredKind::Unknown, details));
+        assert_eq!(error.to_string(), "join on redis: the key {s}.g.retry is a string, not a stream");
     }
 }

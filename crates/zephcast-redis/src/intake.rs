@@ -1,8 +1,9 @@
 //! The receiving half of a member.
 
+mod buffer;
 mod parked;
+mod size;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use async_trait::async_trait;
 use zephcast_core::driver::{Batch, Credit, Fetched, Incoming, Intake};
 use zephcast_core::{Result, Token, UnitId};
 
+use self::buffer::Buffer;
 use self::parked::Doubt;
-use crate::RedisConfig;
+use self::size::ReadSize;
 use crate::connection::Connection;
 use crate::entry::{ATTEMPTS, Entry, FIRST_FAILED};
 use crate::member::{Member, lock};
@@ -25,42 +27,33 @@ const OPERATION: &str = "fetch";
 pub(crate) const UNIT: UnitId = UnitId(0);
 /// How long an ended read may take to arrive.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(100);
-/// The most entries of one read.
-const LONGEST_READ: usize = 1_000;
 
 pub(crate) struct RedisIntake {
     member: Arc<Member>,
     connection: Connection,
     /// None before the first read and after a connection broke.
     reader: Option<Reader>,
-    /// Read, and not handed out for want of room.
-    buffer: VecDeque<Incoming>,
-    /// Whether tokens of the buffer stand in `Member::buffered`.
-    stored: bool,
+    /// Read, and not handed out: for want of room, or because something else had to be said first.
+    buffer: Buffer,
     assigned: bool,
     /// After which entries the list of what this member holds goes on; none when it was read to its end.
     relist: Option<(String, String)>,
     /// A claim of a suspect that had no answer.
     doubt: Option<Doubt>,
-    /// A running mean of the size of a message.
-    mean_bytes: usize,
-    /// How many entries a read may bring: fewer after one that took too long, for a slow network.
-    read_limit: usize,
+    size: ReadSize,
 }
 
 impl RedisIntake {
-    pub(crate) fn new(member: Arc<Member>, config: Arc<RedisConfig>) -> Self {
+    pub(crate) fn new(member: Arc<Member>) -> Self {
         Self {
-            member,
-            connection: Connection::new(config),
+            connection: Connection::new(member.control.config().clone()),
             reader: None,
-            buffer: VecDeque::new(),
-            stored: false,
+            buffer: Buffer::new(member.clone()),
+            member,
             assigned: false,
             relist: None,
             doubt: None,
-            mean_bytes: 256,
-            read_limit: LONGEST_READ,
+            size: ReadSize::new(),
         }
     }
 }
@@ -74,11 +67,14 @@ impl Intake for RedisIntake {
             return Ok(Fetched::Assigned(vec![UNIT]));
         }
         let member = self.member.clone();
-        tokio::select! {
+        let fetched = tokio::select! {
             biased;
             fetched = self.fetch_next(credit) => fetched,
             () = member.interrupts.notified() => self.finish_read(credit).await,
-        }
+        };
+        // It may be long until the next fetch.
+        self.buffer.keep();
+        fetched
     }
 }
 
@@ -91,6 +87,10 @@ impl RedisIntake {
             let missing = self.member.missing.swap(0, Ordering::Relaxed);
             if missing > 0 {
                 return Ok(Fetched::Missing { unit: UNIT, count: missing });
+            }
+            if credit.messages == 0 {
+                self.wait_for_news(credit).await?;
+                continue;
             }
             self.settle_doubt().await?;
             if credit.suspect {
@@ -105,14 +105,20 @@ impl RedisIntake {
                 return Ok(Fetched::Idle);
             }
             if self.relist.is_some() {
-                self.relist_some().await?;
+                self.relist_some(credit).await?;
                 continue;
             }
             if self.take_returned(credit).await? {
                 continue;
             }
-            if self.has_news_of_suspects() {
-                return Ok(Fetched::Suspects);
+            if self.member.parked.has_news_of_suspects() {
+                // While the engine is at suspects nobody would take, or renew, what a read brings.
+                self.end_read().await?;
+                if self.buffer.is_empty() && !self.is_reading() {
+                    self.member.parked.told();
+                    return Ok(Fetched::Suspects);
+                }
+                continue;
             }
             self.read(credit).await?;
         }
@@ -126,8 +132,20 @@ impl RedisIntake {
         Ok(())
     }
 
+    /// Reads nothing more, but takes what is on its way already, so that it is renewed.
+    async fn wait_for_news(&mut self, credit: Credit) -> Result<()> {
+        if self.is_reading() {
+            let read = self.read(credit).await;
+            self.buffer.keep();
+            read
+        } else {
+            self.member.news.notified().await;
+            Ok(())
+        }
+    }
+
     async fn read(&mut self, credit: Credit) -> Result<()> {
-        let count = self.room(credit).min(self.read_limit).max(1);
+        let count = self.size.count(credit);
         let Some(reader) = &mut self.reader else { return Ok(()) };
         let member = self.member.clone();
         let reading = tokio::select! {
@@ -135,6 +153,38 @@ impl RedisIntake {
             reading = reader.read(count) => reading,
             () = member.news.notified() => return Ok(()),
         };
+        self.take_answer(reading).await
+    }
+
+    /// Whether a read was asked for and has not been taken.
+    fn is_reading(&self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::is_waiting)
+    }
+
+    /// Ends the read that is under way and takes what it brought. Out of patience it is left as it is.
+    async fn end_read(&mut self) -> Result<()> {
+        let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_waiting()) else { return Ok(()) };
+        unblock(&self.member).await;
+        match tokio::time::timeout(INTERRUPT_PATIENCE, reader.read(1)).await {
+            Ok(reading) => self.take_answer(reading).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What an interrupt still brings: the read that is under way is ended and its entries are handed out.
+    async fn finish_read(&mut self, credit: Credit) -> Result<Fetched> {
+        if credit.messages == 0 {
+            return Ok(Fetched::Idle);
+        }
+        // Out of patience: then what it brings is found when the member leaves.
+        self.end_read().await?;
+        if credit.suspect {
+            return Ok(Fetched::Idle);
+        }
+        Ok(self.hand_out(credit).map_or(Fetched::Idle, Fetched::Batch))
+    }
+
+    async fn take_answer(&mut self, reading: Option<Reading>) -> Result<()> {
         match reading {
             Some(reading) => self.take_reading(reading).await,
             None => {
@@ -144,26 +194,10 @@ impl RedisIntake {
         }
     }
 
-    /// What an interrupt still brings: the read that is under way is ended and its entries are handed out.
-    async fn finish_read(&mut self, credit: Credit) -> Result<Fetched> {
-        if let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_waiting()) {
-            unblock(&self.member).await;
-            // Ended, or out of patience: then it is found when the member leaves.
-            if let Ok(Some(reading)) = tokio::time::timeout(INTERRUPT_PATIENCE, reader.read(1)).await {
-                self.take_reading(reading).await?;
-            }
-        }
-        if credit.suspect {
-            return Ok(Fetched::Idle);
-        }
-        Ok(self.hand_out(credit).map_or(Fetched::Idle, Fetched::Batch))
-    }
-
     async fn take_reading(&mut self, reading: Reading) -> Result<()> {
         match reading.answer {
             Ok(frame) => {
                 lock(&self.member.fence).arrived(reading.asked_at);
-                self.read_limit = (self.read_limit * 2).min(LONGEST_READ);
                 self.take_streams(frame)
             }
             // Ended by an interrupt, or the stream vanished while the read was waiting: the next one tells.
@@ -176,7 +210,7 @@ impl RedisIntake {
             Err(failure) => {
                 if failure.ends_connection() {
                     self.broken();
-                    self.read_limit = (self.read_limit / 4).max(1);
+                    self.size.shorten();
                 }
                 Err(failure.into_error(OPERATION))
             }
@@ -192,22 +226,20 @@ impl RedisIntake {
 
     /// Entries of the retry stream and of the stream, into the buffer.
     fn take_streams(&mut self, frame: Frame) -> Result<()> {
+        let (mut count, mut bytes) = (0, 0);
         for stream in array(OPERATION, frame)? {
             let [key, entries] = elements(OPERATION, stream)?;
             let retried = crate::reply::bytes(OPERATION, key)? == self.member.keys.retry;
             for entry in array(OPERATION, entries)? {
                 let [id, fields] = elements(OPERATION, entry)?;
                 let id = entry_id(OPERATION, id)?;
-                self.take_entry(id, retried, 1, fields, false)?;
+                let incoming = self.incoming(id, retried, 1, fields, false)?;
+                count += 1;
+                bytes += incoming.message.byte_len();
+                self.buffer.push(incoming);
             }
         }
-        Ok(())
-    }
-
-    fn take_entry(&mut self, id: Token, retried: bool, count: u64, fields: Frame, suspect: bool) -> Result<()> {
-        let incoming = self.incoming(id, retried, count, fields, suspect)?;
-        self.mean_bytes = (self.mean_bytes * 15 + incoming.message.byte_len()) / 16;
-        self.buffer.push_back(incoming);
+        self.size.learn(count, bytes);
         Ok(())
     }
 
@@ -218,9 +250,9 @@ impl RedisIntake {
             false => (id, 0),
         };
         Ok(Incoming {
-            token: token::of_entry(id, retried),
+            token: token::of_entry(OPERATION, id, retried)?,
             origin,
-            attempt: u32::try_from(count + earlier).unwrap_or(u32::MAX).max(1),
+            attempt: u32::try_from(count.saturating_add(earlier)).unwrap_or(u32::MAX).max(1),
             published_ms: Some(origin.0),
             first_failed_ms: if retried { entry.number(FIRST_FAILED) } else { None },
             suspect,
@@ -228,30 +260,9 @@ impl RedisIntake {
         })
     }
 
-    /// How many messages there is room for.
-    fn room(&self, credit: Credit) -> usize {
-        credit.messages.min(credit.bytes / self.mean_bytes.max(1)).max(1)
-    }
-
     /// As much of the buffer as there is room for.
     fn hand_out(&mut self, credit: Credit) -> Option<Batch> {
-        if self.stored {
-            // A renewal may have found out that some of it is another's meanwhile.
-            let buffered = lock(&self.member.buffered);
-            self.buffer.retain(|incoming| buffered.contains(&incoming.token));
-        }
-        let mut bytes = 0;
-        let fits = self.buffer.iter().take(credit.messages).take_while(|incoming| {
-            let fits = bytes < credit.bytes;
-            bytes += incoming.message.byte_len();
-            fits
-        });
-        let count = fits.count().max(1).min(self.buffer.len());
-        let messages: Vec<Incoming> = self.buffer.drain(..count).collect();
-        if self.stored || !self.buffer.is_empty() {
-            *lock(&self.member.buffered) = self.buffer.iter().map(|incoming| incoming.token).collect();
-            self.stored = !self.buffer.is_empty();
-        }
+        let messages = self.buffer.take(credit);
         (!messages.is_empty()).then_some(Batch { unit: UNIT, messages })
     }
 }

@@ -1,6 +1,7 @@
 //! Looks after the group in the background: moves what is due to where it is read, and finds what others gave back or
 //! left behind when they died.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ const OPERATION: &str = "look after the group";
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The most entries of one consumer that one look moves, and the most due messages of one move.
 const PAGE: i64 = 100;
+/// For how long what cannot be moved is left alone.
+const PUT_OFF: Duration = Duration::from_secs(3_600);
 /// The server's clock counts milliseconds: a message is due within the next one.
 const CLOCK_GRAIN: Duration = Duration::from_millis(1);
 
@@ -43,20 +46,23 @@ async fn run(member: Arc<Member>) {
     let pause = (member.lease / 3).min(LONGEST_PAUSE);
     let mut next_look = Instant::now();
     let mut next_thorough_look = Instant::now() + member.lease;
+    // When it was last said that a look failed; none when the last one did not.
+    let mut warned = None;
     loop {
         let due = *lock(&member.due);
         tokio::select! {
             () = tokio::time::sleep_until(due.map_or(next_look, |due| due.min(next_look))) => {}
             () = member.scheduled.notified() => continue,
         }
-        // Whoever uses the connection makes it again, at the engine's pace; until then there is nothing to look at.
-        if !member.control.is_connected() {
+        let now = Instant::now();
+        // One attempt a pause where nobody else needs the connection.
+        let mut done = member.control.link(OPERATION).await.map(drop);
+        if let Err(error) = done {
+            tracing::debug!(%error, stream = %member.keys.stream, "no look at the group without a connection");
             next_look = Instant::now() + jittered(pause);
             *lock(&member.due) = None;
             continue;
         }
-        let now = Instant::now();
-        let mut done = Ok(());
         if due.is_some_and(|due| due <= now) {
             done = move_due(&member).await;
         }
@@ -68,8 +74,15 @@ async fn run(member: Arc<Member>) {
             done = done.and(look(&member, thorough).await);
             next_look = Instant::now() + jittered(pause);
         }
-        if let Err(error) = done {
-            tracing::debug!(%error, stream = %member.keys.stream, group = %member.keys.group, "will look again");
+        match done {
+            Ok(()) => warned = None,
+            Err(error) if warned.is_none_or(|at: Instant| at.elapsed() >= member.lease) => {
+                warned = Some(Instant::now());
+                tracing::warn!(%error, cause = error.source().map(tracing::field::display),
+                    stream = %member.keys.stream, group = %member.keys.group,
+                    "nobody is taken over from and nothing that is due is moved, as far as this member can");
+            }
+            Err(error) => tracing::debug!(%error, stream = %member.keys.stream, "will look again"),
         }
     }
 }
@@ -85,8 +98,13 @@ async fn move_due(member: &Member) -> Result<()> {
     let keys = &member.keys;
     loop {
         let from_to = [keys.delayed.as_str(), &keys.retry];
-        let moving = member.control.run(OPERATION, &MOVE_DUE, &from_to, || vec![PAGE.into()]);
-        let [moved, due_in] = elements(OPERATION, moving.await?)?;
+        let put_off_ms = i64::try_from(PUT_OFF.as_millis()).unwrap_or(i64::MAX);
+        let moving = member.control.run(OPERATION, &MOVE_DUE, &from_to, || vec![PAGE.into(), put_off_ms.into()]);
+        let [moved, due_in, put_off] = elements(OPERATION, moving.await?)?;
+        let put_off = count(OPERATION, &put_off)?;
+        if put_off > 0 {
+            tracing::warn!(put_off, key = %keys.delayed, "what is no message, or has too many fields, stays there");
+        }
         if number(OPERATION, &moved)? < PAGE {
             expect_due(member, number(OPERATION, &due_in)?);
             return Ok(());

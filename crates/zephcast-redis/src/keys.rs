@@ -1,8 +1,6 @@
 //! The keys of a stream and of a group. All of them hash to the stream's own slot, so that scripts stay atomic on a
 //! cluster.
 
-use std::sync::Arc;
-
 use zephcast_core::{GroupName, NameRules, StreamName};
 
 /// The rule for a stream's name: helper keys must be able to share its slot.
@@ -32,11 +30,8 @@ fn braces(name: &str) -> Braces {
 }
 
 /// The keys of one group of a stream.
-#[derive(Clone, Debug)]
-pub(crate) struct Keys(Arc<Names>);
-
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct Keys {
     /// The stream itself.
     pub(crate) stream: String,
     /// The group's name, on the stream and on `retry`.
@@ -51,34 +46,37 @@ pub(crate) struct Names {
     pub(crate) members: String,
 }
 
-/// The kinds of helper keys that are streams.
+/// The kinds of helper keys.
+const KINDS: [&str; 4] = ["retry", "delayed", "dead", "members"];
+/// Those of them that are streams.
 const STREAM_KINDS: [&str; 2] = [".retry", ".dead"];
 
 impl Keys {
     pub(crate) fn new(stream: &StreamName, group: &GroupName) -> Self {
         let prefix = prefix(stream.as_str());
         let key = |kind: &str| format!("{prefix}{group}.{kind}");
-        Self(Arc::new(Names {
+        Self {
             stream: stream.as_str().to_owned(),
             group: group.as_str().to_owned(),
             retry: key("retry"),
             delayed: key("delayed"),
             dead: key("dead"),
             members: key("members"),
-        }))
+        }
+    }
+
+    /// Whether this key is what [`new`](Self::new) names as a helper of the stream, for some group.
+    pub(crate) fn is_helper_of(stream: &StreamName, key: &str) -> bool {
+        let Some((group, kind)) = key.strip_prefix(&prefix(stream.as_str())).and_then(|rest| rest.rsplit_once('.'))
+        else {
+            return false;
+        };
+        GroupName::new(group).is_ok() && KINDS.contains(&kind)
     }
 
     /// Every helper key, without the stream.
     pub(crate) fn helpers(&self) -> [&str; 4] {
         [&self.retry, &self.delayed, &self.dead, &self.members]
-    }
-}
-
-impl std::ops::Deref for Keys {
-    type Target = Names;
-
-    fn deref(&self) -> &Names {
-        &self.0
     }
 }
 
@@ -88,6 +86,18 @@ fn prefix(stream: &str) -> String {
         Braces::None => format!("{{{stream}}}."),
         Braces::Tag | Braces::Odd => format!("{stream}/"),
     }
+}
+
+/// What every helper key of this stream matches, and perhaps other keys.
+pub(crate) fn helpers_pattern(stream: &StreamName) -> String {
+    let mut pattern = String::new();
+    for c in prefix(stream.as_str()).chars() {
+        if "*?[]^\\-".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern + "*"
 }
 
 /// Whether a key that is a stream is a helper of another one.
@@ -110,6 +120,10 @@ mod tests {
                 assert_eq!(redis_keyslot(helper.as_bytes()), redis_keyslot(stream.as_bytes()), "{helper}");
             }
             assert!(is_helper(&keys.retry) && is_helper(&keys.dead) && !is_helper(stream), "{stream}");
+            let name = StreamName::new(stream).unwrap();
+            assert!(keys.helpers().iter().all(|key| Keys::is_helper_of(&name, key)), "{stream}");
+            assert!(!Keys::is_helper_of(&name, stream) && !Keys::is_helper_of(&name, &format!("{}x", keys.dead)));
+            assert!(!Keys::is_helper_of(&StreamName::new(format!("x{stream}")).unwrap(), &keys.dead), "{stream}");
         }
     }
 

@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+/// A century: what is longer does not end in a process's life, and would not fit into an instant.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 /// See the module. Times are the server's, in milliseconds.
 #[derive(Debug)]
 pub(crate) struct Fence {
@@ -21,13 +24,16 @@ pub(crate) struct Fence {
 
 impl Fence {
     pub(crate) fn new(lease: Duration) -> Self {
-        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        let lease = u64::try_from(lease.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
         Self { lease, base: 0, last: 0, renewals: 0, certain_from: 0 }
     }
 
-    /// The member joined, and holds nothing yet.
-    pub(crate) fn begin(&mut self, now: u64) {
+    /// The member joined. The first time it holds nothing yet.
+    pub(crate) fn begin(&mut self, now: u64, holds: bool) {
         (self.base, self.last) = (now, now);
+        if holds {
+            self.doubt();
+        }
     }
 
     /// Everything that is held was renewed at this moment.
@@ -53,12 +59,13 @@ impl Fence {
         self.certain_from = self.renewals + 2;
     }
 
-    /// Until when an ack is safe without a look at the owner; 0 when it never is.
-    pub(crate) fn deadline(&self) -> u64 {
+    /// From when until when an ack is safe without a look at the owner, if the server has known this member for all of
+    /// that time. Ends at 0 when it never is.
+    pub(crate) fn certain(&self) -> (u64, u64) {
         if self.renewals < self.certain_from {
-            return 0;
+            return (self.base, 0);
         }
-        (self.base + self.lease).saturating_sub(self.lease / 10)
+        (self.base, (self.base.saturating_add(self.lease)).saturating_sub(self.lease / 10))
     }
 }
 
@@ -69,28 +76,37 @@ mod tests {
     #[test]
     fn the_deadline_follows_the_renewal_before_the_last() {
         let mut fence = Fence::new(Duration::from_secs(30));
-        fence.begin(1_000);
-        assert_eq!(fence.deadline(), 28_000);
+        fence.begin(1_000, false);
+        assert_eq!(fence.certain(), (1_000, 28_000));
         fence.renewed(11_000);
-        assert_eq!(fence.deadline(), 28_000, "what was read just before may not have been renewed");
+        assert_eq!(fence.certain(), (1_000, 28_000), "what was read just before may not have been renewed");
         fence.renewed(21_000);
-        assert_eq!(fence.deadline(), 38_000);
+        assert_eq!(fence.certain(), (11_000, 38_000));
+        fence.begin(22_000, true);
+        assert_eq!(fence.certain().1, 0, "what is held was delivered before");
+    }
+
+    #[test]
+    fn a_lease_without_an_end_is_one_of_a_century() {
+        let mut fence = Fence::new(Duration::MAX);
+        fence.begin(1_763_800_000_000, false);
+        assert!((1_763_800_000_001..1 << 53).contains(&fence.certain().1));
     }
 
     #[test]
     fn what_was_long_on_its_way_makes_everything_doubtful() {
         let mut fence = Fence::new(Duration::from_secs(30));
-        fence.begin(1_000);
+        fence.begin(1_000, false);
         let asked = fence.renewals();
         fence.renewed(2_000);
         fence.arrived(asked);
-        assert!(fence.deadline() > 0);
+        assert!(fence.certain().1 > 0);
         fence.renewed(3_000);
         fence.arrived(asked);
-        assert_eq!(fence.deadline(), 0);
+        assert_eq!(fence.certain().1, 0);
         fence.renewed(4_000);
-        assert_eq!(fence.deadline(), 0);
+        assert_eq!(fence.certain().1, 0);
         fence.renewed(5_000);
-        assert_eq!(fence.deadline(), 4_000 + 27_000);
+        assert_eq!(fence.certain().1, 4_000 + 27_000);
     }
 }

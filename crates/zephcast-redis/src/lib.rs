@@ -1,14 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod browse;
 mod check;
 mod config;
-mod connect;
 mod connection;
 mod dead_letters;
-mod driver;
 mod entry;
 mod error;
+mod gone;
 mod intake;
 mod keeper;
 mod keys;
@@ -16,6 +16,8 @@ mod lease;
 mod link;
 mod member;
 mod reader;
+mod redis_driver;
+mod removal;
 mod reply;
 mod scripts;
 mod settler;
@@ -26,10 +28,11 @@ mod tls;
 mod token;
 
 pub use self::config::{RedisConfig, Tls, Topology};
-pub use self::driver::RedisDriver;
+pub use self::redis_driver::RedisDriver;
 pub use zephcast_core::{
     Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
-    MemberState, MemberStatus, Message, MessageId, PendingReceipt, Position, PublishError, Publisher, PublisherBuilder,
-    Receipt, Result, Retry, Start, StreamName, StreamStatus, UnitId, UnitStatus, Verdict,
+    MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
+    PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Receipt, Result, Retry, Start, Starts, StreamName,
+    StreamStatus, Token, UnitId, UnitStatus, Verdict, driver,
 };

@@ -16,10 +16,12 @@ use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::RedisConfig;
 use crate::config::Topology;
-use crate::error::Failure;
+use crate::error::CallFailure;
+use crate::lease::LONGEST;
 use crate::reply::Frame;
 
 /// How often the client library is asked whether it has connected.
@@ -52,14 +54,15 @@ impl Link {
                 connected = until_connected(&link.client) => connected,
             }
         };
-        tokio::time::timeout(config.connect_timeout, connected).await.map_err(|_| too_late())??;
+        let until = Instant::now() + config.connect_timeout.min(LONGEST);
+        tokio::time::timeout_at(until, connected).await.map_err(|_| too_late())??;
         // Ends with the router, which ends with the link.
         tokio::spawn(async move {
             let _ = router.await;
             let _ = over_sender.send(true);
         });
         // The client library takes a connection that is closed during the handshake for a good one.
-        match link.call_within(config.connect_timeout, "PING", None, Vec::new()).await {
+        match link.call_within(until.saturating_duration_since(Instant::now()), "PING", None, Vec::new()).await {
             Err(failure) if !failure.has_code("NOPERM") => Err(failure.into_source()),
             _ => Ok(link),
         }
@@ -82,7 +85,7 @@ impl Link {
         command: &'static str,
         key: Option<&str>,
         arguments: Vec<Value>,
-    ) -> Result<Frame, Failure> {
+    ) -> Result<Frame, CallFailure> {
         self.call_within(self.timeout, command, key, arguments).await
     }
 
@@ -97,7 +100,7 @@ impl Link {
         node: &Server,
         command: &'static str,
         arguments: Vec<Value>,
-    ) -> Result<Frame, Failure> {
+    ) -> Result<Frame, CallFailure> {
         let options = Options { cluster_node: self.client.is_clustered().then(|| node.clone()), ..Options::default() };
         let client = self.client.with_options(&options);
         let command = CustomCommand::new_static(command, ClusterHash::Random, false);
@@ -112,7 +115,7 @@ impl Link {
         command: &'static str,
         key: Option<&str>,
         arguments: Vec<Value>,
-    ) -> Result<Frame, Failure> {
+    ) -> Result<Frame, CallFailure> {
         let node = key.map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
         let command = CustomCommand::new_static(command, node, false);
         let answer = self.client.custom_raw(command, arguments);
@@ -124,13 +127,13 @@ impl Link {
         &self,
         timeout: Duration,
         answer: impl Future<Output = Result<T, FredError>>,
-    ) -> Result<Result<T, Failure>, Failure> {
+    ) -> Result<Result<T, CallFailure>, CallFailure> {
         let mut over = self.over.clone();
         tokio::select! {
             biased;
             answer = answer => Ok(answer.map_err(classify)),
-            _ = over.wait_for(|over| *over) => Err(Failure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
-            () = tokio::time::sleep(timeout) => Err(Failure::NoAnswer(too_late())),
+            _ = over.wait_for(|over| *over) => Err(CallFailure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
+            () = tokio::time::sleep(timeout) => Err(CallFailure::NoAnswer(too_late())),
         }
     }
 }
@@ -156,7 +159,7 @@ fn too_late() -> FredError {
 }
 
 /// An answer that is no error.
-fn checked(answer: Frame) -> Result<Frame, Failure> {
+fn checked(answer: Frame) -> Result<Frame, CallFailure> {
     match answer {
         Frame::SimpleError { data, .. } => Err(refused(&data)),
         Frame::BlobError { data, .. } => Err(refused(&String::from_utf8_lossy(&data))),
@@ -164,15 +167,15 @@ fn checked(answer: Frame) -> Result<Frame, Failure> {
     }
 }
 
-fn refused(details: &str) -> Failure {
-    Failure::Refused(FredError::new(FredKind::Unknown, details.to_owned()))
+fn refused(details: &str) -> CallFailure {
+    CallFailure::Refused(FredError::new(FredKind::Unknown, details.to_owned()))
 }
 
 /// What the client library says when a node of a cluster sent a command elsewhere, since it has one attempt.
 const REDIRECTED_FOR_NOTHING: &str = "Too many failed write attempts";
 
 /// Tells what the server refused from what never reached it and from what got lost.
-pub(crate) fn classify(source: FredError) -> Failure {
+pub(crate) fn classify(source: FredError) -> CallFailure {
     let details = source.details();
     let code = details.split_whitespace().next().unwrap_or_default();
     let from_server = code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -180,17 +183,19 @@ pub(crate) fn classify(source: FredError) -> Failure {
         || details.starts_with("Failed to route command")
         || details.starts_with(REDIRECTED_FOR_NOTHING);
     match source.kind() {
-        FredKind::IO | FredKind::Timeout | FredKind::Protocol => Failure::NoAnswer(source),
-        _ if never_sent => Failure::NotSent(source),
-        _ if from_server => Failure::Refused(source),
-        _ => Failure::NoAnswer(source),
+        FredKind::IO | FredKind::Timeout | FredKind::Protocol => CallFailure::NoAnswer(source),
+        _ if never_sent => CallFailure::NotSent(source),
+        _ if from_server => CallFailure::Refused(source),
+        _ => CallFailure::NoAnswer(source),
     }
 }
 
 /// As [`classify`], of a whole pipeline: when one command of it was redirected for nothing, others may have been done.
-pub(crate) fn classify_many(source: FredError) -> Failure {
+pub(crate) fn classify_many(source: FredError) -> CallFailure {
     match classify(source) {
-        Failure::NotSent(source) if source.details().starts_with(REDIRECTED_FOR_NOTHING) => Failure::NoAnswer(source),
+        CallFailure::NotSent(source) if source.details().starts_with(REDIRECTED_FOR_NOTHING) => {
+            CallFailure::NoAnswer(source)
+        }
         failure => failure,
     }
 }
@@ -263,9 +268,9 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let is = |kind, details: &'static str| match classify(FredError::new(kind, details)) {
-            Failure::Refused(_) => "refused",
-            Failure::NotSent(_) => "not sent",
-            Failure::NoAnswer(_) => "no answer",
+            CallFailure::Refused(_) => "refused",
+            CallFailure::NotSent(_) => "not sent",
+            CallFailure::NoAnswer(_) => "no answer",
         };
         assert_eq!(is(FredKind::Unknown, "OOM command not allowed"), "refused");
         assert_eq!(is(FredKind::InvalidArgument, "WRONGTYPE Operation"), "refused");

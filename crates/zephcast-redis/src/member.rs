@@ -1,6 +1,6 @@
 //! A member: joining, and what its two halves share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,12 +13,13 @@ use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, ErrorKind, Result, Start, Token};
 
 use crate::connection::Connection;
-use crate::error::error;
+use crate::error::{CallFailure, error};
+use crate::gone::Gone;
 use crate::intake::RedisIntake;
 use crate::keeper::Keeper;
 use crate::keys::Keys;
-use crate::lease::Fence;
-use crate::reply::{Frame, count, elements};
+use crate::lease::{Fence, LONGEST};
+use crate::reply::{Frame, count, elements, text};
 use crate::scripts::{JOIN, Script};
 use crate::settler::RedisSettler;
 
@@ -34,7 +35,8 @@ pub(crate) struct Member {
     /// Tells this process from another one that joins under the same name.
     pub(crate) incarnation: String,
     pub(crate) lease: Duration,
-    start: String,
+    /// After which entry the group begins: as asked for, and once joined as the server has it.
+    start: Mutex<String>,
     create: bool,
     pub(crate) payload_field: Bytes,
     /// For everything that does not block.
@@ -49,8 +51,10 @@ pub(crate) struct Member {
     replaced: AtomicBool,
     /// Read and not handed out yet: kept alive by renewals. Written by the intake.
     pub(crate) buffered: Mutex<HashSet<Token>>,
-    /// Held, and gone from the stream: nobody can take them, and nothing is left to ack. Written by the settler.
-    pub(crate) gone: Mutex<HashSet<Token>>,
+    /// Held, and gone from the stream. Written by the intake and by the settler.
+    pub(crate) gone: Mutex<Gone>,
+    /// Claimed as suspects and not settled. Written by the intake, and by the settler when they are.
+    pub(crate) suspects: Mutex<HashMap<Token, Suspect>>,
     /// Wakes a fetch for parked entries.
     pub(crate) news: Notify,
     /// Ends a fetch.
@@ -79,26 +83,52 @@ impl Parked {
         self.news.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was a look since this was last asked.
-    pub(crate) fn take_news(&self) -> bool {
-        self.news.swap(false, Ordering::Relaxed)
+    /// Whether the last look found suspects that the engine was not told of.
+    pub(crate) fn has_news_of_suspects(&self) -> bool {
+        self.suspects.load(Ordering::Relaxed) > 0 && self.news.load(Ordering::Relaxed)
+    }
+
+    /// The engine is told of suspects.
+    pub(crate) fn told(&self) {
+        self.news.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A suspect that this member has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspect {
+    /// Its deliveries before the claim.
+    pub(crate) deliveries: u64,
+    /// Which attempt it was handed out as; none when it was not.
+    attempt: Option<u32>,
+}
+
+impl Suspect {
+    pub(crate) fn claimed(deliveries: u64) -> Self {
+        Self { deliveries, attempt: None }
+    }
+
+    pub(crate) fn handed_out(deliveries: u64, attempt: u32) -> Self {
+        Self { deliveries, attempt: Some(attempt) }
+    }
+
+    /// Whether it goes back with so many attempts as it had when it came.
+    pub(crate) fn is_untried(&self, attempts: u32) -> bool {
+        self.attempt.is_none_or(|attempt| attempts < attempt)
     }
 }
 
 impl Member {
     /// Joins: when this returns, the group, its start and the member exist at the server.
-    pub(crate) async fn join(
-        control: Arc<Connection>,
-        readers: Arc<crate::RedisConfig>,
-        subscription: Subscription,
-    ) -> Result<Membership> {
+    pub(crate) async fn join(control: Arc<Connection>, subscription: Subscription) -> Result<Membership> {
         let Subscription { stream, group, member: name, start, lease, create, .. } = subscription;
+        let lease = lease.min(LONGEST);
         let member = Arc::new(Self {
             keys: Keys::new(&stream, &group),
             name: name.as_str().to_owned(),
             incarnation: format!("{:016x}", fastrand::u64(..)),
             lease,
-            start: start_id(start),
+            start: Mutex::new(start_id(start)),
             create,
             payload_field: Bytes::from(control.config().payload_field.clone()),
             control,
@@ -108,6 +138,7 @@ impl Member {
             replaced: AtomicBool::new(false),
             buffered: Mutex::default(),
             gone: Mutex::default(),
+            suspects: Mutex::default(),
             news: Notify::new(),
             interrupts: Notify::new(),
             due: Mutex::default(),
@@ -117,7 +148,7 @@ impl Member {
         member.enter(false).await?;
         let keeper = Keeper::start(member.clone());
         Ok(Membership {
-            intake: Box::new(RedisIntake::new(member.clone(), readers)),
+            intake: Box::new(RedisIntake::new(member.clone())),
             settler: Arc::new(RedisSettler::new(member, keeper)),
         })
     }
@@ -125,16 +156,19 @@ impl Member {
     /// Creates what is missing of the group and enters the member; `again` when it was there and vanished.
     pub(crate) async fn enter(&self, again: bool) -> Result<()> {
         const OPERATION: &str = "join";
-        let again_mark = if again { "1" } else { "0" };
-        let create = if self.create || again { "1" } else { "0" };
-        let [now, gone] = elements(
-            OPERATION,
-            self.run(OPERATION, &JOIN, &[], || {
-                vec![self.lease_ms().into(), self.start.as_str().into(), create.into(), again_mark.into()]
-            })
-            .await?,
-        )?;
-        lock(&self.fence).begin(count(OPERATION, &now)?);
+        let start = lock(&self.start).clone();
+        let more_keys = [self.keys.delayed.as_str(), &self.keys.dead];
+        let answer = self.try_run(OPERATION, &JOIN, &more_keys, || {
+            vec![self.lease_ms().into(), start.as_str().into(), mark(self.create || again), mark(again)]
+        });
+        let answer = answer.await?.map_err(|failure| match failure.mentions("requires the key to exist") {
+            true => error(ErrorKind::NotFound, OPERATION, format!("the stream {:?} does not exist", self.keys.stream)),
+            false => failure.into_error(OPERATION),
+        });
+        let [now, gone, start] = elements(OPERATION, answer?)?;
+        // If all is lost and the group begins again, nothing that came meanwhile is skipped.
+        *lock(&self.start) = text(OPERATION, start)?;
+        lock(&self.fence).begin(count(OPERATION, &now)?, again);
         self.lost_from_stream(count(OPERATION, &gone)?);
         Ok(())
     }
@@ -147,6 +181,18 @@ impl Member {
         more_keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
     ) -> Result<Frame> {
+        let answer = self.try_run(operation, script, more_keys, arguments).await?;
+        answer.map_err(|failure| failure.into_error(operation))
+    }
+
+    /// As [`run`](Self::run), with the failure of the script apart from that of connecting.
+    async fn try_run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        more_keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Result<Frame, CallFailure>> {
         let mut keys = vec![self.keys.stream.as_str(), &self.keys.retry, &self.keys.members];
         keys.extend(more_keys);
         let arguments = || {
@@ -155,7 +201,7 @@ impl Member {
             all.extend(arguments());
             all
         };
-        self.control.run(operation, script, &keys, arguments).await
+        self.control.try_run(operation, script, &keys, arguments).await
     }
 
     pub(crate) fn lease_ms(&self) -> i64 {
@@ -172,7 +218,7 @@ impl Member {
 
     /// This member scheduled a message that is due after `delay`.
     pub(crate) fn schedule(&self, delay: Duration) {
-        let at = Instant::now() + delay;
+        let at = Instant::now() + delay.min(LONGEST);
         let mut due = lock(&self.due);
         if due.is_none_or(|earliest| at < earliest) {
             *due = Some(at);
@@ -196,6 +242,11 @@ impl Member {
         let text = format!("another process joined as {:?}; names of living members must differ", self.name);
         error(ErrorKind::Conflict, operation, text)
     }
+}
+
+/// How scripts are told yes and no.
+pub(crate) fn mark(yes: bool) -> Value {
+    if yes { "1".into() } else { "0".into() }
 }
 
 /// Locks what no code holds across an await or a panic.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use zephcast_core::Result;
 
 use crate::connection::Connection;
-use crate::error::Failure;
+use crate::error::CallFailure;
 use crate::link::Link;
 use crate::member::{Member, lock};
 use crate::reply::{Frame, number};
@@ -21,7 +21,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// What a read brought.
 pub(crate) struct Reading {
-    pub(crate) answer: Result<Frame, Failure>,
+    pub(crate) answer: Result<Frame, CallFailure>,
     /// Renewals when it was asked for, see [`Fence::arrived`](crate::lease::Fence::arrived).
     pub(crate) asked_at: u64,
 }
@@ -121,18 +121,20 @@ async fn serve(
 pub(crate) async fn unblock(member: &Member) {
     /// The server may get the request to end a read before the read itself.
     const PATIENCE: Duration = Duration::from_millis(20);
+    /// How long all requests together may take: a server that is away must not eat the time that others need.
+    const ASKING: Duration = Duration::from_millis(100);
     let mut reading = member.reading.subscribe();
-    for _ in 0..10 {
-        let Some(id) = *reading.borrow_and_update() else { return };
-        let request = vec!["UNBLOCK".into(), id.into()];
-        let asked = member.control.call("fetch", "CLIENT", Some(&member.keys.stream), request).await;
-        if asked.is_err() {
-            break;
+    let asking = async {
+        loop {
+            let Some(id) = *reading.borrow_and_update() else { return };
+            let request = vec!["UNBLOCK".into(), id.into()];
+            let asked = member.control.call("fetch", "CLIENT", Some(&member.keys.stream), request).await;
+            if asked.is_err() || tokio::time::timeout(PATIENCE, reading.wait_for(Option::is_none)).await.is_ok() {
+                return;
+            }
         }
-        if tokio::time::timeout(PATIENCE, reading.wait_for(Option::is_none)).await.is_ok() {
-            return;
-        }
-    }
-    // Out of patience or of rights.
+    };
+    // Out of patience or of rights, or ended: it is waited for all the same.
+    let _ = tokio::time::timeout(ASKING, asking).await;
     let _ = tokio::time::timeout(BLOCK * 2, reading.wait_for(Option::is_none)).await;
 }

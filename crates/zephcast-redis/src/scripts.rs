@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use fred::types::Value;
 
-use crate::error::Failure;
+use crate::error::CallFailure;
 use crate::link::Link;
 use crate::reply::Frame;
 
@@ -52,8 +52,10 @@ scripts! {
     LEAVE = ["own", "leave"];
     /// Sends a dead letter back.
     REDRIVE = ["redrive"];
-    /// Deletes what no group needs.
+    /// Deletes some of what no group needs.
     TRIM = ["trim"];
+    /// A look at a group.
+    STATUS = ["status"];
     /// Counts entries after an id.
     COUNT_AFTER = ["count_after"];
 }
@@ -69,7 +71,7 @@ impl Script {
         link: &Link,
         keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
-    ) -> Result<Frame, Failure> {
+    ) -> Result<Frame, CallFailure> {
         let call = |script: &str| {
             let arguments = arguments();
             let mut all: Vec<Value> = Vec::with_capacity(2 + keys.len() + arguments.len());

@@ -14,7 +14,7 @@ use zephcast_core::{ErrorKind, Result, Token, UnitId};
 use crate::error::error;
 use crate::intake::UNIT;
 use crate::keeper::Keeper;
-use crate::member::{Member, lock};
+use crate::member::{Member, lock, mark};
 use crate::reader::unblock;
 use crate::reply::{Frame, array, count, elements, number};
 use crate::scripts::{ACK, RENEW};
@@ -47,10 +47,13 @@ impl Settler for RedisSettler {
 
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
         let mut held: Vec<Token> = renewal.held.into_iter().flat_map(|held| held.tokens).collect();
-        {
-            let gone = lock(&self.member.gone);
+        let lost_from_stream = {
+            let mut gone = lock(&self.member.gone);
+            let lost = gone.sort_out(&held);
             held.retain(|token| !gone.contains(token));
-        }
+            lost
+        };
+        self.member.lost_from_stream(lost_from_stream);
         held.extend(lock(&self.member.buffered).iter());
         let oldest = renewal.oldest.map_or(0, |oldest| i64::try_from(oldest.as_millis()).unwrap_or(i64::MAX));
         let mut lost = Vec::new();
@@ -81,8 +84,10 @@ impl Settler for RedisSettler {
     async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
         self.keeper.stop();
         let leaving = async {
+            self.give_back(&returned).await?;
+            // What a read still brings goes back too.
             unblock(&self.member).await;
-            self.give_back(&returned).await
+            self.forget_member().await
         };
         tokio::time::timeout(deadline, leaving).await.unwrap_or_else(|_| {
             let text = format!("did not leave within {deadline:?}; others take over after the lease");
@@ -94,6 +99,7 @@ impl Settler for RedisSettler {
 impl RedisSettler {
     async fn settle_all(&self, settlement: &Settlement) -> Result<Vec<Token>> {
         let mut lost = Vec::new();
+        self.forget_tried_suspects(settlement);
         for unit in &settlement.units {
             for tokens in unit.acked.chunks(PAGE) {
                 lost.extend(self.ack(&self.without_gone(tokens), settlement.again).await?);
@@ -110,10 +116,10 @@ impl RedisSettler {
             return Ok(Vec::new());
         }
         let ids = Ids::new(tokens);
-        let deadline = if again { 0 } else { lock(&self.member.fence).deadline() };
+        let (from, until) = lock(&self.member.fence).certain();
         let answer = self.member.run(OPERATION, &ACK, &[], || {
-            let mut arguments: Vec<Value> = Vec::with_capacity(3 + ids.tokens.len());
-            arguments.extend([(deadline as i64).into(), mark(again), (ids.of_stream as i64).into()]);
+            let mut arguments: Vec<Value> = Vec::with_capacity(4 + ids.tokens.len());
+            arguments.extend([(from as i64).into(), (until as i64).into(), mark(again), (ids.of_stream as i64).into()]);
             arguments.extend(ids.values());
             arguments
         });
@@ -122,18 +128,33 @@ impl RedisSettler {
     }
 
     async fn settle_others(&self, others: &[(Token, Disposition)], again: bool) -> Result<Vec<Token>> {
-        let mut given = Vec::new();
+        let (mut kept, mut returned) = (Vec::new(), Vec::new());
         let mut single = Vec::new();
         for (token, disposition) in others {
             match disposition {
-                Disposition::Keep { attempts } => given.push((*token, *attempts, true)),
-                Disposition::Return { attempts } => given.push((*token, *attempts, false)),
+                Disposition::Keep { attempts } => kept.push((*token, u64::from(*attempts))),
+                Disposition::Return { attempts } => returned.push((*token, *attempts)),
                 disposition => single.push(self.settle_one(*token, disposition, again)),
             }
         }
         let mut lost: Vec<Token> = try_join_all(single).await?.into_iter().flatten().collect();
-        lost.extend(self.give(&given, again).await?);
+        lost.extend(self.give(&self.member.name, &kept, again).await?);
+        lost.extend(self.hand_back(&returned, again).await?);
         Ok(lost)
+    }
+
+    /// A suspect that was acked or failed here is none any more.
+    fn forget_tried_suspects(&self, settlement: &Settlement) {
+        let mut suspects = lock(&self.member.suspects);
+        if suspects.is_empty() {
+            return;
+        }
+        for unit in &settlement.units {
+            let others = unit.others.iter().filter(|(_, other)| !matches!(other, Disposition::Return { .. }));
+            for token in unit.acked.iter().chain(others.map(|(token, _)| token)) {
+                suspects.remove(token);
+            }
+        }
     }
 
     /// Renews at most a page of tokens; returns the server's time.
@@ -153,7 +174,7 @@ impl RedisSettler {
             return Ok(0);
         }
         lost.extend(ids.at(&places(OPERATION, others)?));
-        lock(&self.member.gone).extend(ids.at(&places(OPERATION, gone)?));
+        lock(&self.member.gone).add_held(ids.at(&places(OPERATION, gone)?));
         count(OPERATION, &now)
     }
 
@@ -165,11 +186,6 @@ impl RedisSettler {
         }
         tokens.iter().copied().filter(|token| !gone.remove(token)).collect()
     }
-}
-
-/// How scripts are told yes and no.
-fn mark(yes: bool) -> Value {
-    if yes { "1".into() } else { "0".into() }
 }
 
 /// Places in a list of ids.

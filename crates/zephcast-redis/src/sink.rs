@@ -15,7 +15,7 @@ use zephcast_core::{Message, Position, PositionStyle, PublishError, StreamName, 
 
 use crate::connection::Connection;
 use crate::entry::{self, Fields};
-use crate::error::{Failure, garbled, translate};
+use crate::error::{CallFailure, garbled, translate};
 use crate::link::{Link, classify, classify_many};
 use crate::reply::parse_id;
 
@@ -78,7 +78,7 @@ impl RedisSink {
             Ok::<(), FredError>(())
         });
         if let Err(source) = queued.await {
-            let refused = self.failed(link, Failure::NotSent(source));
+            let refused = self.failed(link, CallFailure::NotSent(source));
             return (0..=pipelined).map(|_| Err(refused.clone())).collect();
         }
         let mut many = pin!(maybe_done(pipeline.try_all::<Value>()));
@@ -90,7 +90,7 @@ impl RedisSink {
         };
         let timeout = self.connection.config().command_timeout;
         let unanswered = link.answer_within(timeout, answers).await.err().unwrap_or_else(|| {
-            Failure::NoAnswer(FredError::new(fred::error::ErrorKind::Unknown, "there is no answer"))
+            CallFailure::NoAnswer(FredError::new(fred::error::ErrorKind::Unknown, "there is no answer"))
         });
         let mut outcomes = match many.take_output() {
             Some(answers) => self.many_outcomes(link, answers, pipelined),
@@ -120,11 +120,13 @@ impl RedisSink {
         (0..expected).map(|_| Err(broken.clone())).collect()
     }
 
-    fn failed(&self, link: &Arc<Link>, failure: Failure) -> PublishError {
+    fn failed(&self, link: &Arc<Link>, failure: CallFailure) -> PublishError {
         self.connection.note(link, &failure);
         match failure {
-            Failure::Refused(source) | Failure::NotSent(source) => PublishError::Failed(translate(OPERATION, source)),
-            Failure::NoAnswer(source) => PublishError::Unknown(translate(OPERATION, source)),
+            CallFailure::Refused(source) | CallFailure::NotSent(source) => {
+                PublishError::Failed(translate(OPERATION, source))
+            }
+            CallFailure::NoAnswer(source) => PublishError::Unknown(translate(OPERATION, source)),
         }
     }
 }

@@ -5,8 +5,6 @@ mod members;
 
 use std::time::Duration;
 
-use fred::types::Value;
-use tokio::try_join;
 use zephcast_core::{
     Broker, Error, ErrorKind, GroupName, GroupStatus, Position, PositionStyle, Result, StreamName, Token, UnitId,
     UnitStatus,
@@ -18,29 +16,21 @@ use crate::error::error;
 use crate::intake::UNIT;
 use crate::keys::Keys;
 use crate::member::RETURNED;
-use crate::reply::{Frame, array, bytes, count, map, parse_id, text};
+use crate::reply::{Frame, array, bytes, count, elements, entry_id, map, parse_id, text};
+use crate::scripts::STATUS;
 
 const OPERATION: &str = "group status";
 
 pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
     let keys = &Keys::new(stream, group);
-    let (on_stream, end) = try_join!(one_group(control, stream, group), last_id(control, stream))?;
-    let by_group = [group.as_str()];
-    let members = Roster::read(control, keys);
-    let (unread, retried, delayed, dead, oldest, oldest_retried, now, members) = try_join!(
-        lag::unread(control, keys, &on_stream, end),
-        ask(control, "XLEN", &keys.retry, &[]),
-        ask(control, "ZCARD", &keys.delayed, &[]),
-        ask(control, "XLEN", &keys.dead, &[]),
-        ask(control, "XPENDING", &keys.stream, &by_group),
-        ask(control, "XPENDING", &keys.retry, &by_group),
-        now_ms(control, keys),
-        members,
-    )?;
-    let (retried, delayed) = (figure(retried)?, figure(delayed)?);
-    let oldest_ms = [oldest_pending(oldest)?, oldest_pending(oldest_retried)?].into_iter().flatten().min();
+    let seen = Seen::read(control, stream, keys).await?;
+    let members = Roster::read([seen.consumers, seen.retry_consumers], seen.reports)?;
+    let on_stream = find_group(read_groups(OPERATION, seen.groups)?, stream, group)?;
+    let oldest_ms = [oldest_pending(seen.pending)?, oldest_pending(seen.retry_pending)?].into_iter().flatten().min();
+    // Last, as only this may take several looks at the server.
+    let unread = lag::unread(control, keys, &on_stream, seen.end).await?;
     // What is settled is removed from the retry stream, so its length is what is unsettled there.
-    let lag = unread.map(|unread| unread + on_stream.pending + retried + delayed);
+    let lag = unread.map(|unread| unread + on_stream.pending + seen.retried + seen.delayed);
     let held = members.pending_all().saturating_sub(members.pending_of(RETURNED));
     let show = |token| Position::new(PositionStyle::EntryId, UNIT, token).to_string();
     Ok(GroupStatus {
@@ -49,18 +39,56 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
         broker: Broker::Redis,
         lag,
         in_flight: Some(held),
-        oldest_pending: oldest_ms.map(|oldest| Duration::from_millis(now.saturating_sub(oldest))),
-        delayed: Some(delayed),
-        dead_letters: Some(figure(dead)?),
-        members: members.judge(now),
+        oldest_pending: oldest_ms.map(|oldest| Duration::from_millis(seen.now.saturating_sub(oldest))),
+        delayed: Some(seen.delayed),
+        dead_letters: Some(seen.dead),
+        members: members.judge(seen.now),
         units: vec![UnitStatus {
             unit: UnitId(0),
             committed: Some(show(on_stream.last_delivered)),
-            end: Some(show(end)),
+            end: Some(show(seen.end)),
             lag,
             owner: None,
         }],
     })
+}
+
+/// What the script `status` saw at one moment: what is on its way from one key to another is in one of them.
+struct Seen {
+    now: u64,
+    end: Token,
+    groups: Frame,
+    pending: Frame,
+    retry_pending: Frame,
+    retried: u64,
+    delayed: u64,
+    dead: u64,
+    consumers: Frame,
+    retry_consumers: Frame,
+    reports: Frame,
+}
+
+impl Seen {
+    async fn read(control: &Connection, stream: &StreamName, keys: &Keys) -> Result<Self> {
+        let all = [keys.stream.as_str(), &keys.retry, &keys.delayed, &keys.dead, &keys.members];
+        let answer = control.try_run(OPERATION, &STATUS, &all, || vec![keys.group.as_str().into()]).await?;
+        let answer = answer.map_err(|failure| no_stream(OPERATION, stream, failure))?;
+        let [now, end, groups, pending, retry_pending, retried, delayed, dead, consumers, retry_consumers, reports] =
+            elements(OPERATION, answer)?;
+        Ok(Self {
+            now: count(OPERATION, &now)?,
+            end: entry_id(OPERATION, end)?,
+            groups,
+            pending,
+            retry_pending,
+            retried: count(OPERATION, &retried)?,
+            delayed: count(OPERATION, &delayed)?,
+            dead: count(OPERATION, &dead)?,
+            consumers,
+            retry_consumers,
+            reports,
+        })
+    }
 }
 
 /// What `XINFO GROUPS` says of a group.
@@ -84,8 +112,11 @@ pub(crate) async fn groups(
     let key = stream.as_str();
     let arguments = vec!["GROUPS".into(), key.into()];
     let answer = control.try_call(operation, "XINFO", Some(key), arguments).await?;
-    let answer = answer.map_err(|failure| no_stream(operation, stream, failure))?;
-    array(operation, answer)?.into_iter().map(|group| read_group(operation, group)).collect()
+    read_groups(operation, answer.map_err(|failure| no_stream(operation, stream, failure))?)
+}
+
+fn read_groups(operation: &'static str, groups: Frame) -> Result<Vec<OnStream>> {
+    array(operation, groups)?.into_iter().map(|group| read_group(operation, group)).collect()
 }
 
 fn read_group(operation: &'static str, group: Frame) -> Result<OnStream> {
@@ -94,7 +125,7 @@ fn read_group(operation: &'static str, group: Frame) -> Result<OnStream> {
         match name.as_str() {
             "name" => read.name = text(operation, value)?,
             "pending" => read.pending = count(operation, &value)?,
-            "last-delivered-id" => read.last_delivered = crate::reply::entry_id(operation, value)?,
+            "last-delivered-id" => read.last_delivered = entry_id(operation, value)?,
             "lag" => read.lag = count(operation, &value).ok(),
             _ => {}
         }
@@ -107,53 +138,38 @@ fn read_group(operation: &'static str, group: Frame) -> Result<OnStream> {
 /// # Errors
 /// `NotFound`, naming what does not exist.
 pub(crate) async fn one_group(control: &Connection, stream: &StreamName, group: &GroupName) -> Result<OnStream> {
-    let groups = groups(control, OPERATION, stream).await?;
-    groups
-        .into_iter()
-        .find(|known| known.name == group.as_str())
-        .ok_or_else(|| error(ErrorKind::NotFound, OPERATION, format!("the stream {stream:?} has no group {group:?}")))
+    find_group(groups(control, OPERATION, stream).await?, stream, group)
 }
 
-async fn last_id(control: &Connection, stream: &StreamName) -> Result<Token> {
+fn find_group(groups: Vec<OnStream>, stream: &StreamName, group: &GroupName) -> Result<OnStream> {
+    let missing = || error(ErrorKind::NotFound, OPERATION, format!("the stream {stream:?} has no group {group:?}"));
+    groups.into_iter().find(|known| known.name == group.as_str()).ok_or_else(missing)
+}
+
+/// The id of the newest entry that the stream ever had.
+///
+/// # Errors
+/// `NotFound`, naming the stream, when it does not exist.
+pub(crate) async fn last_id(control: &Connection, operation: &'static str, stream: &StreamName) -> Result<Token> {
+    // Brings two payloads with it; a script would not, but a user who may only read may not run one.
     let arguments = vec!["STREAM".into(), stream.as_str().into()];
-    let answer = control.try_call(OPERATION, "XINFO", Some(stream.as_str()), arguments).await?;
-    let facts = map(OPERATION, answer.map_err(|failure| no_stream(OPERATION, stream, failure))?)?;
+    let answer = control.try_call(operation, "XINFO", Some(stream.as_str()), arguments).await?;
+    let facts = map(operation, answer.map_err(|failure| no_stream(operation, stream, failure))?)?;
     let last = facts.into_iter().find(|(name, _)| name == "last-generated-id");
-    last.map_or(Ok(Token(0, 0)), |(_, id)| crate::reply::entry_id(OPERATION, id))
+    last.map_or(Ok(Token(0, 0)), |(_, id)| entry_id(operation, id))
 }
 
 /// Makes "no such key" an error that names the stream.
-pub(crate) fn no_stream(operation: &'static str, stream: &StreamName, failure: crate::error::Failure) -> Error {
+pub(crate) fn no_stream(operation: &'static str, stream: &StreamName, failure: crate::error::CallFailure) -> Error {
     if failure.mentions("no such key") {
         return error(ErrorKind::NotFound, operation, format!("the stream {stream:?} does not exist"));
     }
     failure.into_error(operation)
 }
 
-/// Asks about a helper key, which may not exist yet; then there is no answer.
-async fn ask(control: &Connection, command: &'static str, key: &str, arguments: &[&str]) -> Result<Option<Frame>> {
-    let arguments: Vec<Value> = std::iter::once(&key).chain(arguments).map(|text| Value::from(*text)).collect();
-    match control.try_call(OPERATION, command, Some(key), arguments).await? {
-        Ok(answer) => Ok(Some(answer)),
-        Err(failure) if failure.has_code("NOGROUP") || failure.mentions("no such key") => Ok(None),
-        Err(failure) => Err(failure.into_error(OPERATION)),
-    }
-}
-
-fn figure(answer: Option<Frame>) -> Result<u64> {
-    answer.map_or(Ok(0), |answer| count(OPERATION, &answer))
-}
-
-/// When the oldest entry of a pending list was written.
-fn oldest_pending(summary: Option<Frame>) -> Result<Option<u64>> {
-    let Some(summary) = summary else { return Ok(None) };
+/// When the oldest entry of a pending list was written, by its summary; there is none without the group.
+fn oldest_pending(summary: Frame) -> Result<Option<u64>> {
     let lowest = array(OPERATION, summary)?.into_iter().nth(1);
     let lowest = lowest.and_then(|id| bytes(OPERATION, id).ok());
     Ok(lowest.and_then(|id| parse_id(&id)).map(|id| id.0))
-}
-
-async fn now_ms(control: &Connection, keys: &Keys) -> Result<u64> {
-    let time = array(OPERATION, control.call(OPERATION, "TIME", Some(&keys.stream), Vec::new()).await?)?;
-    let part = |n: usize| time.get(n).map_or(Ok(0), |part| count(OPERATION, part));
-    Ok(part(0)? * 1_000 + part(1)? / 1_000)
 }

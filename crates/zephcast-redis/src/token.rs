@@ -2,14 +2,23 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
-use zephcast_core::Token;
+use zephcast_core::{ErrorKind, Result, Token};
+
+use crate::error::error;
 
 /// Set in the sequence of a token of the retry stream. Redis counts sequences up from 0 within a millisecond.
 const RETRIED: u64 = 1 << 63;
 
 /// The token of an entry of the stream, or of the retry stream.
-pub(crate) fn of_entry(id: Token, retried: bool) -> Token {
-    if retried { Token(id.0, id.1 | RETRIED) } else { id }
+///
+/// # Errors
+/// `Unsupported` for an id that somebody chose so large that no token can tell it from one of the retry stream.
+pub(crate) fn of_entry(operation: &'static str, id: Token, retried: bool) -> Result<Token> {
+    if is_retried(id) {
+        let text = format!("the entry {}-{} has a sequence number of 2^63 or more", id.0, id.1);
+        return Err(error(ErrorKind::Unsupported, operation, text));
+    }
+    Ok(if retried { Token(id.0, id.1 | RETRIED) } else { id })
 }
 
 pub(crate) fn is_retried(token: Token) -> bool {
@@ -77,10 +86,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn an_id_that_cannot_be_told_from_a_retried_one_is_refused() {
+        let error = of_entry("fetch", Token(5, 1 << 63), false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("5-9223372036854775808"), "{error}");
+        assert!(of_entry("fetch", Token(u64::MAX, (1 << 63) - 1), true).is_ok());
+    }
+
     proptest! {
         #[test]
         fn ids_are_written_as_redis_writes_them(ids in prop::collection::vec((any::<u64>(), 0..RETRIED, any::<bool>()), 0..9)) {
-            let tokens: Vec<Token> = ids.iter().map(|(ms, n, retried)| of_entry(Token(*ms, *n), *retried)).collect();
+            let tokens: Vec<Token> = ids.iter().map(|(ms, n, retried)| of_entry("test", Token(*ms, *n), *retried).unwrap()).collect();
             let written = Ids::new(&tokens);
             prop_assert_eq!(written.of_stream, ids.iter().filter(|(_, _, retried)| !retried).count());
             for (place, token) in written.tokens.iter().enumerate() {

@@ -12,7 +12,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// | URL | broker | feature |
 /// |---|---|---|
 /// | `memory://` | a new embedded broker of this process | `memory` |
-/// | `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://` | Redis Streams | `redis` |
+/// | `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`; `valkey` is `redis`, `valkeys` is `rediss` | Redis Streams | `redis` |
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for a URL that cannot be read, [`ErrorKind::Unsupported`] for a broker whose feature is
@@ -55,7 +55,7 @@ pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
             Ok(Client::new(broker.driver()))
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster" => {
+        scheme if is_redis(scheme) => {
             zephcast_redis::RedisConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
         }
         scheme => {
@@ -65,16 +65,55 @@ pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
     }
 }
 
+/// Whether a scheme is Redis's, in plain text or by TLS, of one server or of several.
+fn is_redis(scheme: &str) -> bool {
+    let (server, several) = scheme.split_once('+').map_or((scheme, None), |(server, kind)| (server, Some(kind)));
+    matches!(server, "redis" | "rediss" | "valkey" | "valkeys")
+        && matches!(several, None | Some("sentinel" | "cluster"))
+}
+
 fn unknown(scheme: &str) -> Error {
     let feature = match scheme {
         "memory" => "memory",
-        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster" => "redis",
+        scheme if is_redis(scheme) => "redis",
         _ => {
-            let text =
-                format!("unknown scheme `{scheme}`; known: memory, redis, rediss, redis+sentinel, redis+cluster");
+            let text = format!(
+                "unknown scheme `{scheme}`; known: memory, redis, rediss, valkey, valkeys, redis+sentinel, redis+cluster"
+            );
             return Error::new(ErrorKind::InvalidInput, "connect", text);
         }
     };
     let text = format!("this build has no {feature} driver; turn on zephcast's feature `{feature}`");
     Error::new(ErrorKind::Unsupported, "connect", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(url: &str) -> Error {
+        connect_with(url, Duration::from_millis(300)).await.expect_err(url)
+    }
+
+    #[tokio::test]
+    async fn every_scheme_of_redis_is_known() {
+        for server in ["redis", "rediss", "valkey", "valkeys"] {
+            for kind in ["", "+sentinel", "+cluster"] {
+                // The database is read by the driver, before anything is connected.
+                let error = refusal(&format!("{server}{kind}://127.0.0.1:1/main/x")).await;
+                let unsupported = cfg!(not(feature = "redis"));
+                assert_eq!(error.kind() == ErrorKind::Unsupported, unsupported, "{server}{kind}: {error}");
+                assert!(!error.to_string().contains("unknown scheme"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_unknown_is_named() {
+        for scheme in ["carrier-pigeon", "redis+pigeon", "valkeyss", "memory+cluster"] {
+            let error = refusal(&format!("{scheme}://h")).await;
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains(&format!("`{scheme}`")), "{error}");
+        }
+    }
 }

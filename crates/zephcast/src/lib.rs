@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../README.md")]
+#![doc = include_str!("../README.md")]
 
 mod connect;
 
@@ -15,3 +15,9 @@ pub use zephcast_memory as memory;
 pub use zephcast_redis as redis;
 
 pub use self::connect::{connect, connect_with};
+
+/// The programs of the repository's README are run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct RepositoryReadme;

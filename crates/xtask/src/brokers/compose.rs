@@ -1,9 +1,10 @@
 //! A broker in a container, where a Docker engine answers.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::process::Command;
 
 use super::{
     Broker,
@@ -25,11 +26,16 @@ pub(super) async fn engine_answers() -> bool {
         && process::succeeds("docker", &["compose", "version"], ASK_LIMIT).await
 }
 
+/// Starts a container and records it. One that is not recorded, since this failed or was dropped, is removed.
 pub(super) async fn start(broker: Broker, workspace: &Workspace) -> anyhow::Result<Record> {
     let port = broker.free_port()?;
+    let unrecorded = Unrecorded { broker, workspace };
     compose(broker, workspace, port, &["up", "--detach", "--wait"], START_LIMIT).await?;
     broker.wait_until_it_answers(port, || Ok(())).await?;
-    Ok(Record { port, how: How::Compose })
+    let record = Record { port, how: How::Compose };
+    record.save(broker, workspace)?;
+    std::mem::forget(unrecorded);
+    Ok(record)
 }
 
 pub(super) async fn stop(broker: Broker, workspace: &Workspace) -> anyhow::Result<()> {
@@ -43,15 +49,35 @@ async fn compose(
     arguments: &[&str],
     limit: Duration,
 ) -> anyhow::Result<()> {
+    let command = command(broker, workspace, port, arguments);
+    let finished = process::run(command.into(), limit, Echo::Hidden).await?;
+    if !finished.success() {
+        bail!("docker compose {}: {}", arguments.join(" "), finished.end());
+    }
+    Ok(())
+}
+
+fn command(broker: Broker, workspace: &Workspace, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new("docker");
     command
         .args(["compose", "--project-name", &format!("zephcast-{}", broker.name()), "--file"])
         .arg(workspace.root().join(broker.recipe().compose_file))
         .args(arguments)
         .env(broker.recipe().port_variable, port.to_string());
-    let finished = process::run(command, limit, Echo::Hidden).await?;
-    if !finished.success() {
-        bail!("docker compose {}: {}", arguments.join(" "), finished.end());
+    command
+}
+
+/// A container that nobody else knows of yet: removed when dropped, and waited for.
+struct Unrecorded<'a> {
+    broker: Broker,
+    workspace: &'a Workspace,
+}
+
+impl Drop for Unrecorded<'_> {
+    fn drop(&mut self) {
+        let port = self.broker.recipe().first_port;
+        let mut down = command(self.broker, self.workspace, port, &["down", "--volumes"]);
+        // A Ctrl-C at the terminal is the reason to remove it, not to stop removing it.
+        let _ = down.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).status();
     }
-    Ok(())
 }

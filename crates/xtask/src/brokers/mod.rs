@@ -29,6 +29,7 @@ use tokio::{
 
 use self::record::{How, Record};
 pub(crate) use self::session::{Session, with_brokers};
+use crate::process::{Interrupted, interruption};
 use crate::{table, workspace::Workspace};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -128,12 +129,19 @@ struct Found {
 /// Starts what does not run yet, empty, and prints a URL a line.
 pub(crate) async fn up(brokers: &[Broker]) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read()?;
-    for broker in chosen(brokers) {
-        let found = ensure_up(*broker, &workspace).await.with_context(|| broker.name())?;
-        eprintln!("{}: {} ({})", broker.name(), if found.started { "started" } else { "already up" }, found.how);
-        println!("{}", redacted(&found.url));
+    let all_up = async {
+        for broker in chosen(brokers) {
+            let found = ensure_up(*broker, &workspace).await.with_context(|| broker.name())?;
+            eprintln!("{}: {} ({})", broker.name(), if found.started { "started" } else { "already up" }, found.how);
+            println!("{}", redacted(&found.url));
+        }
+        Ok(ExitCode::SUCCESS)
+    };
+    // Dropped, what is being started ends; what was printed stays.
+    tokio::select! {
+        up = all_up => up,
+        interrupted = interruption() => Err(interrupted.map_or_else(|error| error, Interrupted::into)),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Stops what [`up`] started; leaves anything else alone.
@@ -183,10 +191,10 @@ async fn ensure_up(broker: Broker, workspace: &Workspace) -> anyhow::Result<Foun
         Record::remove(broker, workspace)?;
     }
     let record = start(broker, workspace).await?;
-    record.save(broker, workspace)?;
     Ok(found(broker, &record, true))
 }
 
+/// Starts a broker and records it; dropped before, nothing is left behind.
 async fn start(broker: Broker, workspace: &Workspace) -> anyhow::Result<Record> {
     if compose::engine_answers().await {
         match compose::start(broker, workspace).await {
@@ -245,7 +253,11 @@ async fn reachable(broker: Broker, url: &str) -> anyhow::Result<()> {
 
 fn first_server(url: &str, default_port: u16) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if !authority.contains('@') && after.contains('@') {
+        // A password that is not written as a URL has it: no part of that is a host.
+        return None;
+    }
     let host = authority.rsplit('@').next()?.split(',').next().filter(|host| !host.is_empty())?;
     match host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         true => Some(host.to_owned()),
@@ -253,10 +265,15 @@ fn first_server(url: &str, default_port: u16) -> Option<String> {
     }
 }
 
+/// A URL without its user, its password and its query, which can hold secrets too.
 fn redacted(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, after)) => format!("{scheme}://***@{after}"),
-        None => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
+    let (shown, hidden) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    match shown.rsplit_once('@') {
+        Some((_, after)) => format!("{scheme}://***@{after}"),
+        // The query begins within a password, or has one.
+        None if hidden.contains('@') => format!("{scheme}://***"),
+        None => format!("{scheme}://{shown}"),
     }
 }
 
@@ -273,6 +290,7 @@ mod tests {
             ("redis+cluster://a:1,b:2", Some("a:1")),
             ("redis://[::1]:7", Some("[::1]:7")),
             ("redis://", None),
+            ("redis://:pass/word@host", None),
             ("localhost:6379", None),
         ] {
             assert_eq!(first_server(url, 6379).as_deref(), server, "{url}");
@@ -283,5 +301,15 @@ mod tests {
     fn no_password_is_shown() {
         assert_eq!(redacted("rediss://me:canary@host:1/0"), "rediss://***@host:1/0");
         assert_eq!(redacted("redis://host:1"), "redis://host:1");
+        assert_eq!(redacted("redis+sentinel://h:1,i/main?sentinel-password=canary"), "redis+sentinel://h:1,i/main");
+        for url in [
+            "redis://h/0?sentinel-password=x@canary",
+            "redis://u:canary@h?tls-key=canary@canary",
+            "redis://:canary?canary@h",
+            "redis://:canary#canary@h",
+            "canary",
+        ] {
+            assert!(!redacted(url).contains("canary"), "{url}: {}", redacted(url));
+        }
     }
 }

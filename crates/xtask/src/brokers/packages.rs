@@ -35,7 +35,8 @@ pub(super) async fn ensure(recipe: &Recipe) -> anyhow::Result<PathBuf> {
 async fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new("apt-get");
     command.arg("--quiet").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    let finished = process::run(command, INSTALL_LIMIT, Echo::Hidden).await?;
+    // Killed, it would leave packages half configured; interrupted, apt-get ends after the step that it is at.
+    let finished = process::run_gently(command, INSTALL_LIMIT, Echo::Hidden).await?;
     if !finished.success() {
         bail!("apt-get {}: {}\n{}", arguments.join(" "), finished.end(), finished.stdout);
     }

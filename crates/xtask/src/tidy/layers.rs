@@ -1,4 +1,5 @@
-//! Who may depend on whom: core on no driver, a driver on core alone, and nobody on a client that was not asked for.
+//! Who may depend on whom: core on no driver, a driver on core alone, the command on the umbrella alone, this program on
+//! nobody here, and nobody on a client that was not asked for.
 
 use std::time::Duration;
 
@@ -48,6 +49,10 @@ fn forbidden(package: &str, dependencies: &[&str]) -> Vec<String> {
         // The broken drivers that the cases must catch are wrappers of the embedded broker.
         "zephcast-conformance" => &["zephcast-core", "zephcast-memory"],
         _ if driver => &["zephcast-core"],
+        // The command shows that the umbrella's surface is enough.
+        "zephcast-cli" => &["zephcast"],
+        // It must run also when nothing else here builds.
+        "xtask" => &[],
         _ => return Vec::new(),
     };
     let wrong = dependencies.iter().filter(|dependency| !allowed.contains(dependency));
@@ -84,6 +89,9 @@ mod tests {
         assert_eq!(forbidden("zephcast-redis", &["zephcast-core", "zephcast-memory"]).len(), 1);
         assert!(forbidden("zephcast-redis", &["zephcast-core"]).is_empty());
         assert!(forbidden("zephcast", &["zephcast-core", "zephcast-redis"]).is_empty());
+        assert!(forbidden("zephcast-cli", &["zephcast"]).is_empty());
+        assert_eq!(forbidden("zephcast-cli", &["zephcast", "zephcast-core"]).len(), 1);
+        assert_eq!(forbidden("xtask", &["zephcast"]), ["xtask must not depend on zephcast"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod features;
 mod layers;
-mod readme;
+mod papers;
 mod sizes;
 
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ async fn check() -> anyhow::Result<ExitCode> {
         wrong += problems.len();
     };
     say("sizes", sizes::problems(&workspace)?);
-    say("README commands", readme::problems(&workspace)?);
+    say("commands in papers", papers::problems(&workspace)?);
     say("layers", layers::problems(&workspace).await?);
     say("features", features::problems(&workspace).await?);
     println!("tidy: {}", if wrong == 0 { "all well".to_owned() } else { format!("{wrong} to mend") });

@@ -5,14 +5,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use zephcast::{GroupName, MemberName, StreamName};
 
-use crate::args::publish::at_least_one;
-use crate::args::{group_name, stream_name};
+use crate::args::{at_least_one, group_name, stream_name};
 use crate::duration;
 
 /// Join a group and print its deliveries, or run a command for each
 ///
 /// A delivery is acked after it was written to stdout, unless --exec or --settle says otherwise. SIGINT or SIGTERM
 /// finishes what runs, commits and leaves the group; a second one ends at once.
+///
+/// With --settle none the stream is looked at and nothing changes: the group is not joined and need not exist. It
+/// begins at --from, goes on with what is published later, and looks again 4 times a second.
 #[derive(Args, Debug)]
 pub(crate) struct ConsumeArgs {
     /// The stream
@@ -21,16 +23,18 @@ pub(crate) struct ConsumeArgs {
     /// The group
     #[arg(long, value_parser = group_name)]
     pub(crate) group: GroupName,
-    /// This member's name, unique in its group [default: host, process id and a suffix]
+    /// This member's name, unique in its group; with --members N it is the beginning of NAME-1 to NAME-N [default: host,
+    /// process id and a suffix]
     #[arg(long, value_parser = member_name)]
     pub(crate) member: Option<MemberName>,
-    /// Where a new group starts: earliest, latest, a time such as 2025-11-22T18:00:00Z, or a position
+    /// Where a new group, or --settle none, starts: earliest (the oldest message that is still there), latest, a time such
+    /// as 2025-11-22T18:00:00Z, or a position
     #[arg(long, value_name = "START", default_value = "earliest")]
     pub(crate) from: String,
-    /// Leave after so many were acked, rejected or dead-lettered
+    /// Leave after so many were acked, rejected or dead-lettered; with --settle none, after so many were printed
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) count: Option<usize>,
-    /// Leave after so long without a message, from the assignment on
+    /// Leave after so long without a message, from the assignment (or the first look) on
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
     pub(crate) idle_exit: Option<Duration>,
     /// So many messages are fetched ahead by each member
@@ -62,9 +66,13 @@ pub(crate) struct ConsumeArgs {
     pub(crate) members: usize,
     /// Run a command (by `sh -c`) for each delivery, the payload on its stdin; exit 0 acks, 65 rejects,
     /// anything else is a failed attempt
+    ///
+    /// In its environment are `ZEPHCAST_STREAM`, `_GROUP`, `_MEMBER`, `_KEY`, `_ID`, `_ATTEMPT`, `_POSITION`,
+    /// `_PUBLISHED_MS` and `ZEPHCAST_HEADER_<NAME>`. What has no value or a NUL in it is left out, and so is a variable
+    /// longer than 128 KiB, or beyond 512 KiB in all, which systems do not pass on.
     #[arg(long, value_name = "CMD", conflicts_with = "settle")]
     pub(crate) exec: Option<String>,
-    /// Who settles: verdicts read from stdin, or nobody (browse)
+    /// Who settles deliveries, if not this command by itself
     #[arg(long)]
     pub(crate) settle: Option<SettleMode>,
 }
@@ -75,7 +83,7 @@ pub(crate) enum SettleMode {
     /// Verdicts come in on stdin: `{"ack":1}` `{"nack":1,"after_ms":2000}` `{"fail":1,"reason":"..."}` `{"reject":1}`
     /// `{"commit":true}`
     Stdin,
-    /// Browse: the group's positions do not change
+    /// Nobody: browse the stream. No group is joined, created or moved, and nothing counts as delivered
     None,
 }
 

@@ -3,8 +3,7 @@
 use clap::{Args, Subcommand};
 use zephcast::{GroupName, StreamName};
 
-use crate::args::publish::at_least_one;
-use crate::args::{group_name, stream_name};
+use crate::args::{at_least_one, group_name, stream_name};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetterCommand {

@@ -40,7 +40,8 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     pub(crate) create: bool,
     /// Each line of stdin is a record: `{"payload": "text"}` or `{"payload_base64": "..."}`, and optionally "key" or
-    /// `"key_base64"`, "headers" (strings or `{"base64": "..."}`), "id"
+    /// `"key_base64"`, "headers" (strings or `{"base64": "..."}`), "id" or `"id_base64"`; deliveries as `consume` writes
+    /// them are such records
     #[arg(long)]
     pub(crate) jsonl: bool,
 }
@@ -58,14 +59,5 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
         _ => Err("write a number of messages a second, at least 0.001".into()),
-    }
-}
-
-/// Reads a count that cannot be nothing.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("it must be at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("write a whole number of at least 1".into()),
     }
 }

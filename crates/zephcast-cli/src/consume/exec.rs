@@ -3,15 +3,17 @@
 mod command;
 mod desk;
 mod environment;
+mod news;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use zephcast::{Client, Delivery, HandlerError};
 
 use self::command::{Command, Outcome};
-use self::desk::{Desk, News};
+use self::desk::Desk;
+use self::news::Reporter;
 use super::session::{End, Session};
 use super::{prefetch, retry, start};
 use crate::children::Children;
@@ -27,12 +29,12 @@ pub(crate) async fn run(
     children: Children,
 ) -> Result<Exit, Failure> {
     let arguments = session.arguments;
-    let (news, heard) = mpsc::unbounded_channel();
+    let (reporter, heard) = news::channel();
     let (leave, mut leaving) = watch::channel(false);
     let room = arguments.count.map(Semaphore::new);
     let runner = Runner {
         command: Command::new(command, session.json, children),
-        news: news.clone(),
+        reporter: reporter.clone(),
         room: room.as_ref(),
         token: AtomicU64::new(0),
         json: session.json,
@@ -49,7 +51,7 @@ pub(crate) async fn run(
         .create(arguments.create)
         .members(arguments.members)
         .concurrency(arguments.concurrency)
-        .on_event(move |member, event| drop(news.send(News::Event(member.clone(), event.clone()))));
+        .on_event(move |member, event| reporter.event(member, event));
     if let Some(member) = &arguments.member {
         group = group.member(member);
     }
@@ -85,7 +87,7 @@ pub(crate) async fn run(
 /// What handlers share.
 struct Runner<'a> {
     command: Command,
-    news: mpsc::UnboundedSender<News>,
+    reporter: Reporter,
     /// How many more may be settled, those that run included. `None` without `--count`.
     room: Option<&'a Semaphore>,
     token: AtomicU64,
@@ -96,13 +98,10 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     async fn handle(&self, delivery: &Delivery) -> Result<(), HandlerError> {
-        let Some(permit) = self.permit().await else {
-            // Enough were settled, and this one was not begun: whoever is left in the group gets it at once.
+        let Some(permit) = self.begin(delivery).await else {
+            // It was not begun: whoever is left in the group gets it at once.
             return Err(HandlerError::later(Duration::ZERO));
         };
-        let token = self.token.fetch_add(1, Ordering::Relaxed) + 1;
-        let shown = if self.json { line(&DeliveryRecord { token, delivery }) } else { Vec::new() };
-        self.say(News::Begun(shown));
         let outcome = self.command.run(delivery).await;
         let dead = match &outcome {
             Outcome::Done => false,
@@ -113,7 +112,7 @@ impl Runner<'_> {
         if let Some(permit) = permit.filter(|_| settled) {
             permit.forget();
         }
-        self.say(News::Ended { settled, condemned: dead.then(|| delivery.position()) });
+        self.reporter.ended(settled, dead.then(|| delivery.position()));
         match outcome {
             Outcome::Done => Ok(()),
             Outcome::Rejected(reason) => Err(HandlerError::reject(reason)),
@@ -121,19 +120,24 @@ impl Runner<'_> {
         }
     }
 
-    /// Leave to begin; `None` once the group is being left. `Some(None)` where nothing is counted.
-    async fn permit(&self) -> Option<Option<tokio::sync::SemaphorePermit<'_>>> {
-        let Some(room) = self.room else { return Some(None) };
+    /// Tells of the delivery as soon as there is room, by the count and before a slow reader. `None` once the group is
+    /// being left; `Some(None)` where nothing is counted.
+    async fn begin(&self, delivery: &Delivery) -> Option<Option<SemaphorePermit<'_>>> {
+        let begun = async {
+            let permit = match self.room {
+                Some(room) => Some(room.acquire().await.ok()?),
+                None => None,
+            };
+            let token = self.token.fetch_add(1, Ordering::Relaxed) + 1;
+            let shown = if self.json { line(&DeliveryRecord::new(token, delivery)) } else { Vec::new() };
+            self.reporter.begun(shown).await;
+            Some(permit)
+        };
         let mut leaving = self.leaving.clone();
         tokio::select! {
             biased;
-            permit = room.acquire() => permit.ok().map(Some),
+            begun = begun => begun,
             _ = leaving.wait_for(|leaving| *leaving) => None,
         }
-    }
-
-    fn say(&self, news: News) {
-        // The desk hears until the last handler ended.
-        let _ = self.news.send(news);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) enum Happening {
 impl Members {
     /// Joins with as many members as the options ask for. If one cannot, those that have joined leave again.
     pub(crate) async fn join(client: &Client, arguments: &ConsumeArgs, builder: ConsumerBuilder) -> Result<Self> {
-        let starting = (0..arguments.members).map(|n| {
+        let starting = (1..=arguments.members).map(|n| {
             let builder = builder.clone();
             match &arguments.member {
                 None => builder,

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
 
-use zephcast::{CloseReport, Delivery, Error, Event, MemberName, Position};
+use zephcast::driver::Stored;
+use zephcast::{CloseReport, Delivery, Error, Event, MemberName, Message, Position};
 
 use super::idle::Idle;
 use super::members::{Happening, Members};
 use super::news;
 use super::page::Page;
-use crate::args::consume::ConsumeArgs;
+use crate::args::consume::{ConsumeArgs, SettleMode};
 use crate::exit::{Exit, Failure};
 use crate::output::messages::DeliveryRecord;
 use crate::output::records::{Record, Report};
@@ -60,7 +61,7 @@ impl<'a> Session<'a> {
             given_up: 0,
             condemned: HashSet::new(),
             unread: Box::pin(output.stdout().closed()),
-            json: output.is_json() || arguments.settle.is_some(),
+            json: output.is_json() || arguments.settle == Some(SettleMode::Stdin),
             token: 0,
         }
     }
@@ -107,11 +108,20 @@ impl<'a> Session<'a> {
     /// A delivery's line and the token that it has from now on.
     pub(crate) fn line(&mut self, delivery: &Delivery) -> (u64, Vec<u8>) {
         self.token += 1;
-        let line = match self.json {
-            true => line(&DeliveryRecord { token: self.token, delivery }),
-            false => [&**delivery.payload(), b"\n"].concat(),
-        };
-        (self.token, line)
+        (self.token, self.written_as(&DeliveryRecord::new(self.token, delivery), delivery))
+    }
+
+    /// The line of a message that `member` only looks at.
+    pub(crate) fn browsed_line(&mut self, stored: &Stored, member: &MemberName) -> Vec<u8> {
+        self.token += 1;
+        self.written_as(&DeliveryRecord::browsed(self.token, stored, member), &stored.message)
+    }
+
+    fn written_as(&self, record: &DeliveryRecord<'_>, message: &Message) -> Vec<u8> {
+        match self.json {
+            true => line(record),
+            false => [&**message.payload(), b"\n"].concat(),
+        }
     }
 
     /// Resolves when there is a reason to leave that lies outside: a signal, nobody reads, or it is quiet. Cancel safe.
@@ -170,6 +180,10 @@ impl<'a> Session<'a> {
                 report.unfinished, self.arguments.drain
             ))
             .advise("a longer --drain")),
+            End::Asked | End::Unread if !report.clean => Err(Failure::failed(
+                "the group was not left in good order: settlements that did not reach the broker in time come again",
+            )
+            .advise("see that the broker is reachable from here, or a longer --drain")),
             End::Asked | End::Unread => Ok(Exit::Done),
         }
     }

@@ -32,9 +32,11 @@ pub(crate) fn message(line: &[u8]) -> Result<Message, String> {
     if let Some(key) = key {
         message = message.with_key(key);
     }
-    match record.id {
-        Some(id) => Ok(message.with_id(MessageId::new(id))),
-        None => Ok(message),
+    match (record.id, record.id_base64) {
+        (Some(_), Some(_)) => Err("it has both \"id\" and \"id_base64\"".into()),
+        (Some(id), None) => Ok(message.with_id(MessageId::new(id))),
+        (None, Some(Base64(id))) => Ok(message.with_id(MessageId::new(id))),
+        (None, None) => Ok(message),
     }
 }
 
@@ -53,6 +55,7 @@ struct Record {
     #[serde(default)]
     headers_binary: Vec<BinaryHeader>,
     id: Option<String>,
+    id_base64: Option<Base64>,
     #[serde(rename = "event")]
     _event: Option<IgnoredAny>,
     #[serde(rename = "token")]
@@ -148,7 +151,14 @@ fn explain(error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+    use zephcast::driver::Stored;
+    use zephcast::{MemberName, Position, PositionStyle, Token, UnitId};
+
     use super::*;
+    use crate::output::messages::DeliveryRecord;
 
     fn read(line: &str) -> Message {
         message(line.as_bytes()).expect(line)
@@ -164,17 +174,50 @@ mod tests {
         assert_eq!(whole, expected.with_header("a", "1").with_header("b", &[0xff][..]));
     }
 
-    #[test]
-    fn reads_back_what_consume_writes() {
-        let line = concat!(
-            r#"{"event":"delivery","token":17,"position":"0:42","id":null,"key":null,"headers":{"k":["1","2"],"n":null},"#,
-            r#""headers_binary":[{"name_base64":"/g==","value_base64":"dg=="}],"payload":"x","#,
-            r#""attempt":1,"redelivered":false,"published_ms":1,"member":"m"}"#
-        );
-        let mut expected = Message::new("x").with_header("k", "1").with_header("k", "2");
-        expected.headers_mut().append_null("n");
-        expected.headers_mut().append(&[0xfe][..], "v");
-        assert_eq!(read(line), expected);
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        let any = vec(any::<u8>(), 0..6).prop_map(Bytes::from);
+        prop_oneof!["\\PC{0,4}".prop_map(Bytes::from), any, Just(Bytes::from_static(b"\0\"\\\n"))]
+    }
+
+    /// Names are few, so that some of them occur twice.
+    fn headers() -> impl Strategy<Value = Headers> {
+        let name = prop_oneof![bytes(), Just(Bytes::from_static(b"h")), Just(Bytes::from_static(b"base64"))];
+        vec((name, of(bytes())), 0..6).prop_map(|headers| headers.into_iter().collect())
+    }
+
+    /// What occurs twice is written together, and names that are not text come last: as records have them.
+    fn in_the_order_of_records(headers: &Headers) -> Headers {
+        let mut all: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.cloned())).collect();
+        let is_binary = |name: &Bytes| std::str::from_utf8(name).is_err();
+        let first = |name: &Bytes| match is_binary(name) {
+            true => 0,
+            false => headers.iter().position(|(other, _)| other == name).unwrap(),
+        };
+        all.sort_by_key(|(name, _)| (is_binary(name), first(name)));
+        all.into_iter().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_consume_writes(
+            payload in of(bytes()), key in of(bytes()), id in of(bytes()), headers in headers(), published_ms in of(0..9_u64),
+        ) {
+            let mut message = payload.map_or_else(Message::without_payload, Message::new).with_headers(headers);
+            if let Some(key) = key {
+                message = message.with_key(key);
+            }
+            if let Some(id) = id {
+                message = message.with_id(MessageId::new(id));
+            }
+            let position = Position::new(PositionStyle::UnitOffset, UnitId(0), Token(7, 0));
+            let stored = Stored { position, message, published_ms };
+            let member = MemberName::unique();
+            let record = DeliveryRecord::browsed(17, &stored, &member);
+            let mut expected = stored.message.clone();
+            *expected.headers_mut() = in_the_order_of_records(stored.message.headers());
+            let line = serde_json::to_vec(&record).unwrap();
+            prop_assert_eq!(super::message(&line).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -185,6 +228,7 @@ mod tests {
             ("[]", "column"),
             ("{}", "neither"),
             (r#"{"payload":"a","payload_base64":"YQ=="}"#, "both"),
+            (r#"{"payload":"a","id":"i","id_base64":"aQ=="}"#, "both"),
             (r#"{"payload":"a","payload":"b"}"#, "duplicate"),
             (r#"{"payload":1}"#, "string"),
             (r#"{"payload":"a","hedaers":{}}"#, "hedaers"),

@@ -163,3 +163,30 @@ async fn a_command_that_reads_nothing_or_leaves_something_running_is_no_trouble(
     assert_eq!(done.code, 0);
     assert!(began.elapsed() < Duration::from_secs(10));
 }
+
+#[tokio::test]
+async fn what_no_environment_can_hold_is_left_out_and_the_message_is_not_at_fault() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let long = "x".repeat(200 * 1024);
+    let record = json!({"payload": "p", "key": long, "headers": {"long": long, "short": "s"}}).to_string();
+    assert_eq!(lab.run(&["publish", &stream, "--create", "--jsonl"], record).await.code, 0);
+    let script = r#"test -z "$ZEPHCAST_KEY$ZEPHCAST_HEADER_LONG" && test "$ZEPHCAST_HEADER_SHORT" = s"#;
+    let arguments = ["consume", &stream, "--group", "g", "--exec", script, "--max-attempts", "1", "--count", "1"];
+    let done = lab.run(&arguments, "").await;
+    assert_eq!((done.code, &done.of("report")[0]["acked"]), (0, &json!(1)), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn members_are_named_alike_with_a_command_and_without() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.run(&["stream", "create", &stream], "").await;
+    let consume = ["consume", &stream, "--group", "g", "--member", "m", "--members", "2", "--idle-exit", "500ms"];
+    for arguments in [&consume[..], &[&consume[..], &["--exec", "true"]].concat()] {
+        let done = lab.run(arguments, "").await;
+        let mut names: Vec<_> = done.of("joined").iter().map(|joined| joined["member"].clone()).collect();
+        names.sort_by_key(ToString::to_string);
+        assert_eq!((done.code, names), (0, vec![json!("m-1"), json!("m-2")]), "{arguments:?}");
+    }
+}

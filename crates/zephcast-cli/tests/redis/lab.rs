@@ -136,9 +136,14 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
+    /// The next line; `None` at the end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        timeout(LIMIT, self.stdout.next_line()).await.expect("it says something in time").expect("UTF-8")
+    }
+
     /// The next record; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
-        let line = timeout(LIMIT, self.stdout.next_line()).await.expect("it says something in time").expect("UTF-8")?;
+        let line = self.line().await?;
         let record: Value = match serde_json::from_str(&line) {
             // What was being written when it was killed.
             Err(_) if self.killed => return None,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_days;
+mod browse;
 mod consume;
 mod exec;
 mod lab;

@@ -83,13 +83,19 @@ async fn an_id_is_for_one_message() {
 async fn what_consume_writes_can_be_published() {
     let lab = Lab::start().await;
     let (from, to) = (lab.stream(), lab.stream());
-    lab.run(&["publish", &from, "x", "--key", "k", "--header", "h=v", "--id", "i"], "").await;
+    let record = concat!(
+        r#"{"payload_base64":"/wA=","key_base64":"/w==","id_base64":"/g==","#,
+        r#""headers":{"h":["1","2"],"b":{"base64":"/w=="}},"headers_binary":[{"name_base64":"/g==","value_base64":"dg=="}]}"#
+    );
+    let published = lab.run(&["publish", &from, "--create", "--jsonl"], record).await;
+    assert_eq!(published.code, 0, "{published:?}");
     let seen = lab.run(&["consume", &from, "--group", "g", "--count", "1"], "").await;
     let line = seen.stdout.lines().find(|line| line.contains("\"delivery\"")).expect("a delivery").to_owned();
     let done = lab.run(&["publish", &to, "--create", "--jsonl"], line).await;
     assert_eq!(done.code, 0, "{done:?}");
     let copy = lab.run(&["consume", &to, "--group", "g", "--count", "1"], "").await;
-    for key in ["payload", "key", "headers", "id"] {
+    for key in ["payload_base64", "key_base64", "id_base64", "headers", "headers_binary"] {
+        assert!(!seen.of("delivery")[0][key].is_null(), "{key}");
         assert_eq!(copy.of("delivery")[0][key], seen.of("delivery")[0][key], "{key}");
     }
 }

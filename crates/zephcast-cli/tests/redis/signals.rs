@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::lab::{Lab, payloads};
+use crate::lab::{LIMIT, Lab, payloads};
 
 #[tokio::test]
 async fn a_signal_drains_and_leaves() {
@@ -103,6 +104,91 @@ async fn a_signal_ends_a_publish_with_its_summary() {
     talk.signal(Signal::TERM);
     let (code, heard, _) = talk.finish().await;
     assert_eq!((code, &heard.last().expect("a summary")["stored"]), (0, &json!(1)));
+}
+
+#[tokio::test]
+async fn whoever_is_still_connecting_gives_its_account_and_ends() {
+    // It takes connections and says nothing.
+    let silence = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let lab = Lab { url: format!("redis://{}", silence.local_addr().expect("its address")), server: None };
+    for (arguments, last) in [
+        (&["publish", "s", "--create"][..], Some(json!({"stored": 0, "failed": 0, "unknown": 0}))),
+        (&["consume", "s", "--group", "g"], Some(json!({"event": "report", "delivered": 0, "clean": true}))),
+        (&["check"], None),
+        (&["stream", "list"], None),
+        (&["dead-letter", "purge", "s", "g", "--yes"], None),
+    ] {
+        let began = Instant::now();
+        let mut talk = lab.talk(arguments);
+        // It has its signal handlers before it connects.
+        let _connected = timeout(LIMIT, silence.accept()).await.expect("in time").expect("a connection");
+        talk.signal(Signal::INT);
+        let (code, heard, stderr) = talk.finish().await;
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{arguments:?}: {:?}", began.elapsed());
+        let said = heard.last();
+        let matches = |expected: &serde_json::Value| {
+            let fields = expected.as_object().expect("an object");
+            said.is_some_and(|said| fields.iter().all(|(key, value)| said[key] == *value))
+        };
+        assert!(last.as_ref().map_or(said.is_none(), matches), "{arguments:?}: {heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_the_broker_does_not_answer_is_unknown_after_a_signal() {
+    for change in [&["dead-letter", "purge", "s", "g", "--yes"][..], &["stream", "delete", "s", "--yes"]] {
+        let lab = Lab::own(&[]).await;
+        lab.fill("s", 1).await;
+        let rejected = ["consume", "s", "--group", "g", "--exec", "exit 65", "--count", "1"];
+        assert_eq!(lab.run(&rejected, "").await.code, 0);
+        let server = lab.server.as_ref().expect("its own");
+        // Reading goes on.
+        server.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]).await.expect("paused");
+        let mut talk = lab.talk(change);
+        let blocked = async {
+            while !server.cli(&["INFO", "clients"]).await.expect("its facts").contains("blocked_clients:1") {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, blocked).await.expect("it writes in time");
+        let began = Instant::now();
+        talk.signal(Signal::TERM);
+        let (code, heard, stderr) = talk.finish().await;
+        assert_eq!((code, heard.len()), (4, 0), "{stderr}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(stderr.contains("\"s\"") && stderr.contains("unknown"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn an_unclean_end_is_told_and_fails() {
+    for output in ["json", "text"] {
+        let mut lab = Lab::own(&[]).await;
+        let stream = lab.stream();
+        lab.fill(&stream, 1).await;
+        let arguments = ["consume", &stream, "--group", "g", "--settle", "stdin", "--drain", "1s", "--count", "1"];
+        let printing = ["consume", &stream, "--group", "g", "--drain", "1s", "--output", "text"];
+        let mut talk = lab.talk(if output == "json" { &arguments } else { &printing });
+        match output {
+            "json" => drop(talk.until("delivery").await),
+            _ => assert_eq!(talk.line().await.as_deref(), Some("m0")),
+        }
+        lab.server.as_mut().expect("its own").kill9().expect("killed");
+        if output == "json" {
+            talk.say(r#"{"ack":1}"#).await;
+            // An answer to nonsense: the verdict before was heeded.
+            talk.say("?").await;
+            talk.until("error").await;
+        }
+        talk.signal(Signal::TERM);
+        let (code, heard, stderr) = talk.finish().await;
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("good order") || stderr.contains("unfinished"), "{stderr}");
+        if output == "json" {
+            assert_eq!(heard.last().expect("a report")["clean"], false, "{heard:?}");
+        }
+    }
 }
 
 #[tokio::test]

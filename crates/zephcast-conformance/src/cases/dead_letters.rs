@@ -10,6 +10,7 @@ use crate::lab::{GROUP, Lab, Process, number};
 
 pub(super) const CASES: &[Case] = &[
     case!("F3", "after its last attempt a message is a dead letter that tells its story", story),
+    case!("F3", "a dead letter tells its first failure, whatever came in between", first_failure),
     case!("F3", "a rejected message is a dead letter at once", rejected),
     case!("F3", "while dead letters are refused the message stays, and others go on", refused),
     case!("F3", "a dead letter that was refused when its member died is not lost", refused_then_dead),
@@ -63,6 +64,24 @@ async fn story(lab: Lab) -> Checked {
     ensure!(letter.message == expected, "the message is {:?}, not {expected:?}", letter.message);
     let status = lab.until_done(&process, GROUP).await?;
     ensure!(status.dead_letters == Some(1), "status counts {:?} dead letters", status.dead_letters);
+    Ok(())
+}
+
+/// It fails, is put off without a failure, and is given up.
+async fn first_failure(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let retry = Retry::exponential(Duration::from_millis(20));
+    let mut consumer = lab.member(&process, GROUP).retry(retry).start().await?;
+    lab.publish(&process, 0..1).await?;
+    lab.next(&mut consumer, "a message").await?.fail("not yet")?;
+    let failed = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    lab.next(&mut consumer, "the second attempt").await?.nack_after(Duration::from_millis(100))?;
+    lab.next(&mut consumer, "the third attempt").await?.reject("never")?;
+    lab.until_done(&process, GROUP).await?;
+    let letters = letters(&lab, &process, None, 10).await?;
+    let [letter] = &letters[..] else { return Err(Broken::new(format!("{} dead letters, not 1", letters.len()))) };
+    let first = letter.first_failed_ms;
+    ensure!(first.is_some_and(|first| first <= failed), "failed first at {first:?}, by {failed} it had");
     Ok(())
 }
 

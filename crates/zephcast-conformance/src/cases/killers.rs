@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use zephcast_core::{Delivery, Retry};
+use zephcast_core::driver::{Credit, Driver, Fetched, Incoming, Membership, Returned, Subscription};
+use zephcast_core::{Delivery, MemberName, MemberState, Retry, UnitId};
 
 use crate::case::{Case, Checked, case, ensure};
 use crate::lab::{GROUP, Lab, number};
@@ -11,6 +12,7 @@ use crate::lab::{GROUP, Lab, number};
 pub(super) const CASES: &[Case] = &[
     case!("F5", "a message that kills is a dead letter after its attempts, and nothing beside it ever is", killer),
     case!("F5", "a process that dies before any handler starts blames no message", crash_loop),
+    case!("F5", "a suspect that nobody tried is still one after its member left", untried),
 ];
 
 /// Attempts allowed.
@@ -128,4 +130,57 @@ async fn crash_loop(lab: Lab) -> Checked {
         delivery.ack()?;
     }
     lab.until_done(&witness, GROUP).await.map(drop)
+}
+
+/// At the seam, since the engine fetches a suspect only when somebody waits for it. What comes back must be handed out
+/// alone again, however it comes back: named, or, as after an answer that was lost, not named.
+async fn untried(lab: Lab) -> Checked {
+    let witness = lab.process().await?;
+    let dying = lab.process().await?;
+    let mut consumer = lab.join(&dying).await?;
+    lab.publish(&witness, 0..1).await?;
+    let held = lab.within("a delivery", consumer.next()).await?;
+    dying.crash();
+    drop((held, consumer));
+    lab.until_status(&witness, GROUP, "the end of the lease", |status| {
+        status.members.iter().all(|member| member.state == MemberState::Dead)
+    })
+    .await?;
+    let driver = lab.harness().connect().await?;
+    let mut attempts = BTreeSet::new();
+    for named in [true, false, true] {
+        let mut member = seam_member(&lab, &*driver).await?;
+        let (unit, suspect) = lab.within("a suspect", suspect(&mut member)).await??;
+        attempts.insert(suspect.attempt);
+        let returned = Returned { unit, token: suspect.token, attempts: suspect.attempt - 1 };
+        let returned = if named { vec![returned] } else { Vec::new() };
+        drop(member.intake);
+        member.settler.leave(returned, Duration::from_secs(5)).await?;
+    }
+    ensure!(attempts.len() == 1, "nobody tried it, and its attempts went {attempts:?}");
+    Ok(())
+}
+
+/// A member without an engine, which lives for as long as the case.
+async fn seam_member(lab: &Lab, driver: &dyn Driver) -> Checked<Membership> {
+    let mut subscription = Subscription::new(lab.stream().clone(), lab.group()?);
+    subscription.member = MemberName::unique();
+    Ok(driver.join(subscription).await?)
+}
+
+/// Waits for word of suspects and takes the one. Nothing else may come.
+async fn suspect(member: &mut Membership) -> Checked<(UnitId, Incoming)> {
+    let mut told = false;
+    loop {
+        let credit = Credit { messages: 10, bytes: 1 << 20, suspect: told };
+        match member.intake.fetch(credit).await? {
+            Fetched::Suspects => told = true,
+            Fetched::Batch(mut batch) => {
+                let incoming = batch.messages.remove(0);
+                ensure!(incoming.suspect, "it came as an innocent, as attempt {}", incoming.attempt);
+                return Ok((batch.unit, incoming));
+            }
+            _ => {}
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
-use zephcast_core::{Delivery, HandlerError, MemberState};
+use zephcast_core::{Delivery, ErrorKind, HandlerError, MemberState};
 
 use crate::History;
 use crate::case::{Broken, Case, Checked, case, ensure};
@@ -14,8 +14,10 @@ use crate::lab::{GROUP, Lab, Process, number};
 pub(super) const CASES: &[Case] = &[
     case!("M1", "a clean rolling restart neither loses nor repeats", rolling_restart),
     case!("M1", "a unit is given up only after its running handlers", drains_unit, AssignedUnits),
+    case!("M1", "a member without room gives its units up", gives_up_when_full, AssignedUnits),
     case!("M4", "scaling up and down while running loses nothing", scaling),
     case!("M5", "members have names of their own, and leave no trace behind", names),
+    case!("M5", "of two members with one name the last to join has it", namesakes),
     case!("M5", "a dead member stays until nothing is left with it", dead_member),
 ];
 
@@ -129,6 +131,24 @@ async fn drains_unit(lab: Lab) -> Checked {
     lab.quiet(&mut owner, Duration::from_millis(200), why).await
 }
 
+/// What was fetched and taken by nobody holds up no move, although it fills the window.
+async fn gives_up_when_full(lab: Lab) -> Checked {
+    let (first, second) = (lab.process().await?, lab.process().await?);
+    let mut owner = lab.within("joining", lab.member(&first, GROUP).prefetch(16).start()).await??;
+    let history = History::new("full");
+    lab.publish_history(&first, &history, 64).await?;
+    // The window is full when its first message is here, and with one less it is as good as full.
+    let taken = lab.next(&mut owner, "the first message").await?;
+    history.delivered(taken.member().as_str(), taken.payload());
+    lab.within("the ack", taken.ack_confirmed()).await??;
+    let mut joiner = lab.join(&second).await?;
+    let moved = lab.next(&mut joiner, "a message of a unit that was given up").await?;
+    history.delivered(moved.member().as_str(), moved.payload());
+    lab.within("the ack", moved.ack_confirmed()).await??;
+    lab.work(&mut [owner, joiner], &history).await?;
+    history.findings().exactly_once()
+}
+
 /// From one member to four and back to one, under load, all leaves clean: each message once.
 async fn scaling(lab: Lab) -> Checked {
     let process = lab.process().await?;
@@ -195,6 +215,38 @@ async fn names(lab: Lab) -> Checked {
     })
     .await
     .map(drop)
+}
+
+/// The earlier one is told and can settle nothing any more; the later one gets what it had, so nothing is lost.
+async fn namesakes(lab: Lab) -> Checked {
+    let (first, second) = (lab.process().await?, lab.process().await?);
+    let mut earlier = lab.member(&first, GROUP).member("twin").start().await?;
+    lab.publish(&first, 0..10).await?;
+    let held = lab.take(&mut earlier, 5).await?;
+    let mut later = lab.member(&second, GROUP).member("twin").start().await?;
+    let told = lab.within("the end of the earlier one", async {
+        loop {
+            match earlier.next().await {
+                Some(Ok(delivery)) => drop(delivery),
+                Some(Err(error)) => return Some(error),
+                None => return None,
+            }
+        }
+    });
+    let told = told.await?.ok_or_else(|| Broken::new("the earlier one ended without a reason"))?;
+    ensure!(told.kind() == ErrorKind::Conflict && told.to_string().contains("name"), "it was told: {told}");
+    for delivery in held {
+        let settled = lab.within("a settlement too late", delivery.ack_confirmed()).await?;
+        ensure!(settled.is_err(), "a member that was replaced settled a message");
+    }
+    let mut seen = BTreeSet::new();
+    while seen.len() < 10 {
+        let delivery = lab.next(&mut later, &format!("what the earlier one had; so far {seen:?}")).await?;
+        seen.insert(number(&delivery)?);
+        delivery.ack()?;
+    }
+    lab.within("the commit", later.commit()).await??;
+    lab.until_done(&second, GROUP).await.map(drop)
 }
 
 /// What it held is with another before it is forgotten; then it is not counted among the living.

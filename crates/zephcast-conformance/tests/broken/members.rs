@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use zephcast_conformance::tamper::{Tamper, TamperMember};
 use zephcast_core::driver::{
     Batch, Credit, Disposition, Driver, Fetched, Incoming, Intake, Membership, Release, Renewal, Returned, Settlement,
@@ -161,36 +162,59 @@ impl TamperMember for CountsNothing {
     }
 }
 
-/// Hands to each member a copy of what another one got.
+/// Hands to each member a copy of what another one of its group got.
 #[derive(Default)]
 pub(crate) struct DeliversTwice {
-    copies: Arc<Mutex<Vec<(MemberName, Batch)>>>,
+    copies: Arc<Copies>,
+}
+
+#[derive(Default)]
+struct Copies {
+    batches: Mutex<Vec<(Subscription, Batch)>>,
+    more: Notify,
 }
 
 struct Copying {
-    name: MemberName,
-    copies: Arc<Mutex<Vec<(MemberName, Batch)>>>,
+    subscription: Subscription,
+    copies: Arc<Copies>,
 }
 
 impl Tamper for DeliversTwice {
     fn member(&self, subscription: &Subscription) -> Arc<dyn TamperMember> {
-        Arc::new(Copying { name: subscription.member.clone(), copies: self.copies.clone() })
+        Arc::new(Copying { subscription: subscription.clone(), copies: self.copies.clone() })
+    }
+}
+
+impl Copying {
+    fn copied(&self) -> Option<Batch> {
+        let mut batches = self.copies.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = &self.subscription;
+        let is_mate = |owner: &Subscription| (&owner.stream, &owner.group) == (&mine.stream, &mine.group);
+        let at = batches.iter().position(|(owner, _)| is_mate(owner) && owner.member != mine.member)?;
+        Some(batches.swap_remove(at).1)
     }
 }
 
 #[async_trait]
 impl TamperMember for Copying {
-    async fn fetch(&self, intake: &mut dyn Intake, _: &dyn Settler, credit: Credit) -> Result<Fetched> {
-        {
-            let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = copies.iter().position(|(owner, _)| *owner != self.name) {
-                return Ok(Fetched::Batch(copies.swap_remove(at).1));
-            }
+    async fn fetch(&self, intake: &mut dyn Intake, settler: &dyn Settler, credit: Credit) -> Result<Fetched> {
+        let mut more = std::pin::pin!(self.copies.more.notified());
+        more.as_mut().enable();
+        if let Some(batch) = self.copied() {
+            return Ok(Fetched::Batch(batch));
         }
-        let fetched = intake.fetch(credit).await?;
+        let mut fetch = intake.fetch(credit);
+        let fetched = tokio::select! {
+            fetched = &mut fetch => fetched?,
+            () = more => {
+                settler.interrupt();
+                fetch.await?
+            }
+        };
         if let Fetched::Batch(Batch { unit, messages }) = &fetched {
             let batch = Batch { unit: *unit, messages: messages.iter().map(copy).collect() };
-            self.copies.lock().unwrap_or_else(PoisonError::into_inner).push((self.name.clone(), batch));
+            self.copies.batches.lock().unwrap_or_else(PoisonError::into_inner).push((self.subscription.clone(), batch));
+            self.copies.more.notify_waiters();
         }
         Ok(fetched)
     }

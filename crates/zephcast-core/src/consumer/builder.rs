@@ -54,9 +54,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The member's name, which no other living member of the group may have. Default: host, process id and a random
-    /// suffix. The broker tells when two have one name: the embedded broker refuses the second, Redis ends the first, each
-    /// with [`ErrorKind::Conflict`]. A name that stays the same over restarts lets a restarted process take up at once what it held.
+    /// The member's name. Default: host, process id and a random suffix. A name that stays the same over restarts lets
+    /// a restarted process take up at once what it held. When a member joins under the name of a living one, the earlier
+    /// one ends with [`ErrorKind::Conflict`] and can settle nothing any more.
     pub fn member(mut self, member: impl AsRef<str>) -> Self {
         self.member = Some(member.as_ref().to_owned());
         self

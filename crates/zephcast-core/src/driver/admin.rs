@@ -4,28 +4,66 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::{GroupName, Message, Position, Result, Start, StreamName, StreamStatus};
+use crate::{GroupName, Message, Position, Result, Start, StreamName, StreamStatus, Token, UnitId};
 
 /// What is done rarely and by people: streams, groups, dead letters, a check of the broker.
+///
+/// What only looks can be dropped at any time. What changes something may, dropped or failed, have been done, in part or
+/// not at all; each method says what that leaves. Each can be called again, and then completes what is left.
 #[async_trait]
 pub trait Admin: Send + Sync {
     /// Creates a stream. One that exists alike is fine; one that exists otherwise is
     /// [`Conflict`](crate::ErrorKind::Conflict), naming the difference.
+    ///
+    /// # Cancel safety
+    /// Dropped, the stream may exist, with some of its groups or none. Calling again creates the rest.
     async fn create_stream(&self, spec: &StreamSpec) -> Result<()>;
 
     /// Deletes a stream with its groups and all helper queues.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, retries, dead letters and groups may be gone while the stream is still there. Where it
+    /// is more than one step the stream is the last one, so that calling again deletes the rest.
     async fn delete_stream(&self, stream: &StreamName) -> Result<()>;
 
     /// Every stream, by name.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     async fn streams(&self) -> Result<Vec<StreamStatus>>;
 
     /// One stream.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     async fn stream(&self, stream: &StreamName) -> Result<StreamStatus>;
 
     /// Creates a group at its start, so that it gets everything from then on. One that exists stays as it is.
+    ///
+    /// # Cancel safety
+    /// Dropped, the group may exist, at its start. Calling again changes nothing of it.
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()>;
 
+    /// Looks at messages where they lie: at most `limit` from `from` on, each unit in its order, without a group. Nothing
+    /// changes at the broker: no member is seen, no position moves, nothing counts as delivered. It does not wait: at the
+    /// end of the stream nothing is shown, and [`Browsed::next`] shows what is published later.
+    ///
+    /// Less than `limit` is not the end: a driver bounds the bytes of one look too. What the broker dropped since is
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the stream does not exist;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a start or a unit that the stream cannot have;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where [`Capabilities::browse`](crate::Capabilities::browse) says so.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the cursor is the caller's.
+    async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed>;
+
     /// The group's dead letters in order, at most `limit`, after `after`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks, and the place is the caller's.
     async fn dead_letters(
         &self,
         stream: &StreamName,
@@ -36,16 +74,30 @@ pub trait Admin: Send + Sync {
 
     /// Sends a dead letter back to that group only, with its attempts counted afresh, and removes it, so that it is
     /// never lost and, but for a crash between the two, never doubled. `Gone` when it is no longer there.
+    ///
+    /// # Cancel safety
+    /// Dropped, the dead letter is where it was or with its group again; where a broker needs two steps for that, it can
+    /// be both. Calling again redrives what is there or answers `Gone`.
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive>;
 
     /// Removes every dead letter of the group and returns how many there were.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, they may be gone, all or some of them, and nobody says how many. Calling again removes
+    /// the rest.
     async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64>;
 
     /// Deletes from the head of the stream what no group needs any more, and returns how many messages that were.
     /// A broker that retains by its own policy answers [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// # Cancel safety
+    /// Dropped, a part may have been trimmed: never more than what no group needs. Calling again trims the rest.
     async fn trim(&self, stream: &StreamName) -> Result<u64>;
 
     /// Looks at the broker: version, rights, risky settings.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     async fn check(&self) -> Result<Check>;
 }
 
@@ -69,6 +121,43 @@ impl StreamSpec {
     pub fn new(stream: StreamName) -> Self {
         Self { stream, partitions: None, groups: Vec::new(), settings: BTreeMap::new() }
     }
+}
+
+/// Where a look at a stream begins or goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// Where a new group of this start would begin.
+    Start(Start),
+    /// At this place of each unit, or after it where nothing lies. A unit that is not named is a new one and is shown
+    /// from its beginning.
+    Units(BTreeMap<UnitId, Token>),
+}
+
+/// At the oldest message that is still there.
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::Start(Start::Earliest)
+    }
+}
+
+/// What a look at a stream showed.
+#[derive(Clone, Debug)]
+pub struct Browsed {
+    /// The messages, those of each unit in order.
+    pub messages: Vec<Stored>,
+    /// Where the next look goes on.
+    pub next: Cursor,
+}
+
+/// A message where it lies.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its place in the stream.
+    pub position: Position,
+    /// The message as it was published.
+    pub message: Message,
+    /// Milliseconds since the Unix epoch of its publishing, if the broker says so.
+    pub published_ms: Option<u64>,
 }
 
 /// A message that was given up, and why.

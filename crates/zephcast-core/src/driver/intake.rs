@@ -18,13 +18,18 @@ pub trait Intake: Send {
     /// # Errors
     /// A retryable error when the broker is away: the engine waits and calls again, without an end. Any other error
     /// ends the consumer, which hands it to its user.
+    ///
+    /// # Cancel safety
+    /// Need not be cancel safe: a pending call is interrupted, and dropped only when the member ends and the interrupt
+    /// was not heard. What such a call had taken from the broker comes back to the group as from a dead member.
     async fn fetch(&mut self, credit: Credit) -> Result<Fetched>;
 }
 
 /// How much room the window has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
-    /// Messages that may be handed out, at least 1.
+    /// Messages that may be handed out. With 0 the window is full and only news is wanted: what was assigned, is
+    /// revoked or lost, what is missing, an error. The engine interrupts such a fetch when there is room again.
     pub messages: usize,
     /// Bytes that may be handed out. A batch may exceed it by what cannot be known before it arrives, once.
     pub bytes: usize,

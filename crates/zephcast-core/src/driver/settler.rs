@@ -18,10 +18,17 @@ pub trait Settler: Send + Sync {
     /// # Errors
     /// A retryable error: any part may have been done, the engine calls again with the same settlements. A permanent
     /// one: nothing more can be settled.
+    ///
+    /// # Cancel safety
+    /// Dropped, any part may have been done, as after a retryable error. The engine drops it only when the member has
+    /// to be gone; what was not done comes again.
     async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>>;
 
     /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
     /// Returns what it holds no longer. A driver whose lease is kept otherwise answers with nothing.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may have been renewed or not. The engine drops it only when the member has ended.
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>>;
 
     /// Makes a waiting fetch, or else the next one, return soon with what it has or [`Idle`](super::Fetched::Idle).
@@ -29,6 +36,13 @@ pub trait Settler: Send + Sync {
 
     /// Leaves the group and gives back what is held: it is with another member within seconds. Called once, after the
     /// last fetch returned and the last settlement was answered.
+    ///
+    /// What comes back is no suspect, since its member ended in good order; but a suspect that nobody tried stays one,
+    /// with the count that it had before it was handed out: it has not proved its innocence. So does a suspect that is
+    /// held and not named, which the engine never saw.
+    ///
+    /// # Cancel safety
+    /// Dropped at its deadline: what was not given back by then is taken over after the lease, as from a dead member.
     async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()>;
 }
 
@@ -80,6 +94,9 @@ pub enum Disposition {
         origin: Position,
         /// The failure that led to it; none for a plain "later".
         failure: Option<Failure>,
+        /// Milliseconds since the Unix epoch of the first failed attempt, if one ever failed: also of an earlier
+        /// delivery, and also for a plain "later".
+        first_failed_ms: Option<u64>,
     },
     /// It goes to the group's dead letters; only then is it settled.
     Dead {
@@ -140,6 +157,7 @@ pub struct Returned {
     pub unit: UnitId,
     /// The delivery.
     pub token: Token,
-    /// How many attempts count: one that was never handed out does not.
+    /// How many attempts count: one that was never handed out does not. A suspect with fewer than it was
+    /// [fetched](super::Incoming::attempt) with was not tried.
     pub attempts: u32,
 }

@@ -16,5 +16,8 @@ pub trait Sink: Send + Sync {
     /// [`max_payload`](crate::Capabilities::max_payload). What this broker cannot carry (a null value, a header's name)
     /// is refused by the driver with [`InvalidInput`](crate::ErrorKind::InvalidInput) before anything of it is sent,
     /// and its neighbours are not affected.
+    ///
+    /// # Cancel safety
+    /// Dropped, any message of the batch may be stored: the outcome of all of them is unknown.
     async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>>;
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::driver::{Failure, Subscription};
 use crate::{CloseReport, Event, Position, PositionStyle, Result, Retry, Token, UnitId};
 
-use super::flight::{Flight, Item};
+use super::flight::{Item, Slot};
 use super::isolation::Isolation;
 use super::queue::DeliveryQueue;
 use super::slots::{Epoch, Slots};
@@ -43,9 +43,9 @@ pub(crate) enum Request {
     /// To the dead letters.
     Dead { item: Item, attempts: u32, failure: Failure, done: Option<Confirm> },
     /// It stays here and is tried again; so many attempts count.
-    Keep { flight: Arc<Flight>, index: u32, attempts: u32 },
+    Keep { slot: Slot, attempts: u32 },
     /// Ack this delivery, and say when that is durable.
-    AckConfirmed { flight: Arc<Flight>, index: u32, done: Confirm },
+    AckConfirmed { slot: Slot, done: Confirm },
     /// Say when everything before is durable, and whether some of it came too late since the last commit.
     Commit(Confirm),
     /// Say when everything before is durable or lost.
@@ -75,7 +75,7 @@ pub(crate) struct MemberCore {
     pub(crate) isolation: Arc<Isolation>,
     /// This member's number in the isolation.
     pub(crate) number: u64,
-    window: Mutex<Window<Flight>>,
+    window: Mutex<Window>,
     /// `None` once the member ended: a request then holds nothing any more.
     requests: Mutex<Option<VecDeque<Request>>>,
     events: broadcast::Sender<Event>,
@@ -147,7 +147,7 @@ impl MemberCore {
         core
     }
 
-    pub(crate) fn window(&self) -> MutexGuard<'_, Window<Flight>> {
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,12 +158,12 @@ impl MemberCore {
     }
 
     /// Takes back what its holder did not settle: handed out again at once the first times, then ever later.
-    pub(crate) fn hand_back(&self, mut item: Item) {
-        item.flight.slots.take_back(item.index as usize);
-        if item.suspect || item.handed_back >= PROMPT_HAND_BACKS {
+    pub(crate) fn hand_back(&self, item: Item) {
+        let slots = item.slots();
+        slots.take_back(item.index);
+        if item.incoming().suspect || slots.count_hand_back(item.index) > PROMPT_HAND_BACKS {
             return self.request(Request::Again(item));
         }
-        item.handed_back += 1;
         self.queue.push_again(item);
     }
 
@@ -178,16 +178,16 @@ impl MemberCore {
         // then waits for the count, so one of the two sees the other.
         let handed = self.handed.load(Ordering::Relaxed);
         self.handed.store(handed + 1, Ordering::SeqCst);
-        let must_wait = self.isolation.is_on() && !is_suspect;
-        if must_wait {
+        let in_turn = self.isolation.is_on();
+        if in_turn && !is_suspect {
             self.handed.store(handed, Ordering::SeqCst);
+        } else {
+            self.mark_handed(slots, index);
         }
-        self.isolation.progressed();
-        if must_wait {
-            return false;
+        if in_turn {
+            self.isolation.progressed();
         }
-        self.mark_handed(slots, index);
-        true
+        is_suspect || !in_turn
     }
 
     /// Notes when somebody began to work on it.
@@ -210,8 +210,8 @@ impl MemberCore {
 
     pub(crate) fn request(&self, request: Request) {
         match &request {
-            Request::Later { item, .. } | Request::Dead { item, .. } => item.flight.slots.decide(item.index as usize),
-            Request::AckConfirmed { flight, index, .. } => flight.slots.decide(*index as usize),
+            Request::Later { item, .. } | Request::Dead { item, .. } => item.slots().decide(item.index),
+            Request::AckConfirmed { slot, .. } => slot.slots.decide(slot.index),
             Request::Again(_) | Request::Keep { .. } | Request::Commit(_) | Request::Flush(_) => {}
         }
         if let Some(requests) = &mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -333,10 +333,10 @@ impl MemberCore {
     }
 
     /// A settlement other than an ack that came too late.
-    pub(crate) fn lose_other(&self, flight: &Flight, index: usize) {
-        flight.slots.lose(index);
-        self.window().close(flight, index);
-        self.tell_lost(flight.slots.unit(), flight.slots.entry(index).token);
+    pub(crate) fn lose_other(&self, Slot { slots, index }: &Slot) {
+        slots.lose(*index);
+        self.window().close(slots, *index);
+        self.tell_lost(slots.unit(), slots.token(*index));
     }
 
     /// Lets go of a token, if the assignment to which it belonged is still running: a later one may have it anew.

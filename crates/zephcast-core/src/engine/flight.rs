@@ -1,77 +1,121 @@
-//! A batch on its way through a member, and one delivery of it.
+//! Neighbours on their way through a member, and one delivery of them.
 
 use std::sync::Arc;
 
 use crate::driver::Incoming;
-use crate::{Message, Token, UnitId};
+use crate::{Message, Position, UnitId};
 
 use super::core::MemberCore;
-use super::slots::{Entry, Epoch, Slots};
+use super::slots::{Epoch, Slots};
 
-/// The settlement record of a batch and the member to which it belongs. Deliveries share it.
+/// A few messages of one unit, in order, and what becomes of them. A delivery is a handle into it, so that nothing is
+/// copied on the way to the handler.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    pub(crate) slots: Slots,
     pub(crate) core: Arc<MemberCore>,
-}
-
-impl AsRef<Slots> for Flight {
-    fn as_ref(&self) -> &Slots {
-        &self.slots
-    }
+    /// Shared with the window, which needs it for longer than the messages.
+    pub(crate) slots: Arc<Slots>,
+    messages: Box<[Incoming]>,
 }
 
 impl Flight {
-    pub(crate) fn new(core: Arc<MemberCore>, unit: UnitId, epoch: Arc<Epoch>, messages: &[Incoming]) -> Self {
-        let entries = messages.iter().map(|incoming| {
-            let entry = Entry {
-                token: incoming.token,
-                bytes: u32::try_from(incoming.message.byte_len()).unwrap_or(u32::MAX),
-                had_failures: incoming.attempt > 1 || incoming.first_failed_ms.is_some(),
-            };
-            (entry, incoming.attempt)
-        });
-        Self { slots: Slots::new(unit, epoch, entries), core }
+    /// Makes flights of a batch.
+    pub(crate) fn of(
+        core: &Arc<MemberCore>,
+        unit: UnitId,
+        epoch: &Arc<Epoch>,
+        messages: Vec<Incoming>,
+    ) -> impl Iterator<Item = Arc<Self>> {
+        let mut rest = messages.into_iter();
+        std::iter::from_fn(move || {
+            if rest.as_slice().is_empty() {
+                return None;
+            }
+            let slots = Arc::new(Slots::of_first(unit, epoch.clone(), rest.as_slice()));
+            let messages = rest.by_ref().take(slots.len()).collect();
+            Some(Arc::new(Self { core: core.clone(), slots, messages }))
+        })
+    }
+
+    /// A handle to each of its messages.
+    pub(crate) fn items(self: Arc<Self>) -> impl Iterator<Item = Item> {
+        (0..self.len()).map(move |index| Item { flight: self.clone(), index })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
     }
 }
 
-/// A message that was delivered and is not settled, with all that settling it needs.
+/// A message that was delivered and is not settled.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) flight: Arc<Flight>,
-    pub(crate) index: u32,
-    pub(crate) attempt: u32,
-    /// Whether it comes from a member's unclean end.
-    pub(crate) suspect: bool,
-    /// How often it was handed back without a failed attempt.
-    pub(crate) handed_back: u32,
-    pub(crate) origin: Token,
-    pub(crate) published_ms: Option<u64>,
-    pub(crate) first_failed_ms: Option<u64>,
-    pub(crate) message: Message,
+    pub(crate) index: usize,
 }
 
 impl Item {
-    pub(crate) fn new(flight: Arc<Flight>, index: u32, incoming: Incoming) -> Self {
-        Self {
-            flight,
-            index,
-            attempt: incoming.attempt,
-            suspect: incoming.suspect,
-            handed_back: 0,
-            origin: incoming.origin,
-            published_ms: incoming.published_ms,
-            first_failed_ms: incoming.first_failed_ms,
-            message: incoming.message,
-        }
+    pub(crate) fn core(&self) -> &Arc<MemberCore> {
+        &self.flight.core
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.flight.slots
+    }
+
+    /// What it is to the window.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot { slots: self.flight.slots.clone(), index: self.index }
+    }
+
+    /// As it came.
+    pub(crate) fn incoming(&self) -> &Incoming {
+        &self.flight.messages[self.index]
+    }
+
+    pub(crate) fn message(&self) -> &Message {
+        &self.incoming().message
+    }
+
+    pub(crate) fn origin(&self) -> Position {
+        self.core().position(self.slots().unit(), self.incoming().origin)
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.slots().attempt(self.index)
+    }
+
+    pub(crate) fn first_failed_ms(&self) -> Option<u64> {
+        self.slots().first_failed_ms(self.index)
     }
 
     /// Whether it is ours, and its unit is not being given up.
     pub(crate) fn may_be_handed_out(&self) -> bool {
-        self.flight.slots.epoch().hands_out() && !self.is_lost()
+        self.slots().epoch().hands_out() && !self.is_lost()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.flight.slots.is_lost(self.index as usize)
+        self.slots().is_lost(self.index)
     }
 }
+
+/// The record of one delivery, without its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) index: usize,
+}
+
+impl Slot {
+    /// What names it at the broker.
+    pub(crate) fn key(&self) -> (UnitId, crate::Token) {
+        (self.slots.unit(), self.slots.token(self.index))
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.slots.is_lost(self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::driver::{Batch, Credit, Fetched, Incoming, Intake, Settler};
+use crate::driver::{Batch, Credit, Fetched, Intake, Settler};
 use crate::retry::Reconnect;
 use crate::{Error, Event, UnitId};
 
@@ -14,7 +15,6 @@ use super::core::{MemberCore, Request};
 use super::flight::{Flight, Item};
 use super::isolation::SuspectTurn;
 use super::member::Stop;
-use super::queue::Parcel;
 use super::revocation::{Revocation, flush};
 
 pub(crate) struct Fetching {
@@ -32,12 +32,12 @@ impl Fetching {
     pub(crate) async fn run(&mut self, intake: &mut dyn Intake) {
         let mut stop = self.stop.clone();
         loop {
-            let credit = tokio::select! {
-                biased;
-                () = wished(&mut stop) => return,
-                credit = self.credit() => credit,
-            };
+            if wished(&mut stop).now_or_never().is_some() {
+                return;
+            }
+            let credit = self.credit();
             let taken = match self.fetch(intake, credit, &mut stop).await {
+                Ok(Fetched::Idle) if credit.messages == 0 => Ok(()),
                 Ok(Fetched::Suspects) => self.take_suspects(intake, &mut stop).await,
                 fetched => fetched.map(|fetched| self.take(fetched)),
             };
@@ -53,20 +53,26 @@ impl Fetching {
         }
     }
 
-    /// Waits for room. A nearly full window waits until a quarter is free, so that batches stay batches.
-    async fn credit(&self) -> Credit {
+    /// What there is room for. A nearly full window wants only news until a quarter is free, so that batches stay
+    /// batches.
+    fn credit(&self) -> Credit {
         let enough = (self.core.subscription.prefetch / 4).max(1);
+        let (messages, bytes) = self.core.room();
+        let has_room = messages >= enough && bytes > 0;
+        Credit { messages: if has_room { messages } else { 0 }, bytes, suspect: false }
+    }
+
+    async fn room(&self) {
         loop {
             let room = self.core.room.notified();
-            let (messages, bytes) = self.core.room();
-            if messages >= enough && bytes > 0 {
-                return Credit { messages, bytes, suspect: false };
+            if self.credit().messages > 0 {
+                return;
             }
             room.await;
         }
     }
 
-    /// Fetches, and never drops the call: a stop interrupts it and takes what it still brings.
+    /// Fetches, and never drops the call: a stop, or room after all, interrupts it and takes what it still brings.
     async fn fetch(
         &mut self,
         intake: &mut dyn Intake,
@@ -75,10 +81,16 @@ impl Fetching {
     ) -> Result<Fetched, Error> {
         let fetch = intake.fetch(credit);
         tokio::pin!(fetch);
+        let interrupted = async {
+            tokio::select! {
+                () = wished(stop) => {}
+                () = self.room(), if credit.messages == 0 => {}
+            }
+        };
         let fetched = tokio::select! {
             biased;
             fetched = &mut fetch => fetched,
-            () = wished(stop) => {
+            () = interrupted => {
                 self.settler.interrupt();
                 fetch.await
             }
@@ -107,8 +119,9 @@ impl Fetching {
         let core = &self.core;
         match fetched {
             Fetched::Batch(batch) => {
-                if let Some((flight, messages)) = self.hand_in(batch) {
-                    core.queue.push(Parcel::new(flight, messages));
+                let flights = self.hand_in(batch);
+                if !flights.is_empty() {
+                    core.queue.push(flights.into_iter());
                 }
             }
             Fetched::Assigned(units) => {
@@ -134,7 +147,7 @@ impl Fetching {
     }
 
     /// Takes a batch into the window, without what is held or was settled a moment ago.
-    fn hand_in(&self, batch: Batch) -> Option<(Arc<Flight>, Vec<Incoming>)> {
+    fn hand_in(&self, batch: Batch) -> Vec<Arc<Flight>> {
         let Batch { unit, mut messages } = batch;
         let mut window = self.core.window();
         let highest = window.highest(unit);
@@ -142,13 +155,10 @@ impl Fetching {
             messages.retain(|incoming| !window.knows(unit, incoming.token));
         }
         window.fetched();
-        if messages.is_empty() {
-            return None;
-        }
         let epoch = window.epoch(unit);
-        let flight = Arc::new(Flight::new(self.core.clone(), unit, epoch, &messages));
-        window.hand_in(flight.clone());
-        Some((flight, messages))
+        let flights: Vec<_> = Flight::of(&self.core, unit, &epoch, messages).collect();
+        flights.iter().for_each(|flight| window.hand_in(flight.slots.clone()));
+        flights
     }
 
     /// Handles suspects one at a time, with nothing else of this client running, for as long as a lease lasts; then
@@ -242,21 +252,21 @@ impl Fetching {
 
     /// The one suspect of the batch, or `None` when it has killed often enough and goes to the dead letters.
     fn suspect(&self, batch: Batch) -> Option<Item> {
-        let (flight, messages) = self.hand_in(batch)?;
-        let mut items = (0..).zip(messages).map(|(index, incoming)| Item::new(flight.clone(), index, incoming));
+        let flights = self.hand_in(batch);
+        let mut items = flights.into_iter().flat_map(Flight::items);
         let item = items.next()?;
         // A driver hands out one at a time; what it hands out beyond is handed out as usual.
         items.for_each(|item| self.core.queue.push_again(item));
         // The first delivery may have been a mere prefetch, so it takes a second one to blame a message; and one that
         // failed before may have been fetched for its last attempt and not begun.
-        let most = self.core.settings.retry.attempts().max(2) + u32::from(item.first_failed_ms.is_some());
-        if item.attempt <= most {
+        let most = self.core.settings.retry.attempts().max(2) + u32::from(item.first_failed_ms().is_some());
+        if item.attempt() <= most {
             return Some(item);
         }
-        let attempts = item.attempt - 1;
+        let attempts = item.attempt() - 1;
         let failure = crate::delivery::failure(
             format!("{attempts} attempts; the last ended with the process that made it"),
-            item.first_failed_ms,
+            item.first_failed_ms(),
         );
         self.core.request(Request::Dead { item, attempts, failure, done: None });
         None

@@ -1,4 +1,4 @@
-//! What was fetched and not yet handed out. Batches cross it, not messages.
+//! What was fetched and not yet handed out. Flights cross it, not messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,44 +6,41 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-use crate::driver::Incoming;
 use crate::{Delivery, Error};
 
 use super::flight::{Flight, Item};
 
-/// A fetched batch, or what is left of it.
+/// A flight, or what is left of it to be handed out.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     flight: Arc<Flight>,
-    messages: std::vec::IntoIter<Incoming>,
+    next: usize,
 }
 
 impl Parcel {
-    pub(crate) fn new(flight: Arc<Flight>, messages: Vec<Incoming>) -> Self {
-        Self { flight, messages: messages.into_iter() }
+    pub(crate) fn new(flight: Arc<Flight>) -> Self {
+        Self { flight, next: 0 }
     }
 
     /// Hands the next message out that still may be. `None` when there is none, or a suspect got its turn meanwhile.
     pub(crate) fn next(&mut self) -> Option<Delivery> {
         let slots = &self.flight.slots;
         if !slots.epoch().hands_out() {
-            self.messages = Vec::new().into_iter();
+            self.next = self.flight.len();
         }
-        let mut index = slots.len() - self.messages.len();
-        while index < slots.len() && slots.is_lost(index) {
-            drop(self.messages.next());
-            index += 1;
+        while !self.is_empty() && slots.is_gone(self.next) {
+            self.next += 1;
         }
-        // Asked before it is taken out, so that it need not be put back.
-        if self.is_empty() || !self.flight.core.hand_out(slots, index, false) {
+        if self.is_empty() || !self.flight.core.hand_out(slots, self.next, false) {
             return None;
         }
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
-        self.messages.next().map(|incoming| Delivery::handed_out(Item::new(self.flight.clone(), index, incoming)))
+        let item = Item { flight: self.flight.clone(), index: self.next };
+        self.next += 1;
+        Some(Delivery::handed_out(item))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.as_slice().is_empty()
+        self.next == self.flight.len()
     }
 }
 
@@ -52,9 +49,9 @@ impl Parcel {
 pub(crate) enum Popped {
     Parcel(Parcel),
     /// A single message that came back.
-    Again(Box<Item>),
+    Again(Item),
     /// The one suspect, which has its turn.
-    Suspect(Box<Item>),
+    Suspect(Item),
     /// The consumer ended for this reason; said once.
     Failed(Error),
     /// Nothing will come any more.
@@ -81,8 +78,8 @@ struct State {
 }
 
 impl DeliveryQueue {
-    pub(crate) fn push(&self, parcel: Parcel) {
-        self.change(|state| state.parcels.push_back(parcel));
+    pub(crate) fn push(&self, flights: impl Iterator<Item = Arc<Flight>>) {
+        self.change(|state| state.parcels.extend(flights.map(Parcel::new)));
     }
 
     /// What comes after closing is let go; it is still in the window and goes back from there.
@@ -137,13 +134,13 @@ impl DeliveryQueue {
     fn pop(&self, only_suspects: bool) -> Option<Popped> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(item) = state.suspect.take() {
-            return Some(Popped::Suspect(Box::new(item)));
+            return Some(Popped::Suspect(item));
         }
         if !only_suspects {
             let again = if state.again_is_next || state.parcels.is_empty() { state.again.pop_front() } else { None };
             if let Some(item) = again {
                 state.again_is_next = false;
-                return Some(Popped::Again(Box::new(item)));
+                return Some(Popped::Again(item));
             }
             if let Some(parcel) = state.parcels.pop_front() {
                 state.again_is_next = true;

@@ -19,7 +19,7 @@ use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
 use super::core::{Confirm, MemberCore, PROMPT_HAND_BACKS, Request};
-use super::flight::{Flight, Item};
+use super::flight::{Item, Slot};
 use super::slots::Epoch;
 
 const LONGEST_HAND_BACK: Duration = Duration::from_secs(1);
@@ -53,8 +53,7 @@ struct Collected {
 
 /// Something that is not an ack, until the broker has it.
 struct Other {
-    flight: Arc<Flight>,
-    index: u32,
+    slot: Slot,
     disposition: Disposition,
     done: Option<Confirm>,
 }
@@ -71,7 +70,7 @@ enum Awaited {
     Everything,
     /// Everything, without a word on what came too late.
     EverythingOrLost,
-    Delivery(Arc<Flight>, u32),
+    Delivery(Slot),
 }
 
 /// When a call may be made again after a failure.
@@ -140,29 +139,24 @@ impl Settling {
             match request {
                 Request::Again(item) => self.again(item),
                 Request::Later { item, delay, attempts, failure, done } => {
-                    self.later(item, delay, attempts, failure, done);
+                    self.later(&item, delay, attempts, failure, done);
                 }
                 Request::Dead { item, attempts, failure, done } => {
-                    let origin = self.core.position(item.flight.slots.unit(), item.origin);
-                    let message = Box::new(item.message);
-                    let disposition = Disposition::Dead { message, origin, attempts, failure };
-                    self.other(item.flight, item.index, disposition, done);
+                    let (message, origin) = (Box::new(item.message().clone()), item.origin());
+                    self.other(item.slot(), Disposition::Dead { message, origin, attempts, failure }, done);
                 }
-                Request::Keep { flight, index, attempts } => {
-                    flight.slots.set_attempt(index as usize, attempts + 1);
-                    self.other(flight, index, Disposition::Keep { attempts }, None);
-                }
-                Request::AckConfirmed { flight, index, done } if flight.slots.is_lost(index as usize) => {
+                Request::Keep { slot, attempts } => self.other(slot, Disposition::Keep { attempts }, None),
+                Request::AckConfirmed { slot, done } if slot.is_lost() => {
                     self.lost_since_commit += 1;
-                    self.core.lose_other(&flight, index as usize);
+                    self.core.lose_other(&slot);
                     self.core.settled();
                     answer(Some(done), Err(lease_lost()));
                 }
-                Request::AckConfirmed { flight, index, done } => {
+                Request::AckConfirmed { slot, done } => {
                     // Acked here and not by the delivery, so that no flush can come between the ack and the wait.
-                    flight.slots.ack(index as usize);
+                    slot.slots.ack(slot.index);
                     self.core.settled();
-                    self.wait(Awaited::Delivery(flight, index), done);
+                    self.wait(Awaited::Delivery(slot), done);
                 }
                 Request::Commit(done) => self.wait(Awaited::Everything, done),
                 Request::Flush(done) => self.wait(Awaited::EverythingOrLost, done),
@@ -171,24 +165,22 @@ impl Settling {
     }
 
     /// Hands a delivery out again, each time later.
-    fn again(&mut self, mut item: Item) {
-        if item.suspect {
+    fn again(&mut self, item: Item) {
+        if item.incoming().suspect {
             // Held here it would be blamed for the next suspect's kill; the group has it again, by way of the broker.
-            let attempts = item.attempt.saturating_sub(1);
-            return self.later(item, Duration::ZERO, attempts, None, None);
+            let attempts = item.attempt().saturating_sub(1);
+            return self.later(&item, Duration::ZERO, attempts, None, None);
         }
-        item.handed_back += 1;
-        let beyond = item.handed_back.saturating_sub(PROMPT_HAND_BACKS);
+        let beyond = item.slots().handed_back(item.index).saturating_sub(PROMPT_HAND_BACKS);
         let delay = Duration::from_millis(1 << beyond.min(10)).min(LONGEST_HAND_BACK);
         self.next_number += 1;
         self.again.insert((Instant::now() + delay, self.next_number), item);
     }
 
-    fn later(&mut self, item: Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm>) {
-        let origin = self.core.position(item.flight.slots.unit(), item.origin);
-        let message = Box::new(item.message);
-        let disposition = Disposition::Later { delay, attempts, message, origin, failure };
-        self.other(item.flight, item.index, disposition, done);
+    fn later(&mut self, item: &Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm>) {
+        let (message, origin) = (Box::new(item.message().clone()), item.origin());
+        let first_failed_ms = failure.as_ref().map(|failure| failure.first_failed_ms).or_else(|| item.first_failed_ms());
+        self.other(item.slot(), Disposition::Later { delay, attempts, message, origin, failure, first_failed_ms }, done);
     }
 
     fn hand_out_again(&mut self) {
@@ -282,11 +274,10 @@ impl Settling {
         debug_assert!(lost.iter().all(|(unit, _)| units.iter().any(|settled| settled.unit == *unit)));
         self.lost_since_commit += lost.len() as u64;
         for waiting in &self.waiting {
-            if let Awaited::Delivery(flight, index) = &waiting.what {
-                let slots = &flight.slots;
-                if lost.contains(&(slots.unit(), slots.entry(*index as usize).token)) {
-                    slots.lose(*index as usize);
-                }
+            if let Awaited::Delivery(slot) = &waiting.what
+                && lost.contains(&slot.key())
+            {
+                slot.slots.lose(slot.index);
             }
         }
         self.core.lose_settled(&collected.assignments, lost);

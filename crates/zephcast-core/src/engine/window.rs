@@ -19,15 +19,15 @@ use super::slots::{Epoch, Slots};
 const REMEMBERED_FETCHES: u64 = 2;
 
 #[derive(Debug)]
-pub(crate) struct Window<F> {
-    units: Vec<Unit<F>>,
+pub(crate) struct Window {
+    units: Vec<Unit>,
     /// Open deliveries and their bytes, over all units.
     open: usize,
     open_bytes: usize,
-    /// Batches whose last delivery was collected, until its settlement is confirmed.
-    settling: Vec<Arc<F>>,
-    /// Confirmed batches with the fetch that was running then.
-    remembered: VecDeque<(u64, Arc<F>)>,
+    /// Flights whose last delivery was collected, until its settlement is confirmed.
+    settling: Vec<Arc<Slots>>,
+    /// Confirmed flights with the fetch that was running then.
+    remembered: VecDeque<(u64, Arc<Slots>)>,
     /// Completed fetches.
     fetches: u64,
 }
@@ -41,30 +41,30 @@ pub(crate) struct Ended {
 }
 
 #[derive(Debug)]
-struct Unit<F> {
+struct Unit {
     id: UnitId,
     epoch: Arc<Epoch>,
     /// In the order of hand-in; neighbouring closed pieces are one.
-    pieces: VecDeque<Piece<F>>,
+    pieces: VecDeque<Piece>,
     frontier: Option<Token>,
     highest: Option<Token>,
 }
 
 #[derive(Debug)]
-enum Piece<F> {
-    Open(Tracked<F>),
+enum Piece {
+    Open(Tracked),
     /// Everything up to this token is closed.
     Closed(Token),
 }
 
 #[derive(Debug)]
-struct Tracked<F> {
-    flight: Arc<F>,
-    closed: Box<[u64]>,
-    open: usize,
+struct Tracked {
+    slots: Arc<Slots>,
+    /// A bit of each that is settled.
+    closed: u64,
 }
 
-impl<F: AsRef<Slots>> Window<F> {
+impl Window {
     pub(crate) fn new() -> Self {
         Self {
             units: Vec::new(),
@@ -111,21 +111,18 @@ impl<F: AsRef<Slots>> Window<F> {
 
     /// Whether a token is in flight, on its way to being settled, or was settled a moment ago.
     pub(crate) fn knows(&self, id: UnitId, token: Token) -> bool {
-        let mut slots = self.flights(id).map(|flight| (**flight).as_ref());
-        slots.any(|slots| find(slots, token).is_some_and(|index| !slots.is_lost(index)))
+        self.flights(id).any(|slots| find(slots, token).is_some_and(|index| !slots.is_lost(index)))
     }
 
-    /// Takes a batch in. Its slots carry the unit's present epoch.
-    pub(crate) fn hand_in(&mut self, flight: Arc<F>) {
-        let slots = flight.as_ref().as_ref();
-        let (id, len, words) = (slots.unit(), slots.len(), slots.words());
-        let last = (0..len).map(|index| slots.entry(index).token).max();
-        self.open += len;
-        self.open_bytes += (0..len).map(|index| slots.entry(index).bytes as usize).sum::<usize>();
+    /// Takes a flight in. Its slots carry the unit's present epoch.
+    pub(crate) fn hand_in(&mut self, slots: Arc<Slots>) {
+        let id = slots.unit();
+        self.open += slots.len();
+        self.open_bytes += slots.total_bytes();
         self.epoch(id);
         if let Some(unit) = self.units.iter_mut().find(|unit| unit.id == id) {
-            unit.highest = unit.highest.max(last);
-            unit.pieces.push_back(Piece::Open(Tracked { flight, closed: vec![0; words].into(), open: len }));
+            unit.highest = unit.highest.max(Some(slots.highest()));
+            unit.pieces.push_back(Piece::Open(Tracked { slots, closed: 0 }));
         }
     }
 
@@ -152,22 +149,21 @@ impl<F: AsRef<Slots>> Window<F> {
 
     /// What was collected is durable: it is remembered for a while and then forgotten.
     pub(crate) fn confirmed(&mut self) {
-        self.remembered.extend(self.settling.drain(..).map(|flight| (self.fetches, flight)));
+        self.remembered.extend(self.settling.drain(..).map(|slots| (self.fetches, slots)));
     }
 
     /// Closes a delivery that was settled otherwise than by an ack. `false` when it was not open.
-    pub(crate) fn close(&mut self, flight: &F, index: usize) -> bool {
-        let slots = flight.as_ref();
+    pub(crate) fn close(&mut self, slots: &Slots, index: usize) -> bool {
         let Some(unit) = self.units.iter_mut().find(|unit| unit.id == slots.unit()) else { return false };
         let tracked = unit.pieces.iter_mut().find_map(|piece| match piece {
-            Piece::Open(tracked) if std::ptr::eq(tracked.flight.as_ref().as_ref(), slots) => Some(tracked),
+            Piece::Open(tracked) if std::ptr::eq(&raw const *tracked.slots, slots) => Some(tracked),
             _ => None,
         });
         if !tracked.is_some_and(|tracked| tracked.close(index)) {
             return false;
         }
         self.open -= 1;
-        self.open_bytes -= slots.entry(index).bytes as usize;
+        self.open_bytes -= slots.bytes(index);
         unit.compact(&mut self.settling);
         true
     }
@@ -176,31 +172,30 @@ impl<F: AsRef<Slots>> Window<F> {
     /// when it was not open.
     pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> bool {
         let mut open = None;
-        for flight in self.flights(id) {
-            let slots = (**flight).as_ref();
+        for slots in self.flights(id) {
             if let Some(index) = find(slots, token).filter(|index| !slots.is_lost(*index)) {
                 slots.lose(index);
-                open = Some((flight.clone(), index));
+                open = Some((slots.clone(), index));
             }
         }
-        open.is_some_and(|(flight, index)| self.close(&flight, index))
+        open.is_some_and(|(slots, index)| self.close(&slots, index))
     }
 
     /// Whether a settlement of this message is on its way: its answer says what became of it.
     pub(crate) fn is_decided(&self, id: UnitId, token: Token) -> bool {
-        let mut slots = self.flights(id).map(|flight| (**flight).as_ref());
-        slots.any(|slots| find(slots, token).is_some_and(|at| slots.is_decided(at) && !slots.is_lost(at)))
+        let is_decided = |slots: &Slots, index| slots.is_decided(index) && !slots.is_lost(index);
+        self.flights(id).any(|slots| find(slots, token).is_some_and(|index| is_decided(slots, index)))
     }
 
     /// Everything of a unit that is in flight, on its way to being settled, or was settled a moment ago.
-    fn flights(&self, id: UnitId) -> impl Iterator<Item = &Arc<F>> {
+    fn flights(&self, id: UnitId) -> impl Iterator<Item = &Arc<Slots>> {
         let held = self.units.iter().filter(move |unit| unit.id == id).flat_map(|unit| &unit.pieces);
         let held = held.filter_map(|piece| match piece {
-            Piece::Open(tracked) => Some(&tracked.flight),
+            Piece::Open(tracked) => Some(&tracked.slots),
             Piece::Closed(_) => None,
         });
-        let past = self.settling.iter().chain(self.remembered.iter().map(|(_, flight)| flight));
-        past.filter(move |flight| (***flight).as_ref().unit() == id).chain(held)
+        let past = self.settling.iter().chain(self.remembered.iter().map(|(_, slots)| slots));
+        past.filter(move |slots| slots.unit() == id).chain(held)
     }
 
     /// Ends an assignment: nothing of the unit is ours any more. Acks that were not collected came too late.
@@ -211,8 +206,8 @@ impl<F: AsRef<Slots>> Window<F> {
         unit.epoch.end();
         for_each_open(&unit, |slots, index| {
             ended.open += 1;
-            ended.acked += u64::from(is_acked(slots, index));
-            self.open_bytes -= slots.entry(index).bytes as usize;
+            ended.acked += u64::from(slots.is_acked(index));
+            self.open_bytes -= slots.bytes(index);
         });
         self.open -= ended.open;
         ended
@@ -229,7 +224,7 @@ impl<F: AsRef<Slots>> Window<F> {
             .iter()
             .map(|unit| {
                 let mut tokens = Vec::new();
-                for_each_open(unit, |slots, index| tokens.push(slots.entry(index).token));
+                for_each_open(unit, |slots, index| tokens.push(slots.token(index)));
                 Held { unit: unit.id, tokens }
             })
             .filter(|held| !held.tokens.is_empty())
@@ -242,7 +237,7 @@ impl<F: AsRef<Slots>> Window<F> {
         for unit in &self.units {
             for_each_open(unit, |slots, index| {
                 handed += u64::from(slots.handed_at(index).is_some() && !slots.is_decided(index));
-                let (token, attempts) = (slots.entry(index).token, slots.attempts_made(index));
+                let (token, attempts) = (slots.token(index), slots.attempts_made(index));
                 returned.push(Returned { unit: unit.id, token, attempts });
             });
         }
@@ -272,24 +267,23 @@ impl<F: AsRef<Slots>> Window<F> {
     }
 }
 
-impl<F: AsRef<Slots>> Unit<F> {
+impl Unit {
     /// Turns finished pieces into closed ones, and neighbouring closed ones into one.
-    fn compact(&mut self, settling: &mut Vec<Arc<F>>) {
-        let finished = |piece: &Piece<F>| matches!(piece, Piece::Open(tracked) if tracked.open == 0);
+    fn compact(&mut self, settling: &mut Vec<Arc<Slots>>) {
+        let finished = |piece: &Piece| matches!(piece, Piece::Open(tracked) if tracked.open() == 0);
         if !self.pieces.iter().any(finished) {
             return;
         }
-        let mut kept: VecDeque<Piece<F>> = VecDeque::with_capacity(self.pieces.len());
+        let mut kept: VecDeque<Piece> = VecDeque::with_capacity(self.pieces.len());
         for piece in self.pieces.drain(..) {
             let last = match piece {
-                Piece::Open(tracked) if tracked.open > 0 => {
+                Piece::Open(tracked) if tracked.open() > 0 => {
                     kept.push_back(Piece::Open(tracked));
                     continue;
                 }
                 Piece::Open(tracked) => {
-                    let slots = tracked.flight.as_ref().as_ref();
-                    let last = slots.entry(slots.len() - 1).token;
-                    settling.push(tracked.flight);
+                    let last = tracked.slots.token(tracked.slots.len() - 1);
+                    settling.push(tracked.slots);
                     last
                 }
                 Piece::Closed(last) => last,
@@ -320,76 +314,66 @@ impl<F: AsRef<Slots>> Unit<F> {
     }
 }
 
-impl<F: AsRef<Slots>> Tracked<F> {
+impl Tracked {
+    /// How many are open.
+    fn open(&self) -> usize {
+        self.slots.len() - self.closed.count_ones() as usize
+    }
+
     fn is_open(&self, index: usize) -> bool {
-        self.closed[index / 64] & (1 << (index % 64)) == 0
+        self.closed & (1 << index) == 0
     }
 
     fn close(&mut self, index: usize) -> bool {
         let was_open = self.is_open(index);
-        self.closed[index / 64] |= 1 << (index % 64);
-        self.open -= usize::from(was_open);
+        self.closed |= 1 << index;
         was_open
     }
 
     /// Closes what was acked since the last time; returns how many and how many bytes.
     fn collect(&mut self, found: &mut UnitSettlements) -> (usize, usize) {
-        let slots = self.flight.as_ref().as_ref();
-        let (before, mut bytes) = (self.open, 0);
-        for word in 0..slots.words() {
-            let mut fresh = slots.acked_word(word) & !self.closed[word];
-            self.closed[word] |= fresh;
-            self.open -= fresh.count_ones() as usize;
-            while fresh != 0 {
-                let entry = slots.entry(word * 64 + fresh.trailing_zeros() as usize);
-                fresh &= fresh - 1;
-                bytes += entry.bytes as usize;
-                found.acked.push(entry.token);
-                found.had_failures |= entry.had_failures;
-            }
+        let mut fresh = self.slots.acked() & !self.closed;
+        self.closed |= fresh;
+        let (count, mut bytes) = (fresh.count_ones() as usize, 0);
+        found.acked.reserve(count);
+        while fresh != 0 {
+            let index = fresh.trailing_zeros() as usize;
+            fresh &= fresh - 1;
+            bytes += self.slots.bytes(index);
+            found.acked.push(self.slots.token(index));
+            found.had_failures |= self.slots.had_failures(index);
         }
-        (before - self.open, bytes)
+        (count, bytes)
     }
 
     /// The token up to which everything is closed from the start of this piece.
     fn closed_prefix(&self) -> Option<Token> {
-        let slots = self.flight.as_ref().as_ref();
-        let mut prefix = 0;
-        for word in &*self.closed {
-            prefix += word.trailing_ones() as usize;
-            if *word != u64::MAX {
-                break;
-            }
-        }
-        prefix.checked_sub(1).map(|index| slots.entry(index.min(slots.len() - 1)).token)
+        let prefix = self.closed.trailing_ones() as usize;
+        prefix.checked_sub(1).map(|index| self.slots.token(index))
     }
 }
 
-/// Where a token stands in a batch. Nearly always batches are in order, so a binary search comes first.
+/// Where a token stands in a flight. Nearly always flights are in order, so a binary search comes first.
 fn find(slots: &Slots, token: Token) -> Option<usize> {
     let (mut low, mut high) = (0, slots.len());
     while low < high {
         let middle = low.midpoint(high);
-        if slots.entry(middle).token < token { low = middle + 1 } else { high = middle }
+        if slots.token(middle) < token { low = middle + 1 } else { high = middle }
     }
-    if low < slots.len() && slots.entry(low).token == token {
+    if low < slots.len() && slots.token(low) == token {
         return Some(low);
     }
-    (0..slots.len()).find(|index| slots.entry(*index).token == token)
+    (0..slots.len()).find(|index| slots.token(*index) == token)
 }
 
 fn is_started(slots: &Slots, index: usize) -> bool {
-    slots.handed_at(index).is_some() && !is_acked(slots, index)
+    slots.handed_at(index).is_some() && !slots.is_acked(index)
 }
 
-fn is_acked(slots: &Slots, index: usize) -> bool {
-    slots.acked_word(index / 64) & (1 << (index % 64)) != 0
-}
-
-fn for_each_open<F: AsRef<Slots>>(unit: &Unit<F>, mut visit: impl FnMut(&Slots, usize)) {
+fn for_each_open(unit: &Unit, mut visit: impl FnMut(&Slots, usize)) {
     for piece in &unit.pieces {
         let Piece::Open(tracked) = piece else { continue };
-        let slots = tracked.flight.as_ref().as_ref();
+        let slots = &tracked.slots;
         (0..slots.len()).filter(|index| tracked.is_open(*index)).for_each(|index| visit(slots, index));
     }
 }

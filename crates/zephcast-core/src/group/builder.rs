@@ -128,6 +128,9 @@ impl GroupBuilder {
     /// once, a panic is a failed attempt like any other. All members and handlers run in the task that awaits this;
     /// a handler with much to compute spawns that, or the caller runs several groups in tasks of their own.
     ///
+    /// In a spawned task the handler owns what it uses: `async move |delivery| …` with an `Arc` of what is shared. One
+    /// that borrows from the task's own variables is refused there by the compiler ("`Send` is not general enough").
+    ///
     /// # Errors
     /// What [`ConsumerBuilder::start`] fails with, or the permanent error that ended a member. The other members have
     /// left in good order then.

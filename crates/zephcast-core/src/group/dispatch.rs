@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -40,17 +40,7 @@ impl<F: Future<Output = ()>, S: Fn(Delivery) -> F> Dispatch<F, S> {
 
     /// Handles deliveries until the consumer ends; a permanent error is the result.
     pub(super) async fn run(&mut self, consumer: &mut Consumer) -> Result<()> {
-        loop {
-            let full = self.running.len() >= self.concurrency;
-            tokio::select! {
-                biased;
-                Some(key) = self.running.next() => self.done(key.as_ref()).await,
-                next = consumer.next(), if !full => match next {
-                    Some(delivery) => self.take(delivery?).await,
-                    None => return Ok(()),
-                },
-            }
-        }
+        poll_fn(|cx| self.poll(consumer, cx)).await
     }
 
     /// Finishes what runs; what only waits for its key goes back.
@@ -61,44 +51,62 @@ impl<F: Future<Output = ()>, S: Fn(Delivery) -> F> Dispatch<F, S> {
         while self.running.next().await.is_some() {}
     }
 
-    async fn take(&mut self, delivery: Delivery) {
-        let key = self.lanes.as_ref().and_then(|_| delivery.key().cloned());
-        let delivery = match &mut self.lanes {
-            Some(lanes) => {
-                delivery.wait();
-                lanes.enter(key.as_ref(), delivery)
+    /// Goes on as far as it can: the consumer says when it is time to let others run.
+    fn poll(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            if !self.running.is_empty()
+                && let Poll::Ready(Some(key)) = self.running.poll_next_unpin(cx)
+            {
+                self.done(key.as_ref(), cx);
+                continue;
             }
-            None => Some(delivery),
-        };
-        if let Some(delivery) = delivery {
-            self.begin(delivery, key).await;
+            if self.running.len() >= self.concurrency {
+                return Poll::Pending;
+            }
+            match ready!(consumer.poll_next_unpin(cx)) {
+                Some(delivery) => self.take(delivery?, cx),
+                None => return Poll::Ready(Ok(())),
+            }
         }
     }
 
-    async fn done(&mut self, key: Option<&Bytes>) {
-        if let Some(next) = self.lanes.as_mut().and_then(|lanes| lanes.leave(key)) {
-            self.begin(next, key.cloned()).await;
+    fn take(&mut self, delivery: Delivery, cx: &mut Context<'_>) {
+        let Some(lanes) = &mut self.lanes else { return self.begin(delivery, None, cx) };
+        let key = delivery.key().cloned();
+        delivery.wait();
+        if let Some(delivery) = lanes.enter(key.as_ref(), delivery) {
+            self.begin(delivery, key, cx);
+        }
+    }
+
+    fn done(&mut self, key: Option<&Bytes>, cx: &mut Context<'_>) {
+        if let Some(next) = self.next_of(key) {
+            self.begin(next, key.cloned(), cx);
         }
     }
 
     /// Starts handlers until one does not finish at once, or nothing waits for the key.
-    async fn begin(&mut self, delivery: Delivery, key: Option<Bytes>) {
+    fn begin(&mut self, delivery: Delivery, key: Option<Bytes>, cx: &mut Context<'_>) {
         let mut next = Some(delivery);
         while let Some(delivery) = next.take() {
             if self.lanes.is_some() && !delivery.begin() {
                 delivery.give_back();
-                next = self.lanes.as_mut().and_then(|lanes| lanes.leave(key.as_ref()));
-                continue;
+            } else {
+                let mut place = self.spare.take().unwrap_or_else(|| Box::pin(None));
+                place.set(Some((self.start)(delivery)));
+                if poll_place(&mut place, cx).is_pending() {
+                    self.running.push(Running { place, key });
+                    return;
+                }
+                self.spare = Some(place);
             }
-            let mut place = self.spare.take().unwrap_or_else(|| Box::pin(None));
-            place.set(Some((self.start)(delivery)));
-            if poll_fn(|cx| Poll::Ready(poll_place(&mut place, cx))).await.is_pending() {
-                self.running.push(Running { place, key });
-                return;
-            }
-            self.spare = Some(place);
-            next = self.lanes.as_mut().and_then(|lanes| lanes.leave(key.as_ref()));
+            next = self.next_of(key.as_ref());
         }
+    }
+
+    /// What waited for this key, which is free now.
+    fn next_of(&mut self, key: Option<&Bytes>) -> Option<Delivery> {
+        self.lanes.as_mut().and_then(|lanes| lanes.leave(key))
     }
 }
 

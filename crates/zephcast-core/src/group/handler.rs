@@ -47,7 +47,7 @@ impl<E: std::error::Error> From<E> for HandlerError {
 
 /// Handles one delivery to its end. With `in_place` a failed attempt is repeated here, so that later messages of the
 /// same key wait for it.
-pub(super) async fn handle<H, E>(handler: &H, mut delivery: Delivery, in_place: Option<Retry>)
+pub(super) async fn handle<H, E>(handler: &H, delivery: Delivery, in_place: Option<Retry>)
 where
     H: AsyncFn(&Delivery) -> Result<(), E>,
     E: Into<HandlerError>,
@@ -65,10 +65,10 @@ where
             (Verdict::Fail(_), Some(retry)) if delivery.attempt() < retry.attempts() && !delivery.is_lost() => {
                 let delay = retry.delay(delivery.attempt());
                 delivery.try_again_here();
-                tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
+                // Boxed, as it is rare and large, and the future of every message would be as large.
+                if Box::pin(tokio::time::timeout(delay, delivery.lost())).await.is_ok() {
                     // Another member has it: the handler is not called for it again.
-                    () = delivery.lost() => return,
+                    return;
                 }
             }
             _ => {

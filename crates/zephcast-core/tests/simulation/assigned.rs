@@ -19,6 +19,9 @@ impl State {
             self.join_assigned(id);
             return self.look_assigned(id, credit);
         }
+        if credit.messages == 0 {
+            return None;
+        }
         if credit.suspect {
             return Some(Fetched::Idle);
         }

@@ -29,12 +29,12 @@ impl State {
         let open = self.open(id);
         let (count, bytes) = (open.len(), open.values().sum::<usize>());
         let (most, most_bytes) = (self.setup.prefetch, self.setup.prefetch_bytes);
-        self.require(credit.messages > 0, || "a fetch without credit".into());
+        self.require(credit.messages > 0 || !credit.suspect, || "a suspect is fetched without credit".into());
         let (name, credit_of) = (self.members[id].name.clone(), credit.messages);
         self.require(count + credit_of <= most, || {
             format!("{name} fetches {credit_of} with {count} of {most} in flight: {open:?}")
         });
-        self.require(credit.suspect || bytes + credit.bytes <= most_bytes, || {
+        self.require(credit.suspect || credit.messages == 0 || bytes + credit.bytes <= most_bytes, || {
             format!("a fetch of {} bytes with {bytes} of {most_bytes} in flight", credit.bytes)
         });
     }

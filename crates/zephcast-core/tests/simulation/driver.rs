@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::sleep;
-use zephcast_core::driver::{Admin, Check, DeadLetter, Driver, Membership, Redrive, Sink, StreamSpec, Subscription};
+use zephcast_core::driver::{
+    Admin, Browsed, Check, Cursor, DeadLetter, Driver, Membership, Redrive, Sink, StreamSpec, Subscription,
+};
 use zephcast_core::{
     Broker as BrokerName, Capabilities, Error, ErrorKind, GroupName, GroupStatus, Message, Order, Position,
     PositionStyle, PublishError, Result, Start, StreamName, StreamStatus, Token, UnitId,
@@ -225,6 +227,10 @@ impl Admin for ModelDriver {
     }
 
     async fn create_group(&self, _stream: &StreamName, _group: &GroupName, _start: Start) -> Result<()> {
+        Err(unsupported())
+    }
+
+    async fn browse(&self, _stream: &StreamName, _from: &Cursor, _limit: usize) -> Result<Browsed> {
         Err(unsupported())
     }
 

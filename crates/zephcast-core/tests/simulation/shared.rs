@@ -12,6 +12,9 @@ impl State {
             self.members[id].introduced = true;
             return Some(Fetched::Assigned(self.unit_ids()));
         }
+        if credit.messages == 0 {
+            return None;
+        }
         if credit.suspect {
             return Some(self.one_suspect(id).map_or(Fetched::Idle, Fetched::Batch));
         }

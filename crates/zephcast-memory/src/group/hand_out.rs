@@ -25,13 +25,13 @@ impl Open<'_> {
     /// What comes next for a member: news, then what it may have missed, then messages, each unit in its turn.
     ///
     /// # Errors
-    /// `Conflict` when another member has taken its name after it was dead.
+    /// `Conflict` when another member has joined under its name.
     pub(crate) fn step(&mut self, id: MemberId, credit: Credit) -> Result<Step> {
         let Some(member) = self.state.roster.get_mut(id) else {
             return Err(error(
                 zephcast_core::ErrorKind::Conflict,
                 "fetch",
-                "another member has taken this one's name after its lease was over",
+                "another member joined under this one's name; give each member a name of its own",
             ));
         };
         if let Some(news) = member.news.pop_front() {

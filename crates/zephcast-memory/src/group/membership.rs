@@ -5,30 +5,24 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 use zephcast_core::driver::{Disposition, Fetched, Release, Released, Renewal, Returned, Subscription};
-use zephcast_core::{ErrorKind, MemberName, Result, Token, UnitId};
+use zephcast_core::{MemberName, Token, UnitId};
 
 use super::balance;
 use super::unit::End;
 use super::{MemberId, Open};
 use crate::clock::after;
-use crate::error::error;
 
 impl Open<'_> {
-    /// Adds a member. One that is dead and has the same name makes room.
-    ///
-    /// # Errors
-    /// `Conflict` when a living member has the name.
-    pub(crate) fn join(&mut self, subscription: &Subscription) -> Result<MemberId> {
-        if let Some((id, member)) = self.state.roster.named(&subscription.member) {
-            if member.alive {
-                let text = format!("a living member of {:?} has the name {:?}", self.group, subscription.member);
-                return Err(error(ErrorKind::Conflict, "join", text));
-            }
-            self.state.roster.remove(id);
+    /// Adds a member. An earlier one of its name makes room, and hears of it at its next fetch.
+    pub(crate) fn join(&mut self, subscription: &Subscription) -> MemberId {
+        if let Some((earlier, _)) = self.state.roster.named(&subscription.member) {
+            self.end(earlier, End::Unclean);
+            self.state.roster.remove(earlier);
         }
         let id = self.state.roster.add(subscription, self.now);
         self.rebalance();
-        Ok(id)
+        self.stream.wake();
+        id
     }
 
     /// The member lives. Returns what it says it holds and does not.

@@ -43,6 +43,14 @@ impl Again {
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }
+
+    /// Where it goes when its owner hands it back with so many attempts: a suspect that was not tried stays one.
+    pub(super) fn stage_when_returned(&self, attempts: u32) -> Stage {
+        match self.stage {
+            Stage::Out { suspect: true } if attempts < self.attempts => Stage::Suspect,
+            _ => Stage::Ready,
+        }
+    }
 }
 
 /// Every such message of a unit by its offset, and indexes by stage.

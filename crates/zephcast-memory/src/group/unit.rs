@@ -128,15 +128,15 @@ impl Unit {
                 again.stage()
             }
             Disposition::Return { attempts } => {
+                let stage = again.stage_when_returned(*attempts);
                 again.attempts = *attempts;
-                Stage::Ready
+                stage
             }
-            Disposition::Later { delay, attempts, message, failure, .. } => {
+            Disposition::Later { delay, attempts, message, first_failed_ms, .. } => {
                 again.attempts = *attempts;
                 again.message = Some((**message).clone());
                 again.published_ms = again.published_ms.or_else(|| log.get(offset).map(|record| record.published_ms));
-                let first_failed_ms = failure.as_ref().map(|failure| failure.first_failed_ms);
-                again.first_failed_ms = again.first_failed_ms.or(first_failed_ms);
+                again.first_failed_ms = again.first_failed_ms.or(*first_failed_ms);
                 if delay.is_zero() { Stage::Ready } else { Stage::Delayed(after(now, *delay)) }
             }
         };
@@ -156,10 +156,10 @@ impl Unit {
 
     /// Puts back what is out, with so many attempts.
     fn give_back(&mut self, offset: u64, attempts: u32) {
-        self.again.set_stage(offset, Stage::Ready);
-        if let Some(again) = self.again.get_mut(offset) {
-            again.attempts = attempts;
-        }
+        let Some(again) = self.again.get_mut(offset) else { return };
+        let stage = again.stage_when_returned(attempts);
+        again.attempts = attempts;
+        self.again.set_stage(offset, stage);
     }
 
     /// With the unit's owner.

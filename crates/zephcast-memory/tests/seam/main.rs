@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, helpers included")]
 
 mod admin;
+mod browse;
 mod chaos;
+mod cooperation;
 mod faults;
 mod lab;
 mod leases;

@@ -1,6 +1,6 @@
 //! What comes from an unclean end is handed out alone, and its count is exact.
 
-use zephcast_core::driver::{Disposition, Fetched};
+use zephcast_core::driver::{Disposition, Fetched, Returned};
 use zephcast_core::{ErrorKind, UnitId};
 use zephcast_memory::{Fault, Operation};
 
@@ -94,13 +94,33 @@ async fn only_the_killer_counts_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_returned_in_good_order_is_normal_with_its_attempts() {
+async fn a_suspect_returned_in_good_order_is_normal_once_it_was_tried() {
     let lab = lab(1);
     let mut b = after_a_crash(&lab, ["x"]).await;
-    let suspect = b.batch_of(alone()).await.messages.remove(0);
-    b.dispose(0, suspect.token, Disposition::Return { attempts: 1 }).await.unwrap();
+    let untried = b.batch_of(alone()).await.messages.remove(0);
+    b.dispose(0, untried.token, Disposition::Return { attempts: 1 }).await.unwrap();
+    assert!(matches!(b.fetch().await, Fetched::Suspects));
+    let tried = b.batch_of(alone()).await.messages.remove(0);
+    assert_eq!((tried.attempt, tried.suspect), (2, true), "it has not proved its innocence");
+    b.dispose(0, tried.token, Disposition::Return { attempts: 2 }).await.unwrap();
     let again = b.one().await;
-    assert_eq!((again.attempt, again.suspect), (2, false));
+    assert_eq!((again.attempt, again.suspect), (3, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_nobody_tried_stays_one_when_its_member_leaves() {
+    let lab = lab(1);
+    let mut b = after_a_crash(&lab, ["named", "unheard"]).await;
+    let named = b.batch_of(alone()).await.messages.remove(0);
+    b.batch_of(alone()).await;
+    b.leave(vec![Returned { unit: UnitId(0), token: named.token, attempts: 1 }]).await;
+    let mut c = lab.join("c").await;
+    c.assigned().await;
+    assert!(matches!(c.fetch().await, Fetched::Suspects));
+    for payload in ["named", "unheard"] {
+        let batch = c.batch_of(alone()).await;
+        assert_eq!((payloads(&batch), batch.messages[0].attempt, batch.messages[0].suspect), (vec![payload], 2, true));
+    }
 }
 
 #[tokio::test(start_paused = true)]

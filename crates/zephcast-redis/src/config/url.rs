@@ -72,16 +72,13 @@ impl RedisConfig {
         config.password = endpoint.password().cloned();
         config.tls = if secure { Some(read_tls(endpoint)?) } else { None };
         if let Some(field) = endpoint.query("payload-field") {
-            if field.is_empty() || field.starts_with(zephcast_core::RESERVED_PREFIX) {
-                return Err(invalid("`payload-field` is a name that is not empty and not reserved"));
-            }
             config.payload_field = field.to_owned();
         }
         if let Some(text) = endpoint.query("command-timeout") {
-            let milliseconds = text.parse().ok().filter(|milliseconds| *milliseconds > 0);
-            let timeout = milliseconds.ok_or_else(|| invalid("`command-timeout` is a number of milliseconds"))?;
+            let timeout = text.parse().map_err(|_| invalid("`command-timeout` is a number of milliseconds"))?;
             config.command_timeout = Duration::from_millis(timeout);
         }
+        config.validate(OPERATION)?;
         Ok(config)
     }
 
@@ -187,7 +184,8 @@ mod tests {
             ("redis+cluster://h/1", "database 0 only"),
             ("rediss://h?tls-key=/x", "stand together"),
             ("redis://h?payload-field=zephcast-x", "reserved"),
-            ("redis://h?command-timeout=0", "milliseconds"),
+            ("redis://h?command-timeout=0", "longer than zero"),
+            ("redis://h?command-timeout=x", "milliseconds"),
         ] {
             let error = RedisConfig::from_url(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");

@@ -7,7 +7,7 @@ use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
 use zephcast_core::{Result, Token};
 
 use super::{OPERATION, RedisIntake, UNIT};
-use crate::member::{RETURNED, SUSPECTS};
+use crate::member::{RETURNED, SUSPECTS, Suspect, lock};
 use crate::reply::{Frame, array, count, elements, entry_id, number};
 use crate::scripts::{CLAIM, GIVE, RELIST};
 use crate::token;
@@ -33,17 +33,12 @@ struct Claimed {
 }
 
 impl RedisIntake {
-    /// Whether the last look at the group found suspects that the engine was not told of.
-    pub(super) fn has_news_of_suspects(&self) -> bool {
-        self.member.parked.suspects.load(Ordering::Relaxed) > 0 && self.member.parked.take_news()
-    }
-
     /// Takes what others gave back, as much as there is room for; whether there was any.
     pub(super) async fn take_returned(&mut self, credit: Credit) -> Result<bool> {
         if self.member.parked.returned.load(Ordering::Relaxed) == 0 {
             return Ok(false);
         }
-        let room = self.room(credit).min(PAGE);
+        let room = self.size.count(credit).min(PAGE);
         // Until the answer is here, some of it may be this member's unseen.
         let seen = self.relist.replace(("-".into(), "-".into()));
         let claimed = self.claim(RETURNED, room, None).await?;
@@ -52,30 +47,45 @@ impl RedisIntake {
         if claimed.len() < room {
             self.member.parked.returned.store(0, Ordering::Relaxed);
         }
-        for entry in claimed {
-            self.take_entry(entry.id, entry.retried, entry.count, entry.fields, false)?;
-        }
+        self.take_claimed(claimed)?;
         Ok(found)
+    }
+
+    fn take_claimed(&mut self, claimed: Vec<Claimed>) -> Result<()> {
+        let (count, mut bytes) = (claimed.len(), 0);
+        for entry in claimed {
+            let incoming = self.incoming(entry.id, entry.retried, entry.count, entry.fields, false)?;
+            bytes += incoming.message.byte_len();
+            self.buffer.push(incoming);
+        }
+        self.size.learn(count, bytes);
+        Ok(())
     }
 
     /// Takes exactly one suspect, or says that there is none.
     pub(super) async fn one_suspect(&mut self) -> Result<Fetched> {
         while let Some(suspect) = self.first_suspect().await? {
+            let token = token::of_entry(OPERATION, suspect.id, suspect.retried)?;
+            // Before the claim: if its answer is lost, the entry is this member's all the same.
+            lock(&self.member.suspects).insert(token, Suspect::claimed(suspect.count));
             self.doubt = Some(suspect);
             let claimed = self.claim(SUSPECTS, 1, Some(suspect)).await?;
             self.doubt = None;
             // Another member may have been quicker.
-            if let Some(entry) = claimed.into_iter().next() {
-                let incoming: Incoming = self.incoming(entry.id, entry.retried, entry.count, entry.fields, true)?;
-                return Ok(Fetched::Batch(Batch { unit: UNIT, messages: vec![incoming] }));
-            }
+            let Some(entry) = claimed.into_iter().next() else {
+                lock(&self.member.suspects).remove(&token);
+                continue;
+            };
+            let incoming: Incoming = self.incoming(entry.id, entry.retried, entry.count, entry.fields, true)?;
+            lock(&self.member.suspects).insert(token, Suspect::handed_out(suspect.count, incoming.attempt));
+            return Ok(Fetched::Batch(Batch { unit: UNIT, messages: vec![incoming] }));
         }
         self.member.parked.suspects.store(0, Ordering::Relaxed);
         Ok(Fetched::Idle)
     }
 
     async fn first_suspect(&self) -> Result<Option<Doubt>> {
-        let keys = self.member.keys.clone();
+        let keys = &self.member.keys;
         for (key, retried) in [(&keys.retry, true), (&keys.stream, false)] {
             let arguments: Vec<Value> =
                 [key, &keys.group, "-", "+", "1", SUSPECTS].into_iter().map(|text: &str| text.into()).collect();
@@ -104,6 +114,7 @@ impl RedisIntake {
             })
             .await?;
         self.doubt = None;
+        lock(&self.member.suspects).remove(&token::of_entry(OPERATION, doubt.id, doubt.retried)?);
         Ok(())
     }
 
@@ -122,25 +133,36 @@ impl RedisIntake {
     }
 
     /// One page of what the server says that this member holds.
-    pub(super) async fn relist_some(&mut self) -> Result<()> {
+    pub(super) async fn relist_some(&mut self, credit: Credit) -> Result<()> {
         let Some((after, retry_after)) = self.relist.clone() else { return Ok(()) };
-        let page = PAGE.min(self.read_limit);
+        let page = self.size.count(credit).min(PAGE);
         let answer = self.member.run(OPERATION, &RELIST, &[], || {
             vec![after.as_str().into(), retry_after.as_str().into(), (page as i64).into()]
         });
-        let [gone, entries, more] = elements(OPERATION, answer.await?)?;
-        self.note_gone(&gone)?;
+        let [state, entries, more, gone] = elements(OPERATION, answer.await?)?;
+        self.note_gone(&state)?;
         let (mut after, mut retry_after) = (after, retry_after);
-        for entry in read_entries(entries)? {
-            let next = format!("({}", token::id(entry.id));
-            *(if entry.retried { &mut retry_after } else { &mut after }) = next;
-            self.take_entry(entry.id, entry.retried, entry.count, entry.fields, false)?;
+        let mut passed = |id: Token, retried: bool| {
+            *(if retried { &mut retry_after } else { &mut after }) = format!("({}", token::id(id));
+        };
+        let (listed, gone) = (read_entries(entries)?, read_gone(gone)?);
+        // In the order of the list, whether gone or not.
+        let mut ids: Vec<(bool, Token)> = listed.iter().map(|entry| (entry.retried, entry.id)).collect();
+        ids.extend(&gone);
+        ids.sort_unstable();
+        ids.into_iter().for_each(|(retried, id)| passed(id, retried));
+        self.take_claimed(listed)?;
+        for (retried, id) in gone {
+            let token = token::of_entry(OPERATION, id, retried)?;
+            let mut known = lock(&self.member.gone);
+            // What the engine holds it can still settle; what never arrived is told with the next renewal.
+            if self.buffer.contains(token) { known.add_held([token]) } else { known.add_unsure([token]) }
         }
         self.relist = (count(OPERATION, &more)? > 0).then_some((after, retry_after));
         Ok(())
     }
 
-    /// How many entries a script found to be gone from the stream; -1 when this member was replaced.
+    /// How many entries a script found to be gone from the stream for good; -1 when this member was replaced.
     fn note_gone(&self, gone: &Frame) -> Result<()> {
         match u64::try_from(number(OPERATION, gone)?) {
             Ok(gone) => self.member.lost_from_stream(gone),
@@ -157,4 +179,13 @@ fn read_entries(entries: Frame) -> Result<Vec<Claimed>> {
         Ok(Claimed { retried, id: entry_id(OPERATION, id)?, count: count(OPERATION, &deliveries)?, fields })
     };
     array(OPERATION, entries)?.into_iter().map(read).collect()
+}
+
+/// Whether it is of the retry stream, and the id.
+fn read_gone(gone: Frame) -> Result<Vec<(bool, Token)>> {
+    let read = |entry| {
+        let [retried, id] = elements(OPERATION, entry)?;
+        Ok((number(OPERATION, &retried)? == 1, entry_id(OPERATION, id)?))
+    };
+    array(OPERATION, gone)?.into_iter().map(read).collect()
 }

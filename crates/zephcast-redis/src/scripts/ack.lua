@@ -1,8 +1,9 @@
--- Acks what is this member's. ARGV 4: until when (server ms) nobody can have taken anything; 5: whether an earlier call
--- with these ids had no answer; 6: how many of the ids that follow are the stream's, the others are the retry stream's.
+-- Acks what is this member's. ARGV 4 and 5: from when until when (server ms) nobody can have taken anything, as far as
+-- this member was known all the time; 6: whether an earlier call with these ids had no answer; 7: how many of the ids
+-- that follow are the stream's, the others are the retry stream's.
 -- Returns the places of those that came too late.
-local again, first = ARGV[5] == '1', 7
-local split = first + tonumber(ARGV[6])
+local again, first = ARGV[6] == '1', 8
+local split = first + tonumber(ARGV[7])
 local lost = {}
 
 if replaced() then
@@ -11,7 +12,8 @@ if replaced() then
 end
 
 -- What is settled again was not renewed since it was collected, so the time says nothing of it.
-local safe = not again and server_ms() < tonumber(ARGV[4])
+local since = known_since()
+local safe = not again and since and since <= tonumber(ARGV[4]) and server_ms() < tonumber(ARGV[5])
 local function ack(key, from, to, delete)
   if from > to then return end
   if safe then

@@ -7,8 +7,7 @@ local gone, entries, room = 0, {}, tonumber(ARGV[5])
 local function candidates(k)
   if not ARGV[6] then return pending_of(KEYS[k], ARGV[4], 0, '-', room) end
   if tonumber(ARGV[6]) ~= k - 1 then return {} end
-  local pending = redis.pcall('XPENDING', KEYS[k], group, ARGV[7], ARGV[7], 1, ARGV[4])
-  return pending.err and {} or pending
+  return ask('XPENDING', KEYS[k], group, ARGV[7], ARGV[7], 1, ARGV[4])
 end
 
 for k = 2, 1, -1 do

@@ -1,15 +1,13 @@
--- Creates the group where it is missing, and its retry stream.
+-- Creates the group where it is missing, and its retry stream. More KEYS, for their kinds alone: delayed, dead letters.
 -- ARGV 4: lease in ms; 5: start; 6: whether a missing stream is created; 7: whether to begin at the group's old start.
 local lease, start, create = ARGV[4], ARGV[5], ARGV[6] == '1'
 
-local last = '0-0'
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local info = redis.call('XINFO', 'STREAM', KEYS[1])
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then last = info[i + 1] end
+for k, kind in ipairs({'stream', 'stream', 'hash', 'zset', 'stream'}) do
+  local found = KEYS[k] and redis.call('TYPE', KEYS[k]).ok or 'none'
+  if found ~= 'none' and found ~= kind then
+    return redis.error_reply('WRONGTYPE the key ' .. KEYS[k] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-if start == '$' then start = last end
 
 local function create_group(key, from, make)
   local command = {'XGROUP', 'CREATE', key, group, from}
@@ -19,11 +17,25 @@ local function create_group(key, from, make)
   return not done.err
 end
 
+-- After which entry the group goes on; asked of the group, since what is said of the stream has two payloads in it.
+local function last_delivered()
+  for _, facts in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local one = {}
+    for i = 1, #facts, 2 do one[facts[i]] = facts[i + 1] end
+    if one.name == group then return one['last-delivered-id'] end
+  end
+end
+
 local known = redis.call('HGET', KEYS[3], '/start')
 if ARGV[7] == '1' and known then start = known end
 local created = create_group(KEYS[1], start, create)
 if type(created) == 'table' then return created end
-if created then redis.call('HSET', KEYS[3], '/start', start) end
+if created then
+  if start == '$' then start = last_delivered() end
+  redis.call('HSET', KEYS[3], '/start', start)
+else
+  start = known or last_delivered()
+end
 local helped = create_group(KEYS[2], '0', true)
 if type(helped) == 'table' then return helped end
 

@@ -1,6 +1,6 @@
--- Enters the member, after `group`.
+-- Enters the member, after `group`. Returns the time, how many are gone, and after which entry the group began.
 local now = server_ms()
-redis.call('HSET', KEYS[3], me, incarnation .. ' ' .. lease .. ' ' .. string.format('%.0f', now) .. ' 0')
+write_report(redis.call, lease, now, '0', now)
 
 -- What an earlier process of this name held when it ended: one of these may have ended it.
 local gone = 0
@@ -16,4 +16,4 @@ if ARGV[7] == '0' then
     redis.call('XGROUP', 'CREATECONSUMER', KEYS[k], group, me)
   end
 end
-return {now, gone}
+return {now, gone, start}

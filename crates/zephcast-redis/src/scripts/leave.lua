@@ -14,6 +14,6 @@ for k = 1, 2 do
   end
   if #pending == 500 then return {gone, 1} end
 end
-for k = 1, 2 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[k], group, me) end
+for k = 1, 2 do ask('XGROUP', 'DELCONSUMER', KEYS[k], group, me) end
 redis.call('HDEL', KEYS[3], me)
 return {gone, 0}

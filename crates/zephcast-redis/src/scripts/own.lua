@@ -8,22 +8,49 @@ local function server_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- What a command says; nothing where the key or the group is missing. Every other failure is the script's own.
+local function ask(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  for _, missing in ipairs({'NOGROUP', 'no such key', 'requires the key to exist'}) do
+    if string.find(reply.err, missing, 1, true) then return {} end
+  end
+  return redis.call(...)
+end
+
+-- What this member said of itself when it was last heard of: incarnation, lease, when that was, age of its oldest
+-- delivery, since when this is known without a gap. Times are in ms.
+local report = redis.pcall('HGET', KEYS[3], me)
+if type(report) == 'table' then
+  if not string.find(report.err, 'WRONGTYPE', 1, true) then return report end
+  return redis.error_reply('WRONGTYPE the key ' .. KEYS[3] .. ' is not a hash')
+end
+local is_mine = report and string.sub(report, 1, #incarnation) == incarnation
+
+local function write_report(command, lease, now, oldest, since)
+  local words = {incarnation, lease, string.format('%.0f', now), oldest, string.format('%.0f', since)}
+  return command('HSET', KEYS[3], me, table.concat(words, ' '))
+end
+
+-- Since when nobody else can have been here under this member's name; none when that is not known.
+local function known_since()
+  return is_mine and tonumber(string.match(report, ' (%d+)$')) or nil
+end
+
 -- Whether another process joined under this member's name since.
 local function replaced()
-  local entry = redis.call('HGET', KEYS[3], me)
-  return entry and string.sub(entry, 1, #incarnation) ~= incarnation
+  return report and not is_mine
 end
 
 -- Who holds an entry; false when nobody does, also without a group.
 local function owner_of(key, id)
-  local pending = redis.pcall('XPENDING', key, group, id, id, 1)
+  local pending = ask('XPENDING', key, group, id, id, 1)
   return pending[1] and pending[1][2] or false
 end
 
 -- The entries of `consumer` that nobody renewed for `idle`: ids and delivery counts.
 local function pending_of(key, consumer, idle, from, limit)
-  local pending = redis.pcall('XPENDING', key, group, 'IDLE', idle, from, '+', limit, consumer)
-  return pending.err and {} or pending
+  return ask('XPENDING', key, group, 'IDLE', idle, from, '+', limit, consumer)
 end
 
 -- Gives entries to a consumer without raising their counts. Returns how many are gone from the stream.
@@ -43,3 +70,4 @@ local function move(key, consumer, ids)
   end
   return gone
 end
+

@@ -19,7 +19,8 @@ if origin then
 end
 fields[#fields + 1] = 'zephcast-attempts'
 fields[#fields + 1] = '0'
-redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[1], '0', 'MKSTREAM')
+local created = redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[1], '0', 'MKSTREAM')
+if created.err and not string.find(created.err, 'BUSYGROUP', 1, true) then return created end
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1

@@ -6,8 +6,9 @@ local split = first + tonumber(ARGV[6])
 local now, lost, gone = server_ms(), {}, {}
 
 if replaced() then return {-1, lost, gone} end
--- Also when memory is short: a lease must not end for that.
-redis.pcall('HSET', KEYS[3], me, incarnation .. ' ' .. ARGV[4] .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[5])
+local noted = write_report(redis.pcall, ARGV[4], now, ARGV[5], known_since() or now)
+-- When memory is short a lease must not end for that.
+if type(noted) == 'table' and noted.err and not string.find(noted.err, 'OOM', 1, true) then return noted end
 
 local function renew(key, from, to)
   local command, place = {'XCLAIM', key, group, me, 0}, {}

@@ -15,8 +15,7 @@ local function lease_of(name, idle)
 end
 
 for k = 1, 2 do
-  local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[k], group)
-  for _, consumer in ipairs(consumers.err and {} or consumers) do
+  for _, consumer in ipairs(ask('XINFO', 'CONSUMERS', KEYS[k], group)) do
     local facts = {}
     for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end
     local name = facts.name
@@ -40,7 +39,7 @@ end
 
 for name in pairs(expired) do
   if holds[name] == 0 then
-    for k = 1, 2 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[k], group, name) end
+    for k = 1, 2 do ask('XGROUP', 'DELCONSUMER', KEYS[k], group, name) end
     redis.call('HDEL', KEYS[3], name)
   end
 end

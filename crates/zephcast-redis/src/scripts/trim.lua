@@ -1,4 +1,4 @@
--- Deletes what every group has settled. KEYS: stream. Returns how many entries.
+-- Deletes some of what every group has settled. KEYS: stream. Returns how many entries, and whether there may be more.
 -- A group needs everything from its oldest pending entry on, or else everything after what it read last. Without a group
 -- everything is kept for groups to come.
 local function parts(id)
@@ -26,5 +26,8 @@ for _, facts in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if group.pending > 0 then need = redis.call('XPENDING', KEYS[1], group.name)[2] end
   if not needed or earlier(need, needed) then needed = need end
 end
-if not needed then return 0 end
-return redis.call('XTRIM', KEYS[1], 'MINID', '=', needed)
+if not needed then return {0, 0} end
+-- Whole nodes first, as many as do not hold up the server; then what is left in the last one.
+local trimmed = redis.call('XTRIM', KEYS[1], 'MINID', '~', needed, 'LIMIT', 10000)
+if trimmed > 0 then return {trimmed, 1} end
+return {redis.call('XTRIM', KEYS[1], 'MINID', '=', needed), 0}

@@ -1,13 +1,17 @@
 //! Settlements that are no acks: later, dead, kept, given back.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use fred::types::{Key, Value};
 use zephcast_core::driver::{Disposition, Failure, Returned};
-use zephcast_core::{Message, Position, Result, Token};
+use zephcast_core::{ErrorKind, Message, Position, Result, Token};
 
-use super::{PAGE, RedisSettler, mark, places};
-use crate::entry::{self, ATTEMPTS, FIRST_FAILED, Fields, GROUP, LAST_FAILED, ORIGIN, REASON, SOURCE};
-use crate::member::{RETURNED, lock};
+use super::{PAGE, RedisSettler, places};
+use crate::entry::{self, ATTEMPTS, FIRST_FAILED, Fields, GROUP, LAST_FAILED, MAX_FIELDS, ORIGIN, REASON, SOURCE};
+use crate::error::error;
+use crate::lease::LONGEST;
+use crate::member::{RETURNED, SUSPECTS, Suspect, lock, mark};
 use crate::reply::{count, elements, number};
 use crate::scripts::{DEAD, GIVE, LATER, LEAVE, Script};
 use crate::token::{id, is_retried};
@@ -22,19 +26,23 @@ impl RedisSettler {
     ) -> Result<Option<Token>> {
         let keys = &self.member.keys;
         let done = match disposition {
-            Disposition::Later { delay, attempts, message, origin, failure } => {
-                let fields = self.later_fields(token, message, *origin, *attempts, failure.as_ref());
-                let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                let done =
-                    self.take_out(("schedule for later", &LATER, &keys.delayed), token, again, Some(delay_ms), &fields);
-                let done = done.await?;
+            Disposition::Later { delay, attempts, message, origin, first_failed_ms, .. } => {
+                let fields = self.later_fields(token, message, *origin, *attempts, *first_failed_ms);
+                let delay_ms = i64::try_from(delay.min(&LONGEST).as_millis()).unwrap_or(i64::MAX);
+                let way = WayOut {
+                    operation: "schedule for later",
+                    script: &LATER,
+                    to: &keys.delayed,
+                    delay_ms: Some(delay_ms),
+                };
+                let done = self.take_out(way, token, again, &fields).await?;
                 self.member.schedule(*delay);
                 done
             }
             Disposition::Dead { message, origin, attempts, failure } => {
                 let fields = self.dead_fields(message, *origin, *attempts, failure);
-                let done = self.take_out(("dead-letter", &DEAD, &keys.dead), token, again, None, &fields);
-                done.await?
+                let way = WayOut { operation: "dead-letter", script: &DEAD, to: &keys.dead, delay_ms: None };
+                self.take_out(way, token, again, &fields).await?
             }
             Disposition::Keep { .. } | Disposition::Return { .. } => true,
         };
@@ -42,14 +50,16 @@ impl RedisSettler {
     }
 
     /// Writes an entry elsewhere and settles it, at once; whether it was still this member's.
-    async fn take_out(
-        &self,
-        (operation, script, to): (&'static str, &Script, &str),
-        token: Token,
-        again: bool,
-        delay_ms: Option<i64>,
-        fields: &Fields,
-    ) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `TooLarge`, for good, when it has more fields than a script can hand to one command: it can be acked only.
+    async fn take_out(&self, way: WayOut<'_>, token: Token, again: bool, fields: &Fields) -> Result<bool> {
+        let WayOut { operation, script, to, delay_ms } = way;
+        if fields.len() > MAX_FIELDS {
+            let text =
+                format!("the entry {} has {} fields, at most {MAX_FIELDS} can be moved", id(token), fields.len());
+            return Err(error(ErrorKind::TooLarge, operation, text));
+        }
         let gone = lock(&self.member.gone).contains(&token);
         let to = [to];
         let answer = self.member.run(operation, script, &to, || {
@@ -69,15 +79,15 @@ impl RedisSettler {
         message: &Message,
         origin: Position,
         attempts: u32,
-        failure: Option<&Failure>,
+        first_failed_ms: Option<u64>,
     ) -> Fields {
         let mut fields = entry::fields(message, &self.member.payload_field, 4);
         let mut note = |name, value: String| fields.push((Key::from_static_str(name), Value::from(value)));
         note(ORIGIN, id(origin.token));
         note(ATTEMPTS, attempts.to_string());
         note(SOURCE, id(token));
-        if let Some(failure) = failure {
-            note(FIRST_FAILED, failure.first_failed_ms.to_string());
+        if let Some(first_failed_ms) = first_failed_ms {
+            note(FIRST_FAILED, first_failed_ms.to_string());
         }
         fields
     }
@@ -94,39 +104,58 @@ impl RedisSettler {
         fields
     }
 
-    /// Keeps deliveries (`true`) or gives them back, each with its attempts; returns those that came too late.
-    pub(super) async fn give(&self, given: &[(Token, u32, bool)], again: bool) -> Result<Vec<Token>> {
-        let mut lost = Vec::new();
-        for keep in [true, false] {
-            let some: Vec<(Token, u32)> = given
-                .iter()
-                .filter(|(_, _, kept)| *kept == keep)
-                .map(|(token, attempts, _)| (*token, *attempts))
-                .collect();
-            if !keep && !some.is_empty() {
-                // Others may take these at once, lease or no lease.
-                lock(&self.member.fence).doubt();
+    /// Hands deliveries back to the group, each with its attempts; returns those that came too late. A suspect that
+    /// nobody tried stays one, with the deliveries that it had.
+    pub(super) async fn hand_back(&self, returned: &[(Token, u32)], again: bool) -> Result<Vec<Token>> {
+        if returned.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Others may take these at once, lease or no lease.
+        lock(&self.member.fence).doubt();
+        let (mut innocent, mut suspect) = (Vec::new(), Vec::new());
+        {
+            let suspects = lock(&self.member.suspects);
+            for (token, attempts) in returned {
+                match suspects.get(token).filter(|suspect| suspect.is_untried(*attempts)) {
+                    Some(untried) => suspect.push((*token, untried.deliveries)),
+                    None => innocent.push((*token, u64::from(*attempts))),
+                }
             }
-            let target = if keep { self.member.name.as_str() } else { RETURNED };
-            for page in some.chunks(PAGE) {
-                lost.extend(self.give_page(target, page, again).await?);
-            }
+        }
+        let mut lost = self.give(RETURNED, &innocent, again).await?;
+        lost.extend(self.give(SUSPECTS, &suspect, again).await?);
+        let mut suspects = lock(&self.member.suspects);
+        for (token, _) in returned {
+            suspects.remove(token);
         }
         Ok(lost)
     }
 
-    async fn give_page(&self, target: &str, page: &[(Token, u32)], again: bool) -> Result<Vec<Token>> {
+    /// Gives deliveries to a consumer, each with its attempts; returns those that came too late.
+    pub(super) async fn give(&self, target: &str, given: &[(Token, u64)], again: bool) -> Result<Vec<Token>> {
+        let mut lost = Vec::new();
+        for page in given.chunks(PAGE) {
+            lost.extend(self.give_page(target, page, again).await?);
+        }
+        Ok(lost)
+    }
+
+    async fn give_page(&self, target: &str, page: &[(Token, u64)], again: bool) -> Result<Vec<Token>> {
         const OPERATION: &str = "give back";
-        let page: Vec<&(Token, u32)> = {
+        let leaves = target != self.member.name;
+        let mut page = page.to_vec();
+        if leaves {
             // What is gone from the stream and goes back unhandled is lost to the group.
-            let gone = lock(&self.member.gone);
-            page.iter().filter(|(token, _)| !gone.contains(token) || target != RETURNED).collect()
-        };
+            let before = page.len();
+            let mut gone = lock(&self.member.gone);
+            page.retain(|(token, _)| !gone.remove(token));
+            self.member.lost_from_stream((before - page.len()) as u64);
+        }
         let tokens: Vec<Token> = page.iter().map(|(token, _)| *token).collect();
         let answer = self.member.run(OPERATION, &GIVE, &[], || {
             let mut arguments: Vec<Value> = vec![target.into(), mark(again)];
             for (token, attempts) in &page {
-                arguments.extend([mark(is_retried(*token)), id(*token).into(), i64::from(*attempts).into()]);
+                arguments.extend([mark(is_retried(*token)), id(*token).into(), (*attempts as i64).into()]);
             }
             arguments
         });
@@ -135,26 +164,48 @@ impl RedisSettler {
             places.into_iter().filter_map(|place| tokens.get(usize::try_from(place).ok()?).copied()).collect()
         };
         let gone = at(places(OPERATION, gone)?);
-        if target == RETURNED {
+        if leaves {
             self.member.lost_from_stream(gone.len() as u64);
         } else {
-            lock(&self.member.gone).extend(gone);
+            lock(&self.member.gone).add_held(gone);
         }
         Ok(at(places(OPERATION, lost)?))
     }
 
-    /// Gives everything back and forgets the member.
+    /// Gives back what the engine names, and suspects of which it never heard since the answer to their claim was lost.
     pub(super) async fn give_back(&self, returned: &[Returned]) -> Result<()> {
+        let returned: Vec<(Token, u32)> = returned.iter().map(|one| (one.token, one.attempts)).collect();
+        self.hand_back(&returned, false).await?;
+        let unheard = |(token, suspect): (&Token, &Suspect)| (*token, suspect.deliveries);
+        let unheard: Vec<(Token, u64)> = lock(&self.member.suspects).iter().map(unheard).collect();
+        self.give(SUSPECTS, &unheard, true).await.map(drop)
+    }
+
+    /// Gives back whatever the server still says is this member's, and has the server forget the member.
+    pub(super) async fn forget_member(&self) -> Result<()> {
         const OPERATION: &str = "leave";
-        let given: Vec<(Token, u32, bool)> =
-            returned.iter().map(|returned| (returned.token, returned.attempts, false)).collect();
-        self.give(&given, false).await?;
         loop {
             let [gone, more] = elements(OPERATION, self.member.run(OPERATION, &LEAVE, &[], Vec::new).await?)?;
             self.member.lost_from_stream(count(OPERATION, &gone)?);
             if count(OPERATION, &more)? == 0 {
-                return Ok(());
+                break;
             }
         }
+        let (stream, group) = (&self.member.keys.stream, &self.member.keys.group);
+        let untold = self.member.missing.swap(0, Ordering::Relaxed);
+        if untold > 0 {
+            // No fetch follows that could say so.
+            tracing::warn!(count = untold, %stream, %group, "messages vanished from the stream before they were handled");
+        }
+        Ok(())
     }
+}
+
+/// How a message leaves its stream otherwise than by an ack.
+struct WayOut<'a> {
+    operation: &'static str,
+    script: &'a Script,
+    /// The key that it goes to.
+    to: &'a str,
+    delay_ms: Option<i64>,
 }

@@ -9,10 +9,11 @@ use crate::keys::Keys;
 use crate::reply::{count, elements, text};
 use crate::scripts::COUNT_AFTER;
 
-/// Entries that one call counts, so that the server is not held up.
+/// Entries and bytes that one call counts, so that the server is not held up.
 const PAGE: i64 = 10_000;
-/// Beyond so many entries it is not known rather than counted.
-const MOST_PAGES: usize = 100;
+const PAGE_BYTES: i64 = 8 * 1024 * 1024;
+/// Beyond so many calls it is not known rather than counted.
+const MOST_PAGES: usize = 200;
 
 /// Redis says how much is unread, but not after entries were deleted there, after the group was moved, or before 7.0. Then
 /// it is counted.
@@ -27,12 +28,12 @@ pub(super) async fn unread(control: &Connection, keys: &Keys, group: &OnStream, 
     let mut unread = 0;
     for _ in 0..MOST_PAGES {
         let stream = [keys.stream.as_str()];
-        let counted = control
-            .run(OPERATION, &COUNT_AFTER, &stream, || -> Vec<Value> { vec![after.as_str().into(), PAGE.into()] });
-        let [page, last] = elements(OPERATION, counted.await?)?;
-        let page = count(OPERATION, &page)?;
-        unread += page;
-        if page < PAGE.unsigned_abs() {
+        let counted = control.run(OPERATION, &COUNT_AFTER, &stream, || -> Vec<Value> {
+            vec![after.as_str().into(), PAGE.into(), PAGE_BYTES.into()]
+        });
+        let [page, last, more] = elements(OPERATION, counted.await?)?;
+        unread += count(OPERATION, &page)?;
+        if count(OPERATION, &more)? == 0 {
             return Ok(Some(unread));
         }
         after = text(OPERATION, last)?;

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::try_join;
 use zephcast_core::{MemberName, MemberState, MemberStatus, Result};
 
-use super::{OPERATION, ask};
-use crate::connection::Connection;
+use super::OPERATION;
 use crate::intake::UNIT;
-use crate::keys::Keys;
 use crate::reply::{Frame, array, count, map, text};
 
 /// After how long a foreign consumer, which says nothing of itself, counts as dead.
@@ -26,7 +23,7 @@ struct Facts {
     report: Option<Report>,
 }
 
-/// What a member wrote when it last renewed, see the script `renew`.
+/// What a member wrote when it last renewed, see the script `own`.
 struct Report {
     lease_ms: u64,
     renewed_ms: u64,
@@ -41,19 +38,18 @@ impl Report {
 }
 
 impl Roster {
-    pub(super) async fn read(control: &Connection, keys: &Keys) -> Result<Self> {
-        let (on_stream, on_retry, reports) = try_join!(
-            consumers(control, keys, &keys.stream),
-            consumers(control, keys, &keys.retry),
-            ask(control, "HGETALL", &keys.members, &[]),
-        )?;
+    /// Of the consumers on each stream, and of what members say of themselves.
+    pub(super) fn read(consumers: [Frame; 2], reports: Frame) -> Result<Self> {
         let mut roster = BTreeMap::<String, Facts>::new();
-        for (name, pending, idle_ms) in on_stream.into_iter().chain(on_retry) {
-            let facts = roster.entry(name).or_default();
-            facts.pending += pending;
-            facts.idle_ms = Some(facts.idle_ms.map_or(idle_ms, |idle| idle.min(idle_ms)));
+        for on_stream in consumers {
+            for consumer in array(OPERATION, on_stream)? {
+                let (name, pending, idle_ms) = read_consumer(consumer)?;
+                let facts = roster.entry(name).or_default();
+                facts.pending += pending;
+                facts.idle_ms = Some(facts.idle_ms.map_or(idle_ms, |idle| idle.min(idle_ms)));
+            }
         }
-        for (name, report) in reports.map_or(Ok(Vec::new()), |reports| map(OPERATION, reports))? {
+        for (name, report) in map(OPERATION, reports)? {
             if let Some(report) = Report::read(&text(OPERATION, report)?) {
                 roster.entry(name).or_default().report = Some(report);
             }
@@ -103,16 +99,6 @@ impl Facts {
             lease,
         }
     }
-}
-
-async fn consumers(control: &Connection, keys: &Keys, key: &str) -> Result<Vec<(String, u64, u64)>> {
-    let arguments = vec!["CONSUMERS".into(), key.into(), keys.group.as_str().into()];
-    let answer = match control.try_call(OPERATION, "XINFO", Some(key), arguments).await? {
-        Ok(answer) => answer,
-        Err(failure) if failure.has_code("NOGROUP") || failure.mentions("no such key") => return Ok(Vec::new()),
-        Err(failure) => return Err(failure.into_error(OPERATION)),
-    };
-    array(OPERATION, answer)?.into_iter().map(read_consumer).collect()
 }
 
 fn read_consumer(consumer: Frame) -> Result<(String, u64, u64)> {

@@ -62,6 +62,7 @@ async fn status_counts_everything_unsettled_and_judges_members() {
         message: Box::new(held[1].message.clone()),
         origin: crate::member::position(&held[1]),
         failure: None,
+        first_failed_ms: None,
     };
     member.other(&held[1], later).await;
     let status = driver.group_status(&stream, &group()).await.unwrap();

@@ -78,6 +78,26 @@ async fn a_vanished_group_is_created_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_began_at_the_latest_skips_nothing_when_it_is_created_again() {
+    let server = Server::own(&[]);
+    let driver = server.driver().await;
+    let stream = unique_stream("flushed-latest");
+    publish(&driver, &stream, &messages(1)).await;
+    let mut member = Joined::with(&driver, &stream, |s| s.start = Start::Latest).await;
+    server.cli(&["FLUSHALL"]);
+    // Published before anybody notices.
+    publish(&driver, &stream, &[Message::new("between")]).await;
+    let received = member.receive(1).await;
+    assert_eq!(received[0].message.payload_str().unwrap(), "between");
+    // Also by a member that found the group as it was.
+    let mut second = Joined::with(&driver, &stream, |s| s.start = Start::Latest).await;
+    member.leave(&[(received[0].token, 0)]).await;
+    server.cli(&["FLUSHALL"]);
+    publish(&driver, &stream, &[Message::new("between")]).await;
+    assert_eq!(second.receive(1).await[0].message.payload_str().unwrap(), "between");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn short_memory_and_replicas_refuse_for_certain() {
     let server = Server::own(&[]);
     let driver = server.driver().await;

@@ -1,9 +1,18 @@
 //! The driver against the seam, on a real server.
 
 mod admin;
+mod browse;
 mod consume;
 mod faults;
+mod fences;
+mod foreign;
+mod gone;
+mod keeper;
+mod log;
+mod looks;
 mod member;
+mod news;
+mod removal;
 mod server;
 mod settle;
 mod setups;

@@ -78,6 +78,29 @@ impl Joined {
         }
     }
 
+    /// Waits for news with a full window, for so long that whatever is on its way has arrived.
+    pub(crate) async fn wait_with_full_window(&mut self) {
+        let full = Credit { messages: 0, bytes: 0, suspect: false };
+        let settler = self.settler.clone();
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            settler.interrupt();
+        };
+        let (fetched, ()) = tokio::join!(self.intake.fetch(full), end);
+        assert!(matches!(fetched, Ok(Fetched::Idle)), "{fetched:?}");
+    }
+
+    /// Fetches until the driver says that messages are gone, and returns how many. Nothing else may come.
+    pub(crate) async fn told_of_missing(&mut self) -> u64 {
+        loop {
+            match self.fetch(10).await {
+                Fetched::Missing { count, .. } => return count,
+                Fetched::Batch(batch) => panic!("{:?} came instead of word of what is gone", batch.messages),
+                _ => {}
+            }
+        }
+    }
+
     /// Fetches until the driver says that there are suspects; nothing else may come.
     pub(crate) async fn told_of_suspects(&mut self) {
         loop {

@@ -3,13 +3,14 @@
 use crate::member::{failure, position};
 use crate::prelude::*;
 
-fn later(incoming: &Incoming, delay: Duration, attempts: u32) -> Disposition {
+pub(crate) fn later(incoming: &Incoming, delay: Duration, attempts: u32) -> Disposition {
     Disposition::Later {
         delay,
         attempts,
         message: Box::new(incoming.message.clone()),
         origin: position(incoming),
         failure: Some(failure()),
+        first_failed_ms: Some(failure().first_failed_ms),
     }
 }
 
@@ -204,4 +205,26 @@ async fn scripts_survive_a_flushed_script_cache() {
     server.cli(&["SCRIPT", "FLUSH"]);
     assert!(member.ack(&received[1..]).await.is_empty());
     assert!(server.cli(&["XPENDING", stream.as_str(), "g"]).starts_with('0'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_later_keeps_the_time_of_the_first_failure() {
+    let server = Server::any();
+    let driver = server.driver().await;
+    let stream = unique_stream("first-failed");
+    publish(&driver, &stream, &messages(1)).await;
+    let mut member = Joined::new(&driver, &stream, "a").await;
+    let received = member.receive(1).await;
+    member.other(&received[0], later(&received[0], Duration::ZERO, 1)).await;
+    let again = member.receive(1).await;
+    let plain = Disposition::Later {
+        delay: Duration::ZERO,
+        attempts: 1,
+        message: Box::new(again[0].message.clone()),
+        origin: position(&again[0]),
+        failure: None,
+        first_failed_ms: again[0].first_failed_ms,
+    };
+    member.other(&again[0], plain).await;
+    assert_eq!(member.receive(1).await[0].first_failed_ms, Some(11));
 }

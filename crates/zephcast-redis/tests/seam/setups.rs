@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use zephcast_core::driver::StreamSpec;
 use zephcast_redis::Tls;
 
 use crate::prelude::*;
@@ -33,6 +34,7 @@ async fn everything_works(config: RedisConfig) {
         message: Box::new(again[0].message.clone()),
         origin: crate::member::position(&again[0]),
         failure: None,
+        first_failed_ms: None,
     };
     assert!(member.other(&again[0], later).await.is_empty());
     let again = member.receive(1).await;
@@ -107,49 +109,50 @@ async fn tls_is_verified_and_distrust_fails_at_once() {
     assert_eq!(RedisDriver::connect(no_such_file).await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// What an application needs, as the documentation lists it.
-const RIGHTS: [&str; 24] = [
-    "+ping",
-    "+xadd",
-    "+xreadgroup",
-    "+xack",
-    "+xclaim",
-    "+xpending",
-    "+xgroup",
-    "+xinfo",
-    "+xrange",
-    "+xdel",
-    "+xlen",
-    "+zadd",
-    "+zrange",
-    "+zrangebyscore",
-    "+zrem",
-    "+zcard",
-    "+hget",
-    "+hset",
-    "+hdel",
-    "+hgetall",
-    "+exists",
-    "+type",
-    "+time",
-    "+evalsha",
-];
+/// What the documentation has an administrator type, for the streams of these cases and another command or key.
+fn documented_user(changes: &[&str]) -> Vec<String> {
+    let line = include_str!("../../README.md").lines().find(|line| line.starts_with("ACL SETUSER"));
+    let word = |word: &str| match word {
+        ">PASSWORD" => ">pw".to_owned(),
+        "~orders" => "~setup*".to_owned(),
+        "~{orders}.*" => "~{setup*".to_owned(),
+        word => word.to_owned(),
+    };
+    let words = line.expect("the line is in the documentation").split(' ').map(word);
+    words.chain(changes.iter().map(|word| (*word).to_owned())).collect()
+}
+
+fn set_user(server: &Server, changes: &[&str]) {
+    let words = documented_user(changes);
+    assert_eq!(server.cli(&words.iter().map(String::as_str).collect::<Vec<_>>()), "OK");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_rights_are_enough_and_a_missing_one_is_named_as_such() {
     let server = Server::own(&[]);
-    let mut user = vec!["ACL", "SETUSER", "app", "on", ">pw", "~setup*", "~{setup*", "+eval"];
-    user.extend(RIGHTS);
-    assert_eq!(server.cli(&user), "OK");
+    set_user(&server, &[]);
     everything_works(server.config().user("app").password("pw")).await;
 
-    // The check knows the same list.
-    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "+acl"]), "OK");
+    // Streams are made, trimmed and deleted with the same rights.
+    let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let stream = unique_stream("setup");
+    driver.admin().create_stream(&StreamSpec::new(stream.clone())).await.expect("created");
+    driver.admin().trim(&stream).await.expect("trimmed");
+    driver.admin().delete_stream(&stream).await.expect("deleted");
+
+    // The check knows the same list, and asks for nothing that is not in it.
+    set_user(&server, &["+acl"]);
     let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
     let check = driver.admin().check().await.unwrap();
     assert!(check.warnings.iter().all(|warning| warning.kind != "missing_rights"), "{:?}", check.warnings);
 
-    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "-xadd"]), "OK");
+    set_user(&server, &["+acl", "-xinfo|consumers"]);
+    let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let check = driver.admin().check().await.unwrap();
+    let missing = check.warnings.iter().find(|warning| warning.kind == "missing_rights").expect("a warning");
+    assert!(missing.message.ends_with("may not run XINFO CONSUMERS"), "{missing:?}");
+
+    set_user(&server, &["-xadd"]);
     let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
     let sink = driver.open_sink(&unique_stream("setup"), true).await.unwrap();
     let denied = sink.publish(&messages(1)).await.pop().unwrap().unwrap_err();
@@ -191,4 +194,23 @@ async fn sentinels_lead_to_their_primary() {
     let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
     everything_works(RedisConfig::from_url(&url).unwrap()).await;
     assert!(primary.cli(&["KEYS", "setup*"]).starts_with("setup"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_refuses_the_password_is_a_refusal_at_once() {
+    let primary = Server::own(&[]);
+    let mut sentinel = Server::idle();
+    let config = sentinel.directory().join("sentinel.conf");
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1\n", primary.port);
+    std::fs::write(&config, monitor).unwrap();
+    sentinel.start_with(Some(&config), &["--sentinel", "--requirepass", "s3cret"]);
+    let url = |rest: &str| format!("redis+sentinel://127.0.0.1:{}/main{rest}", sentinel.port);
+    for wrong in ["", "?sentinel-password=canary"] {
+        let began = Instant::now();
+        let error = RedisDriver::connect(RedisConfig::from_url(&url(wrong)).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+    everything_works(RedisConfig::from_url(&url("?sentinel-password=s3cret")).unwrap()).await;
 }

@@ -213,3 +213,28 @@ async fn dead_members_are_forgotten_only_when_they_hold_nothing() {
     }
     assert!(survivor.suspect().await.is_some(), "what it held is still there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_goes_back_before_a_read_is_waited_for() {
+    let server = Server::own(&[]);
+    // A user who may not end a read early.
+    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-client"]), "OK");
+    let driver = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let stream = unique_stream("leaves-first");
+    let long = |s: &mut Subscription| s.lease = Duration::from_secs(60);
+    publish(&driver, &stream, &messages(2)).await;
+    let mut giver = Joined::with(&driver, &stream, long).await;
+    let given = giver.receive(1).await;
+    let mut member = Joined::with(&driver, &stream, long).await;
+    let held = member.receive(1).await;
+    giver.leave(&[(given[0].token, 0)]).await;
+    server.cli(&["XDEL", stream.as_str(), &crate::member::position(&given[0]).to_string()]);
+    // Said while a read waits, which goes on waiting.
+    assert_eq!(member.told_of_missing().await, 1);
+    let began = Instant::now();
+    let returned = vec![Returned { unit: UnitId(0), token: held[0].token, attempts: 0 }];
+    let left = member.settler.leave(returned, Duration::from_millis(300)).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let parked = server.cli(&["XPENDING", stream.as_str(), "g", "-", "+", "10", "zephcast/returned"]);
+    assert!(parked.contains("zephcast/returned"), "{left:?}, and it is still held: {parked}");
+}

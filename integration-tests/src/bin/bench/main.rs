@@ -14,6 +14,7 @@ mod ours;
 mod redis;
 mod redis_raw;
 mod report;
+mod source;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -3,29 +3,17 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 
-use tokio::sync::{Semaphore, mpsc};
-use zephcast::{Event, MemberName, Position};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use zephcast::MemberName;
 
+use super::news::News;
 use crate::consume::members::Happening;
 use crate::consume::session::{End, Session};
 
-/// What handlers and members report.
-pub(crate) enum News {
-    Event(MemberName, Event),
-    /// A command begins; the line to be shown, if any.
-    Begun(Vec<u8>),
-    /// A command ended.
-    Ended {
-        /// Whether the message is done with, rather than to come again.
-        settled: bool,
-        /// Where the message was that goes to the dead letters.
-        condemned: Option<Position>,
-    },
-}
-
 pub(crate) struct Desk<'s, 'a> {
     session: &'s mut Session<'a>,
-    heard: mpsc::UnboundedReceiver<News>,
+    heard: UnboundedReceiver<News>,
     room: Option<&'s Semaphore>,
     broker: &'static str,
     /// The members that were announced.
@@ -36,7 +24,7 @@ pub(crate) struct Desk<'s, 'a> {
 impl<'s, 'a> Desk<'s, 'a> {
     pub(crate) fn new(
         session: &'s mut Session<'a>,
-        heard: mpsc::UnboundedReceiver<News>,
+        heard: UnboundedReceiver<News>,
         room: Option<&'s Semaphore>,
         broker: &'static str,
     ) -> Self {
@@ -46,15 +34,19 @@ impl<'s, 'a> Desk<'s, 'a> {
     /// Hears and writes; `leave` is called once, when there is a reason to leave. Never ends by itself.
     pub(crate) async fn run(&mut self, leave: impl FnOnce(End)) -> Infallible {
         let end = self.until_end().await;
-        let heard = matches!(end, End::Asked);
+        let read = matches!(end, End::Asked);
         leave(end);
         loop {
-            let unwritten = heard && !self.session.page.is_empty();
+            let unwritten = !self.session.page.is_empty();
             tokio::select! {
                 biased;
-                Some(news) = self.heard.recv() => self.take(news),
-                // That it cannot be written is found again at the report.
-                _ = self.session.write(drop), if unwritten => {}
+                Some(news) = self.heard.recv(), if !self.session.page.is_full() => self.take(news),
+                // A write that has begun is not left: what it has would be lost.
+                () = std::future::ready(()), if unwritten && read => {
+                    // That it cannot be written is found again at the report.
+                    let _ = self.session.write(drop).await;
+                }
+                () = std::future::ready(()), if unwritten => drop(self.session.page.take_bytes()),
                 else => std::future::pending().await,
             }
         }
@@ -106,9 +98,10 @@ impl<'s, 'a> Desk<'s, 'a> {
                     room.forget_permits(self.session.given_up - before);
                 }
             }
-            News::Begun(line) => {
+            News::Begun(line, room) => {
                 self.session.idle.begin();
                 self.session.page.line(&line);
+                drop(room);
             }
             News::Ended { settled, condemned } => {
                 self.session.idle.finish();

@@ -1,23 +1,22 @@
 //! Settlements that are not acks, one call apart from them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::driver::{Disposition, Settlement, UnitSettlements};
 use crate::{ErrorKind, Event, Result, Token, UnitId};
 
 use super::super::core::Confirm;
-use super::super::flight::Flight;
+use super::super::flight::Slot;
 use super::{Other, Settling, answer, lease_lost};
 
 impl Settling {
-    pub(super) fn other(&mut self, flight: Arc<Flight>, index: u32, disposition: Disposition, done: Option<Confirm>) {
-        let other = Other { flight, index, disposition, done };
-        if other.flight.slots.is_lost(index as usize) {
+    pub(super) fn other(&mut self, slot: Slot, disposition: Disposition, done: Option<Confirm>) {
+        let other = Other { slot, disposition, done };
+        if other.slot.is_lost() {
             return self.too_late(other);
         }
         if !matches!(other.disposition, Disposition::Keep { .. }) {
-            other.flight.slots.decide(index as usize);
+            other.slot.slots.decide(other.slot.index);
         }
         self.others.insert(self.next_number, other);
         self.next_number += 1;
@@ -52,7 +51,7 @@ impl Settling {
 
     /// What is known to be lost needs no call, and must not touch what is ours again by now.
     fn drop_lost_others(&mut self) {
-        let is_lost = |_: &u64, other: &mut Other| other.flight.slots.is_lost(other.index as usize);
+        let is_lost = |_: &u64, other: &mut Other| other.slot.is_lost();
         for (_, other) in self.others.extract_if(.., is_lost).collect::<Vec<_>>() {
             self.too_late(other);
         }
@@ -62,13 +61,13 @@ impl Settling {
         self.drop_lost_others();
         let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
         for other in numbers.iter().filter_map(|number| self.others.get(number)) {
-            let slots = &other.flight.slots;
-            let entry = (slots.entry(other.index as usize).token, other.disposition.clone());
-            match settlement.units.iter_mut().find(|unit| unit.unit == slots.unit()) {
+            let (id, token) = other.slot.key();
+            let entry = (token, other.disposition.clone());
+            match settlement.units.iter_mut().find(|unit| unit.unit == id) {
                 Some(unit) => unit.others.push(entry),
                 None => {
                     let others = vec![entry];
-                    settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(slots.unit()) });
+                    settlement.units.push(UnitSettlements { others, ..UnitSettlements::new(id) });
                 }
             }
         }
@@ -85,11 +84,10 @@ impl Settling {
 
     /// The broker has it, or another member does.
     fn through(&mut self, other: Other, lost: &[(UnitId, Token)]) {
-        let slots = &other.flight.slots;
-        if lost.contains(&(slots.unit(), slots.entry(other.index as usize).token)) {
+        if lost.contains(&other.slot.key()) {
             return self.too_late(other);
         }
-        let Other { flight, index, disposition, done } = other;
+        let Other { slot, disposition, done } = other;
         let counters = &self.core.counters;
         match disposition {
             Disposition::Keep { .. } => return,
@@ -102,7 +100,7 @@ impl Settling {
             }
             Disposition::Return { .. } => {}
         }
-        self.core.window().close(&flight, index as usize);
+        self.core.window().close(&slot.slots, slot.index);
         self.frontier_may_move = true;
         answer(done, Ok(()));
     }
@@ -110,7 +108,7 @@ impl Settling {
     fn too_late(&mut self, other: Other) {
         if !matches!(other.disposition, Disposition::Keep { .. }) {
             self.lost_since_commit += 1;
-            self.core.lose_other(&other.flight, other.index as usize);
+            self.core.lose_other(&other.slot);
         }
         answer(other.done, Err(lease_lost()));
     }

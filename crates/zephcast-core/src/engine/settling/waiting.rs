@@ -33,7 +33,7 @@ impl Settling {
                 continue;
             }
             let result = match &waiting.what {
-                Awaited::Delivery(flight, index) if flight.slots.is_lost(*index as usize) => Err(lease_lost()),
+                Awaited::Delivery(slot) if slot.is_lost() => Err(lease_lost()),
                 Awaited::Everything if *came_too_late.get_or_insert_with(|| self.came_too_late()) => Err(lease_lost()),
                 Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
             };

@@ -40,6 +40,7 @@ impl RedisDriver {
     /// # Cancel safety
     /// Cancel safe: a dropped attempt closes its connection.
     pub async fn connect(config: RedisConfig) -> Result<Arc<Self>> {
+        config.validate("connect")?;
         let config = Arc::new(config);
         let control = Arc::new(Connection::new(config.clone()));
         first(&control, config.connect_timeout).await?;
@@ -79,6 +80,7 @@ fn capabilities() -> Capabilities {
     // The server's limit for one string, by default.
     capabilities.max_payload = Some(512 * 1024 * 1024);
     capabilities.keeps_without_group = true;
+    capabilities.browse = true;
     capabilities.durable = true;
     capabilities
 }
@@ -99,7 +101,7 @@ impl Driver for RedisDriver {
     async fn join(&self, subscription: Subscription) -> Result<Membership> {
         NAMES.check(&subscription.stream)?;
         self.check_type("join", &subscription.stream).await?;
-        Member::join(self.control.clone(), self.config.clone(), subscription).await
+        Member::join(self.control.clone(), subscription).await
     }
 
     async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {

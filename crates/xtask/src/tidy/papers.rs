@@ -1,28 +1,69 @@
-//! Every `cargo` command in a code block of the README names something that exists.
+//! Every `cargo` command in a code block of the papers, and in the first line of an example, names something that exists.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
 use cargo_metadata::{Package, Target};
 use clap::Parser;
 
 use crate::{arguments::Arguments, workspace::Workspace};
 
-/// Subcommands of cargo that the README may show besides those that are looked into.
+/// Subcommands of cargo that papers may show besides those that are looked into.
 const KNOWN: [&str; 9] = ["add", "bench", "build", "check", "clippy", "deny", "doc", "fmt", "tree"];
 
 pub(super) fn problems(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let file = workspace.root().join("README.md");
-    let Ok(text) = fs::read_to_string(&file) else {
-        return Ok(vec!["README.md is missing".to_owned()]);
-    };
-    let packages = workspace.packages();
-    let commands = commands(&text);
-    if commands.is_empty() {
-        return Ok(vec!["README.md shows no cargo command".to_owned()]);
+    let (root, packages) = (workspace.root(), workspace.packages());
+    let mut problems = Vec::new();
+    for file in papers(workspace)? {
+        let name = file.strip_prefix(&root).unwrap_or(&file).display();
+        let commands = commands(&fs::read_to_string(&file)?);
+        if commands.is_empty() && file == root.join("README.md") {
+            problems.push(format!("{name} shows no cargo command"));
+        }
+        let wrong = commands.iter().filter_map(|command| Some((command, problem(command, &packages)?)));
+        problems.extend(wrong.map(|(command, what)| format!("{name}: `{}`: {what}", command.join(" "))));
     }
-    let problem =
-        |command: &Vec<String>| problem(command, &packages).map(|what| format!("`{}`: {what}", command.join(" ")));
-    Ok(commands.iter().filter_map(problem).collect())
+    let examples = packages.iter().flat_map(|package| &package.targets).filter(|target| target.is_example());
+    for example in examples {
+        let text = fs::read_to_string(&example.src_path)?;
+        let what = match first_command(&text) {
+            Some(command) if values(&words(&command), &["--example"]) == [example.name.as_str()] => {
+                problem(&command, &packages)
+            }
+            _ => Some("its first line is not the command that runs it".to_owned()),
+        };
+        problems.extend(what.map(|what| format!("example {}: {what}", example.name)));
+    }
+    Ok(problems)
+}
+
+/// Those at the root, those of the packages, and the folder `docs`.
+fn papers(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
+    let root = workspace.root();
+    let packages = workspace.packages();
+    let folders = packages.iter().filter_map(|package| package.manifest_path.parent());
+    let folders = folders.map(|folder| folder.as_std_path().to_owned());
+    let mut papers = Vec::new();
+    for folder in [root.clone(), root.join("docs")].into_iter().chain(folders) {
+        for entry in fs::read_dir(&folder)? {
+            papers.push(entry?.path());
+        }
+    }
+    papers.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    papers.sort_unstable();
+    Ok(papers)
+}
+
+/// The command that an example's first line shows.
+fn first_command(example: &str) -> Option<Vec<String>> {
+    let command = example.lines().next()?.strip_prefix("//! `")?.strip_suffix('`')?;
+    let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    words.first().is_some_and(|word| word == "cargo").then_some(words)
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
 }
 
 /// The words of each line in a code block that calls cargo, after a prompt and variables if there are any.
@@ -47,11 +88,11 @@ fn commands(markdown: &str) -> Vec<Vec<String>> {
 }
 
 fn problem(command: &[String], packages: &[&Package]) -> Option<String> {
-    let words: Vec<&str> = command.iter().map(String::as_str).skip(1).collect();
-    match words.as_slice() {
+    let words = words(command);
+    match &words[1..] {
         ["xtask", rest @ ..] => xtask_problem(rest),
-        ["run" | "test" | "install", ..] => selection_problem(&words, packages),
-        [known, ..] if KNOWN.contains(known) => selection_problem(&words, packages),
+        own @ ["run" | "test" | "install", ..] => selection_problem(own, packages),
+        own @ [known, ..] if KNOWN.contains(known) => selection_problem(own, packages),
         [unknown, ..] => Some(format!("cargo {unknown} is unknown here")),
         [] => None,
     }
@@ -124,8 +165,26 @@ fn values<'a>(words: &[&'a str], options: &[&str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{commands, problem};
+    use super::{commands, first_command, papers, problem};
     use crate::workspace::Workspace;
+
+    #[test]
+    fn every_paper_is_read() {
+        let workspace = Workspace::read().unwrap();
+        let papers = papers(&workspace).unwrap();
+        for name in ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "crates/zephcast-cli/README.md"] {
+            assert!(papers.contains(&workspace.root().join(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_example_begins_with_its_command() {
+        let command = ["cargo", "run", "--example", "a", "[URL]"].map(str::to_owned);
+        assert_eq!(first_command("//! `cargo run --example a [URL]`\n//!\n"), Some(command.to_vec()));
+        for text in ["", "//! An example.\n", "//! `cargo run`: an example\n", "\n//! `cargo run --example a`\n"] {
+            assert_eq!(first_command(text), None, "{text}");
+        }
+    }
 
     fn problem_of(command: &str) -> Option<String> {
         let workspace = Workspace::read().unwrap();
