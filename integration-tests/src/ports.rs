@@ -2,11 +2,9 @@
 //!
 //! A port of that range could be taken by any client while its server is down for a moment, and the restart would fail.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    ops::Range,
-};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 
 const RANGE: Range<u16> = 20_000..32_000;
 const ATTEMPTS: usize = 200;

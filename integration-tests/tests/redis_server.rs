@@ -1,13 +1,12 @@
 //! The private server of the fault tests does what they rely on.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
 use integration_tests::redis_server::{Append, RedisOptions, RedisServer};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 async fn started(options: RedisOptions) -> RedisServer {
     RedisServer::start(options).await.expect("redis-server starts")

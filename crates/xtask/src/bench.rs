@@ -1,15 +1,14 @@
 //! Runs the bench program of `integration-tests` with the servers it needs.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::{
-    arguments::{Only, Output},
-    brokers::{Broker, with_brokers},
-    process::{self, Echo},
-    workspace::Workspace,
-};
+use crate::arguments::{Only, Output};
+use crate::brokers::{Broker, with_brokers};
+use crate::process::{self, Echo};
+use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(3600);
 

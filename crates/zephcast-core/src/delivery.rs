@@ -264,11 +264,11 @@ impl Delivery {
             Verdict::Ack | Verdict::Nack => core.hand_back(item),
             Verdict::NackAfter(delay) => {
                 let attempts = attempts.saturating_sub(1);
-                core.request(Request::Later { item, delay, attempts, failure: None, done });
+                core.request(Request::Later { item, delay, attempts, first_failed_ms: since, done });
             }
-            Verdict::Fail(reason) if attempts < retry.attempts() => {
-                let failure = Some(failure(reason, since));
-                core.request(Request::Later { item, delay: retry.delay(attempts), attempts, failure, done });
+            Verdict::Fail(_) if attempts < retry.attempts() => {
+                let first_failed_ms = Some(since.unwrap_or_else(now_ms));
+                core.request(Request::Later { item, delay: retry.delay(attempts), attempts, first_failed_ms, done });
             }
             Verdict::Fail(reason) | Verdict::Reject(reason) => {
                 core.request(Request::Dead { item, attempts, failure: failure(reason, since), done });

@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod connection;
 mod dead_letters;
+mod driver;
 mod entry;
 mod error;
 mod gone;
@@ -16,7 +17,6 @@ mod lease;
 mod link;
 mod member;
 mod reader;
-mod redis_driver;
 mod removal;
 mod reply;
 mod scripts;
@@ -28,11 +28,12 @@ mod tls;
 mod token;
 
 pub use self::config::{RedisConfig, Tls, Topology};
-pub use self::redis_driver::RedisDriver;
+pub use self::driver::RedisDriver;
+pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use zephcast_core::{
     Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Receipt, Result, Retry, Start, Starts, StreamName,
-    StreamStatus, Token, UnitId, UnitStatus, Verdict, driver,
+    StreamStatus, Token, UnitId, UnitStatus, Verdict,
 };

@@ -1,16 +1,14 @@
 //! One connection: two directions, each a reader and a writer with a queue of delayed chunks between them.
 
-use std::{future, net::SocketAddr, time::Duration};
+use std::future;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-    sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Direction, Toxics, Wiring};
 

@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{
-    Broker,
-    record::{How, Record},
-};
-use crate::{
-    process::{self, Echo},
-    workspace::Workspace,
-};
+use super::Broker;
+use super::record::{How, Record};
+use crate::process::{self, Echo};
+use crate::workspace::Workspace;
 
 /// Pulling an image over a slow line takes its time.
 const START_LIMIT: Duration = Duration::from_secs(600);

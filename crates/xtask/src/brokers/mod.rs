@@ -11,26 +11,23 @@ mod record;
 mod redis;
 mod session;
 
-use std::{
-    env,
-    ffi::OsString,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::env;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use self::record::{How, Record};
 pub(crate) use self::session::{Session, with_brokers};
 use crate::process::{Interrupted, interruption};
-use crate::{table, workspace::Workspace};
+use crate::table;
+use crate::workspace::Workspace;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);

@@ -1,20 +1,16 @@
 //! A server of this machine, started as an ordinary process that outlives us.
 
-use std::{
-    fs::{self, File},
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Broker, POLL, packages,
-    record::{self, How, Record},
-};
+use super::record::{self, How, Record};
+use super::{Broker, POLL, packages};
 use crate::workspace::Workspace;
 
 const STOP_LIMIT: Duration = Duration::from_secs(15);

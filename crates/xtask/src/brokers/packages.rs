@@ -1,11 +1,10 @@
 //! Finds a server program, or installs it where we may.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::process::geteuid;
@@ -70,7 +69,8 @@ impl Drop for NoServices {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::NoServices;
 

@@ -1,11 +1,10 @@
 //! What `up` remembers of a broker, so that a later `down` finds it.
 
-use std::{
-    fmt::{self, Display},
-    fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fmt::{self, Display};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,12 @@
 //! Redis.
 
-use std::{ffi::OsString, io, net::SocketAddr, path::Path};
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::Recipe;
 

@@ -3,10 +3,8 @@
 use tokio::process::Command;
 
 use super::{Broker, ensure_up, redacted, stop};
-use crate::{
-    process::{Interrupted, interruption},
-    workspace::Workspace,
-};
+use crate::process::{Interrupted, interruption};
+use crate::workspace::Workspace;
 
 /// The brokers that a piece of work may use.
 pub(crate) struct Session {

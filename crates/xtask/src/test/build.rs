@@ -1,13 +1,14 @@
 //! One build of the whole workspace, so that every step runs the same code and nothing is compiled twice.
 
-use std::{collections::HashMap, io::Cursor, path::PathBuf, time::Duration};
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use cargo_metadata::{Message, Package, PackageId, Target};
 
-use crate::{
-    process::{self, Echo},
-    workspace::Workspace,
-};
+use crate::process::{self, Echo};
+use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 

@@ -4,24 +4,18 @@ mod build;
 mod plan;
 mod report;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use self::{
-    build::Build,
-    plan::{Run, Step},
-    report::{Report, Row, Tally},
-};
-use crate::{
-    arguments::Only,
-    brokers::{Broker, Session, with_brokers},
-    process::{self, Echo, Finished},
-    workspace::Workspace,
-};
+use self::build::Build;
+use self::plan::{Run, Step};
+use self::report::{Report, Row, Tally};
+use crate::arguments::Only;
+use crate::brokers::{Broker, Session, with_brokers};
+use crate::process::{self, Echo, Finished};
+use crate::workspace::Workspace;
 
 /// A step that takes longer hangs; the run goes on without it.
 const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -164,9 +158,12 @@ fn heading(number: usize, of: usize, what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+    use std::time::Duration;
 
-    use super::{Finished, Run, Tally, build::TargetId, judge};
+    use super::build::TargetId;
+    use super::{Finished, Run, Tally, judge};
 
     fn judged(must_run: bool, status: Option<i32>, stdout: &str) -> (Tally, Vec<String>) {
         let target = TargetId { package: "p".into(), kind: "test".into(), name: "t".into() };

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use cargo_metadata::{Package, Target};
 
 use super::build::{self, TargetId};
-use crate::{arguments::Only, brokers::Broker, workspace::Workspace};
+use crate::arguments::Only;
+use crate::brokers::Broker;
+use crate::workspace::Workspace;
 
 /// One row of the table.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Each published package builds with no feature and with each of its features alone, without a warning.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::time::timeout;

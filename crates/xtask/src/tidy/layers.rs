@@ -6,10 +6,8 @@ use std::time::Duration;
 use anyhow::bail;
 use cargo_metadata::{DependencyKind, Package};
 
-use crate::{
-    process::{self, Echo},
-    workspace::Workspace,
-};
+use crate::process::{self, Echo};
+use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -7,10 +7,8 @@ mod sizes;
 
 use std::process::ExitCode;
 
-use crate::{
-    process::{Interrupted, interruption},
-    workspace::Workspace,
-};
+use crate::process::{Interrupted, interruption};
+use crate::workspace::Workspace;
 
 /// Checks every rule, so that one run shows all that is wrong.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use cargo_metadata::{Package, Target};
 use clap::Parser;
 
-use crate::{arguments::Arguments, workspace::Workspace};
+use crate::arguments::Arguments;
+use crate::workspace::Workspace;
 
 /// Subcommands of cargo that papers may show besides those that are looked into.
 const KNOWN: [&str; 9] = ["add", "bench", "build", "check", "clippy", "deny", "doc", "fmt", "tree"];

@@ -1,6 +1,7 @@
 //! A file is read in one sitting; a crate root is a table of contents.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use crate::workspace::Workspace;
 

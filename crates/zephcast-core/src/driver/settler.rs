@@ -92,8 +92,6 @@ pub enum Disposition {
         message: Box<Message>,
         /// Where it lies in the stream.
         origin: Position,
-        /// The failure that led to it; none for a plain "later".
-        failure: Option<Failure>,
         /// Milliseconds since the Unix epoch of the first failed attempt, if one ever failed: also of an earlier
         /// delivery, and also for a plain "later".
         first_failed_ms: Option<u64>,

@@ -39,7 +39,7 @@ pub(crate) enum Request {
     /// Hand it out again after a while; the attempt does not count.
     Again(Item),
     /// The group gets it again later.
-    Later { item: Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm> },
+    Later { item: Item, delay: Duration, attempts: u32, first_failed_ms: Option<u64>, done: Option<Confirm> },
     /// To the dead letters.
     Dead { item: Item, attempts: u32, failure: Failure, done: Option<Confirm> },
     /// It stays here and is tried again; so many attempts count.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::driver::{Disposition, Failure, Settlement, Settler};
+use crate::driver::{Disposition, Settlement, Settler};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
@@ -138,8 +138,8 @@ impl Settling {
         for request in self.core.take_requests() {
             match request {
                 Request::Again(item) => self.again(item),
-                Request::Later { item, delay, attempts, failure, done } => {
-                    self.later(&item, delay, attempts, failure, done);
+                Request::Later { item, delay, attempts, first_failed_ms, done } => {
+                    self.later(&item, delay, attempts, first_failed_ms, done);
                 }
                 Request::Dead { item, attempts, failure, done } => {
                     let (message, origin) = (Box::new(item.message().clone()), item.origin());
@@ -169,7 +169,7 @@ impl Settling {
         if item.incoming().suspect {
             // Held here it would be blamed for the next suspect's kill; the group has it again, by way of the broker.
             let attempts = item.attempt().saturating_sub(1);
-            return self.later(&item, Duration::ZERO, attempts, None, None);
+            return self.later(&item, Duration::ZERO, attempts, item.first_failed_ms(), None);
         }
         let beyond = item.slots().handed_back(item.index).saturating_sub(PROMPT_HAND_BACKS);
         let delay = Duration::from_millis(1 << beyond.min(10)).min(LONGEST_HAND_BACK);
@@ -177,10 +177,16 @@ impl Settling {
         self.again.insert((Instant::now() + delay, self.next_number), item);
     }
 
-    fn later(&mut self, item: &Item, delay: Duration, attempts: u32, failure: Option<Failure>, done: Option<Confirm>) {
+    fn later(
+        &mut self,
+        item: &Item,
+        delay: Duration,
+        attempts: u32,
+        first_failed_ms: Option<u64>,
+        done: Option<Confirm>,
+    ) {
         let (message, origin) = (Box::new(item.message().clone()), item.origin());
-        let first_failed_ms = failure.as_ref().map(|failure| failure.first_failed_ms).or_else(|| item.first_failed_ms());
-        self.other(item.slot(), Disposition::Later { delay, attempts, message, origin, failure, first_failed_ms }, done);
+        self.other(item.slot(), Disposition::Later { delay, attempts, message, origin, first_failed_ms }, done);
     }
 
     fn hand_out_again(&mut self) {

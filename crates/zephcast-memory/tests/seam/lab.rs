@@ -207,7 +207,6 @@ pub(crate) fn later(message: &Incoming, delay: Duration) -> Disposition {
         attempts: message.attempt,
         message: Box::new(message.message.clone()),
         origin: position(0, message.origin.0),
-        failure: Some(failure()),
         first_failed_ms: Some(failure().first_failed_ms),
     }
 }

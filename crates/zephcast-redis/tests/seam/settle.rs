@@ -9,7 +9,6 @@ pub(crate) fn later(incoming: &Incoming, delay: Duration, attempts: u32) -> Disp
         attempts,
         message: Box::new(incoming.message.clone()),
         origin: position(incoming),
-        failure: Some(failure()),
         first_failed_ms: Some(failure().first_failed_ms),
     }
 }
@@ -222,7 +221,6 @@ async fn a_plain_later_keeps_the_time_of_the_first_failure() {
         attempts: 1,
         message: Box::new(again[0].message.clone()),
         origin: position(&again[0]),
-        failure: None,
         first_failed_ms: again[0].first_failed_ms,
     };
     member.other(&again[0], plain).await;

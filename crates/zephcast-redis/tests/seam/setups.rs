@@ -33,7 +33,6 @@ async fn everything_works(config: RedisConfig) {
         attempts: 1,
         message: Box::new(again[0].message.clone()),
         origin: crate::member::position(&again[0]),
-        failure: None,
         first_failed_ms: None,
     };
     assert!(member.other(&again[0], later).await.is_empty());

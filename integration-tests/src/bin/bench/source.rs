@@ -12,8 +12,8 @@ use zephcast::driver::{
 };
 use zephcast::memory::{MemoryBroker, MemoryDriver};
 use zephcast::{
-    Capabilities, Client, GroupName, GroupStatus, Message, MessageId, Position, PublishError, Result, StreamName, Token,
-    UnitId,
+    Capabilities, Client, GroupName, GroupStatus, Message, MessageId, Position, PublishError, Result, StreamName,
+    Token, UnitId,
 };
 
 use crate::PAYLOAD_BYTES;
