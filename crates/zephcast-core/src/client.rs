@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::deadline::after;
 use crate::driver::{Admin, Driver};
 use crate::engine::Isolation;
 use crate::publisher::Publishers;
@@ -72,7 +73,7 @@ impl Client {
     /// # Cancel safety
     /// Cancel safe: call it again.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let until = tokio::time::Instant::now() + deadline;
+        let until = after(deadline);
         // What is not out by then gets its answer from the closed driver.
         let _ = tokio::time::timeout_at(until, self.publishers.finish()).await;
         self.driver.close(until.saturating_duration_since(tokio::time::Instant::now())).await

@@ -93,7 +93,9 @@ impl Delivery {
     /// Whether it may have been delivered before.
     #[must_use]
     pub fn redelivered(&self) -> bool {
-        self.attempt() > 1 || self.item().slots().handed_back(self.item().index) > 0
+        let item = self.item();
+        let came_back = item.incoming().origin != item.incoming().token;
+        came_back || item.attempt() > 1 || item.slots().handed_back(item.index) > 0
     }
 
     /// When it was published, in milliseconds since the Unix epoch, if the broker says it.

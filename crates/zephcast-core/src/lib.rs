@@ -4,6 +4,7 @@ mod broker;
 mod capabilities;
 mod client;
 mod consumer;
+mod deadline;
 mod delivery;
 pub mod driver;
 mod endpoint;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use self::answers::Answers;
 pub use self::builder::PublisherBuilder;
 use self::queue::Queue;
+use crate::deadline::after;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
 /// Publishes to one stream. Clones share the pipeline; messages are sent in the order in which they were enqueued. One
@@ -69,7 +70,7 @@ impl Publisher {
         let message = message.into();
         let shared = &*self.shared;
         shared.check(&message).map_err(PublishError::Failed)?;
-        let deadline = Instant::now() + shared.timeout;
+        let deadline = after(shared.timeout);
         let size = u32::try_from(message.byte_len()).unwrap_or(u32::MAX).clamp(1, shared.most_bytes);
         shared.take_room(size, deadline).await.map_err(PublishError::Failed)?;
         match shared.queue.push(message, size, deadline) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// When a failed attempt is repeated, and after how many attempts the message goes to the dead letters.
 ///
 /// Delays grow exponentially and are drawn with full jitter, uniformly between zero and the current ceiling, so that
@@ -82,23 +84,30 @@ impl Default for Retry {
 pub(crate) struct Reconnect {
     policy: Retry,
     failures: u32,
+    /// Since when it has worked.
+    works_since: Option<Instant>,
 }
 
 impl Reconnect {
     pub(crate) fn new() -> Self {
         let policy = Retry::exponential(Duration::from_millis(100)).max_delay(Duration::from_secs(10));
-        Self { policy, failures: 0 }
+        Self { policy, failures: 0, works_since: None }
     }
 
-    /// The delay before the next attempt.
+    /// The delay before the next attempt. It grows on over successes that did not last as long as the last delay could
+    /// be: a server that lets one connect and refuses everything else is not asked in a hot loop.
     pub(crate) fn failed(&mut self) -> Duration {
+        let lasted = self.works_since.take().map(|since| since.elapsed());
+        if lasted.is_some_and(|lasted| lasted >= self.policy.ceiling(self.failures)) {
+            self.failures = 0;
+        }
         self.failures = self.failures.saturating_add(1);
         // Never zero: a refused connection must not become a hot loop.
         self.policy.delay(self.failures).max(Duration::from_millis(10))
     }
 
     pub(crate) fn succeeded(&mut self) {
-        self.failures = 0;
+        self.works_since.get_or_insert_with(Instant::now);
     }
 }
 
@@ -115,6 +124,20 @@ mod tests {
         for failures in 1..100 {
             assert!(retry.delay(failures) <= retry.ceiling(failures));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_grow_over_successes_that_do_not_last() {
+        let mut reconnect = Reconnect::new();
+        for _ in 0..20 {
+            reconnect.failed();
+            reconnect.succeeded();
+        }
+        assert_eq!(reconnect.failures, 20);
+        reconnect.succeeded();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(reconnect.failed() <= Duration::from_millis(100));
+        assert_eq!(reconnect.failures, 1);
     }
 
     #[test]

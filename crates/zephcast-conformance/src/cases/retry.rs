@@ -63,6 +63,7 @@ async fn blocks_nobody(lab: Lab) -> Checked {
     // A broker's clock may be a little off ours.
     ensure!(waited >= delay.mul_f32(0.9), "postponed by {delay:?}, it came after {waited:?}");
     ensure!(again.attempt() == 1, "being postponed is no failed attempt, and yet it is attempt {}", again.attempt());
+    ensure!(again.redelivered(), "it was delivered before, and the delivery denies it");
     again.ack()?;
     lab.until_done(&process, GROUP).await.map(drop)
 }

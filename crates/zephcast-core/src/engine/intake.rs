@@ -7,9 +7,10 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::deadline::after;
 use crate::driver::{Batch, Credit, Fetched, Intake, Settler};
 use crate::retry::Reconnect;
-use crate::{Error, Event, UnitId};
+use crate::{Error, ErrorKind, Event, UnitId};
 
 use super::core::{MemberCore, Request};
 use super::flight::{Flight, Item};
@@ -29,11 +30,12 @@ pub(crate) struct Fetching {
 
 impl Fetching {
     /// Runs until the member is stopped or the driver fails for good; the reason is then the consumer's to see.
-    pub(crate) async fn run(&mut self, intake: &mut dyn Intake) {
+    /// Says whether another member took this one's place.
+    pub(crate) async fn run(&mut self, intake: &mut dyn Intake) -> bool {
         let mut stop = self.stop.clone();
         loop {
             if wished(&mut stop).now_or_never().is_some() {
-                return;
+                return false;
             }
             let credit = self.credit();
             let taken = match self.fetch(intake, credit, &mut stop).await {
@@ -46,8 +48,14 @@ impl Fetching {
                 Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut stop).await,
                 Err(error) => {
                     tracing::error!(%error, stream = %self.core.subscription.stream, "the consumer ends");
+                    let replaced = error.kind() == ErrorKind::Conflict;
+                    if replaced {
+                        // Whatever this member held is another's: nobody waits for it to be settled.
+                        let units = self.core.window().units();
+                        self.lose(units);
+                    }
                     self.core.queue.fail(error);
-                    return;
+                    return replaced;
                 }
             }
         }
@@ -197,7 +205,7 @@ impl Fetching {
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Option<Item>, Error> {
         let core = self.core.clone();
-        let until = Instant::now() + core.subscription.lease;
+        let until = after(core.subscription.lease);
         loop {
             if let Some(item) = untaken.take() {
                 tokio::select! {

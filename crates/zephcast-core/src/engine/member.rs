@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::CloseReport;
+use crate::deadline::after;
 use crate::driver::{Intake, Membership, Settler};
 use crate::retry::Reconnect;
 
@@ -47,7 +48,7 @@ impl Member {
     pub(crate) fn stop(&self, within: Duration) {
         self.stop.send_if_modified(|stop| {
             let first = stop.is_none();
-            stop.get_or_insert(Stop { deadline: Instant::now() + within });
+            stop.get_or_insert(Stop { deadline: after(within) });
             first
         });
     }
@@ -95,24 +96,29 @@ async fn life(
     settler: Arc<dyn Settler>,
     mut stop: watch::Receiver<Option<Stop>>,
 ) -> CloseReport {
-    let deadline = {
+    let (deadline, replaced) = {
         let mut wanted = stop.clone();
         let overdue = async {
             let deadline = until(&mut wanted).await;
             tokio::time::sleep_until(deadline.min(Instant::now() + INTERRUPT_PATIENCE)).await;
         };
-        tokio::select! {
+        let replaced = tokio::select! {
             biased;
-            () = fetching.run(&mut *intake) => {}
-            () = overdue => tracing::error!("the driver did not end its fetch when it was interrupted"),
-        }
-        until(&mut stop).await
+            replaced = fetching.run(&mut *intake) => replaced,
+            () = overdue => {
+                tracing::error!("the driver did not end its fetch when it was interrupted");
+                false
+            }
+        };
+        (until(&mut stop).await, replaced)
     };
     let began = Instant::now();
     drop(core.queue.close());
     let reserve = (deadline.saturating_duration_since(began) / LEAVING_SHARE).min(LEAVING_MOST);
     let _eager = core.be_eager();
-    let drained = timeout_at(deadline - reserve, wait_until(core, || core.started() == 0)).await.is_ok();
+    // Of a member that lost everything, nothing can be settled any more.
+    let is_drained = || replaced || core.started() == 0;
+    let drained = timeout_at(deadline - reserve, wait_until(core, is_drained)).await.is_ok();
     let committed = timeout_at(deadline - reserve / 2, flush(core)).await.is_ok();
     let (returned, unfinished) = core.window().returned();
     let count = returned.len() as u64;

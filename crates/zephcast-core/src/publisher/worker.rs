@@ -117,11 +117,14 @@ impl Worker {
                 rest.notes.push(note);
                 continue;
             }
-            let error = Error::new(ErrorKind::Timeout, "publish", "not sent within the publish timeout");
             let error = match self.last_failure.clone() {
-                Some(cause) => error.on(self.broker).caused_by(cause),
-                None => error.on(self.broker),
+                Some(cause) if cause.kind() == ErrorKind::Blocked => {
+                    Error::new(ErrorKind::Blocked, "publish", "refused until the publish timeout").caused_by(cause)
+                }
+                Some(cause) => too_late().caused_by(cause),
+                None => too_late(),
             };
+            let error = error.on(self.broker);
             answers.push((note.place as usize, Err(PublishError::Failed(error))));
             late.push(note);
         }
@@ -197,6 +200,10 @@ impl Worker {
         self.messages.add_permits(notes.len());
         self.bytes.add_permits(notes.iter().map(|note| note.size as usize).sum());
     }
+}
+
+fn too_late() -> Error {
+    Error::new(ErrorKind::Timeout, "publish", "not sent within the publish timeout")
 }
 
 fn is_to_be_sent_again(stored: &Stored) -> bool {

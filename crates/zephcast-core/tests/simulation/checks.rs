@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use zephcast_core::Delivery;
 use zephcast_core::driver::Credit;
 
-use crate::broker::State;
+use crate::broker::{State, at_usize};
 use crate::ledger::{Handout, Stage};
 use crate::schedule::Flavour;
 
@@ -58,7 +58,8 @@ impl State {
         let handout = &self.handouts[number];
         let (message, stage, unit) = (handout.message, handout.stage, handout.unit);
         let said = (delivery.attempt(), delivery.redelivered(), delivery.unit().0, delivery.member().as_str());
-        let redelivered = handout.attempt > 1 || stage == Stage::Back;
+        let came_back = self.units[unit as usize].log[at_usize(handout.token)].origin != handout.token;
+        let redelivered = came_back || handout.attempt > 1 || stage == Stage::Back;
         let expected = (handout.attempt, redelivered, unit, self.members[id].name.as_str());
         let told = (said != expected).then(|| format!("a delivery says {said:?} instead of {expected:?}"));
         let origin = self.messages[message].stored.first().map(|(_, offset)| *offset);
