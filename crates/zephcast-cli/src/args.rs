@@ -21,7 +21,7 @@ use crate::duration;
 #[command(name = "zephcast", version, propagate_version = true, max_term_width = 110)]
 #[command(
     after_help = "Exit codes: 0 done; 1 it failed; 2 usage; 3 some messages failed for certain, or an input line \
-                        was bad; 4 the outcome of some is unknown; 130 a second signal ended it at once."
+                        was bad; 4 the outcome of some is unknown; 130 a signal ended it before it was done, or a second one at once."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

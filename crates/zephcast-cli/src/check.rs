@@ -9,7 +9,7 @@ use crate::signals::Shutdown;
 
 /// Shows broker, version, capabilities and warnings.
 pub(crate) async fn run(client: &Client, output: &Output, mut shutdown: Shutdown) -> Result<Exit, Failure> {
-    let Some(check) = shutdown.unless_asked(client.admin().check()).await else { return Ok(Exit::Done) };
+    let Some(check) = shutdown.unless_asked(client.admin().check()).await else { return Ok(Exit::Interrupted) };
     let check = check?;
     let capabilities = client.capabilities();
     let warnings = check.warnings.into_iter().map(|warning| Warning {

@@ -21,11 +21,16 @@ use crate::args::consume::{ConsumeArgs, SettleMode};
 use crate::children::Children;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::output::stdout::Stdout;
 use crate::signals::Shutdown;
 
 /// What can be refused before anything is connected.
-pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>) -> Result<(), Failure> {
+pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>, stdout: &Stdout) -> Result<(), Failure> {
     start::check(&arguments.from)?;
+    if arguments.exec.is_none() && arguments.settle.is_none() && stdout.was_closed() {
+        return Err(Failure::usage("stdout is closed, and what is printed there would be acked")
+            .advise("let stdout go somewhere, or --exec true to ack everything unseen"));
+    }
     match arguments.settle {
         Some(SettleMode::Stdin) if output == Some(Format::Text) => {
             Err(Failure::usage("verdicts name deliveries by their token, which text does not show")
@@ -48,7 +53,7 @@ pub(crate) async fn run(
     client: &Client,
     arguments: &ConsumeArgs,
     output: &Output,
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
     children: Children,
 ) -> Result<Exit, Failure> {
     if let Some(command) = &arguments.exec {
@@ -59,7 +64,11 @@ pub(crate) async fn run(
         let start = start::parse(&arguments.from, client.capabilities())?;
         return browse::run(client, start, Session::new(arguments, output, shutdown)).await;
     }
-    let members = Members::join(client, arguments, builder(client, arguments)?).await?;
+    let joining = Members::join(client, arguments, builder(client, arguments)?);
+    let Some(members) = shutdown.unless_asked(joining).await else {
+        return not_begun(arguments, output, shutdown).await;
+    };
+    let members = members?;
     let session = Session::new(arguments, output, shutdown);
     match arguments.settle {
         Some(_) => dialogue::run(members, session).await,

@@ -55,12 +55,16 @@ async fn list(
     shutdown: &mut Shutdown,
 ) -> Result<Exit, Failure> {
     let Some(letters) = shutdown.unless_asked(Letters::of(client, &arguments.whose)).await else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Interrupted);
     };
     let mut letters = letters?;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    while left > 0 && !shutdown.requested() {
-        let Some(letter) = shutdown.unless_asked(letters.next()).await.transpose()?.flatten() else { break };
+    while left > 0 {
+        if shutdown.requested() {
+            return Ok(Exit::Interrupted);
+        }
+        let Some(letter) = shutdown.unless_asked(letters.next()).await else { return Ok(Exit::Interrupted) };
+        let Some(letter) = letter? else { break };
         output.show(&DeadLetterRecord(&letter), |_| text(&letter)).await?;
         left -= 1;
     }
@@ -82,12 +86,17 @@ async fn redrive(
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let mut redriven = 0;
     let outcome = loop {
-        if redriven >= limit || shutdown.requested() {
-            break Ok(());
+        if redriven >= limit {
+            break Ok(Exit::Done);
+        }
+        if shutdown.requested() {
+            break Ok(Exit::Interrupted);
         }
         let letter = match shutdown.unless_asked(letters.next()).await {
             Some(Ok(Some(letter))) => letter,
-            Some(Ok(None)) | None => break Ok(()),
+            Some(Ok(None)) if shutdown.requested() => break Ok(Exit::Interrupted),
+            Some(Ok(None)) => break Ok(Exit::Done),
+            None => break Ok(Exit::Interrupted),
             Some(Err(error)) => break Err(error.into()),
         };
         if !is_meant(arguments, &letter) {
@@ -106,9 +115,9 @@ async fn redrive(
     output.progress("");
     // What was done is told also when the rest failed.
     output.show(&Record::Redriven { count: redriven as u64 }, |_| format!("redriven {redriven}")).await?;
-    outcome?;
-    match missing.is_empty() || redriven >= limit || shutdown.requested() {
-        true => Ok(Exit::Done),
+    let exit = outcome?;
+    match missing.is_empty() || redriven >= limit || exit == Exit::Interrupted {
+        true => Ok(exit),
         false => Err(Failure::failed(format!(
             "no dead letter of {group:?} on {stream:?} has the id {}",
             missing.into_iter().map(printable).collect::<Vec<_>>().join(", ")

@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     SomeFailed = 3,
     /// The outcome of some messages, or of a change at the broker, is unknown.
     SomeUnknown = 4,
-    /// A second signal ended it at once.
+    /// A signal ended it before it had done what it was asked, or a second one ended it at once.
     Interrupted = 130,
 }
 

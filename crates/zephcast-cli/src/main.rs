@@ -39,15 +39,16 @@ fn main() {
     let cli = Cli::parse();
     log(&cli.global);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = match runtime {
+    let result = match &runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::failed(error.to_string())),
     };
     let exit = result.unwrap_or_else(|failure| {
         output::complain(&failure);
         failure.exit
     });
-    // Threads that wait for stdin or stdout have nobody left to wait for.
+    // Threads that wait for stdin or stdout have nobody left to wait for. The runtime is never dropped: it would wait
+    // for them, and its listener hears a second signal until here.
     std::process::exit(exit as i32);
 }
 
@@ -55,7 +56,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     let output = Output::new(&global)?;
     match &command {
-        Command::Consume(arguments) => consume::check(arguments, global.output)?,
+        Command::Consume(arguments) => consume::check(arguments, global.output, output.stdout())?,
         Command::Stream(command) => stream::check(command)?,
         Command::DeadLetter(command) => dead_letter::check(command)?,
         Command::Publish(_) | Command::Group(_) | Command::Check => {}
@@ -72,7 +73,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Consume(arguments) => consume::run(&client, &arguments, &output, shutdown, children).await,
         Command::Group(command) => {
             let exit = shutdown.unless_asked(group::run(&client, command, &output)).await;
-            exit.unwrap_or(Ok(Exit::Done))
+            exit.unwrap_or(Ok(Exit::Interrupted))
         }
         Command::DeadLetter(command) => dead_letter::run(&client, command, &output, shutdown).await,
         Command::Stream(command) => stream::run(&client, command, &output, shutdown).await,
@@ -91,7 +92,7 @@ async fn not_begun(command: &Command, output: &Output, shutdown: Shutdown) -> Re
     match command {
         Command::Publish(_) => publish::not_begun(output).await,
         Command::Consume(arguments) => consume::not_begun(arguments, output, shutdown).await,
-        _ => Ok(Exit::Done),
+        _ => Ok(Exit::Interrupted),
     }
 }
 

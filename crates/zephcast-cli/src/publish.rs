@@ -29,27 +29,41 @@ pub(crate) async fn run(
     client: &Client,
     arguments: PublishArgs,
     output: &Output,
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
 ) -> Result<Exit, Failure> {
-    let publisher = client
+    let opening = client
         .publisher(&arguments.stream)
         .in_flight(arguments.in_flight)
         .timeout(arguments.timeout)
-        .create(arguments.create)
-        .await?;
+        .create(arguments.create);
+    let Some(publisher) = shutdown.unless_asked(opening.into_future()).await else {
+        return not_begun(output).await;
+    };
+    let publisher = publisher?;
     let (outcomes, enqueued) = mpsc::channel(arguments.in_flight.min(MOST_AHEAD) as usize);
     let mut account = Account::new(output);
     let (fed, counted) =
         tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account));
     counted?;
     let exit = account.close().await?;
-    fed?;
-    Ok(exit)
+    match fed? {
+        Fed::Unsent if exit == Exit::Done => Ok(Exit::Interrupted),
+        Fed::Unsent | Fed::All => Ok(exit),
+    }
 }
 
-/// The summary of nothing: it was asked to stop before there was a broker.
+/// The summary of nothing: it was asked to stop before there was a publisher.
 pub(crate) async fn not_begun(output: &Output) -> Result<Exit, Failure> {
-    Ok(Account::new(output).close().await?)
+    Account::new(output).close().await?;
+    Ok(Exit::Interrupted)
+}
+
+/// What became of the input.
+enum Fed {
+    /// What was read is on its way. An input that goes on is left at a signal.
+    All,
+    /// It was asked to stop with messages in hand.
+    Unsent,
 }
 
 /// An input line on its way: its number, the id if it is known, and where its outcome will be.
@@ -70,7 +84,7 @@ async fn feed(
     output: &Output,
     outcomes: mpsc::Sender<Sent>,
     mut shutdown: Shutdown,
-) -> Result<(), Failure> {
+) -> Result<Fed, Failure> {
     let parser = Parser::new(&arguments);
     let mut pace = arguments.rate.map(Pace::new);
     let mut input = match arguments.payload {
@@ -89,19 +103,22 @@ async fn feed(
                 tokio::select! { () = pace.next() => {}, () = shutdown.wait() => {} }
             }
             if shutdown.requested() {
-                return Ok(());
+                return Ok(Fed::Unsent);
             }
             let outcome = match parser.message(n, line) {
                 Ok(message) => enqueue(&publisher, message).await,
                 Err(error) => Sending::Ended(None, PublishError::Failed(error)),
             };
             if outcomes.send(Sent { n, outcome }).await.is_err() {
-                return Ok(()); // The account failed and says so itself.
+                return Ok(Fed::All); // The account failed and says so itself.
             }
             n += 1;
         }
     }
-    Ok(())
+    match input.try_recv() {
+        Ok(_) => Ok(Fed::Unsent),
+        Err(_) => Ok(Fed::All),
+    }
 }
 
 async fn enqueue(publisher: &Publisher, message: Message) -> Sending {
@@ -123,7 +140,7 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
             Some((n, id, outcome)) = waiting.next() => account.add(n, Some(&id), &outcome),
             sent = enqueued.recv(), if open => match sent {
                 Some(Sent { n, outcome: Sending::Waiting(pending) }) => waiting.push(confirmed(n, pending)),
-                Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id.as_ref(), &Err(error)),
+                Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id.as_ref(), &Err(named(n, error))),
                 None => open = false,
             },
             () = std::future::ready(()), if account.has_unwritten() => account.write().await?,
@@ -134,7 +151,21 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
 
 async fn confirmed(n: u64, pending: zephcast::PendingReceipt) -> (u64, MessageId, Result<Receipt, PublishError>) {
     let id = pending.id().clone();
-    (n, id, pending.await)
+    (n, id, pending.await.map_err(|error| named(n, error)))
+}
+
+/// With the line, where what came in is at fault and not the broker.
+fn named(n: u64, error: PublishError) -> PublishError {
+    match error {
+        PublishError::Failed(error)
+            if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::TooLarge)
+                && !error.message().starts_with("line ") =>
+        {
+            let message = format!("line {}: {}", n + 1, error.message());
+            PublishError::Failed(Error::new(error.kind(), error.operation(), message).caused_by(error))
+        }
+        other => other,
+    }
 }
 
 /// Makes messages of input lines, with what the options say of all of them.

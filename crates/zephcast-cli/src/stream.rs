@@ -39,16 +39,16 @@ pub(crate) async fn run(
             }
         }
         StreamCommand::List => {
-            if let Some(streams) = shutdown.unless_asked(admin.streams()).await {
-                for stream in streams? {
-                    show(&stream, output).await?;
-                }
+            let Some(streams) = shutdown.unless_asked(admin.streams()).await else { return Ok(Exit::Interrupted) };
+            for stream in streams? {
+                show(&stream, output).await?;
             }
         }
         StreamCommand::Show { stream } => {
-            if let Some(stream) = shutdown.unless_asked(admin.stream(&stream)).await {
-                show(&stream?, output).await?;
-            }
+            let Some(stream) = shutdown.unless_asked(admin.stream(&stream)).await else {
+                return Ok(Exit::Interrupted);
+            };
+            show(&stream?, output).await?;
         }
         StreamCommand::Delete { stream, .. } => {
             let deleted = shutdown.finish(admin.delete_stream(&stream)).await;

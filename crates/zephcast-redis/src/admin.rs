@@ -80,6 +80,9 @@ impl Admin for RedisAdmin {
                 Ok(stream) => streams.push(stream),
                 // Deleted meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    tracing::warn!(%error, stream = %name, "left out of the list: the user may not look at it");
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -190,9 +190,32 @@ fn name(command: &[&str]) -> String {
     }
 }
 
+/// As [`allowed`], with a warning where the user may not ask for its own rights.
+fn known<T>(found: &mut Warnings, answer: std::result::Result<T, CallFailure>) -> Result<Option<T>> {
+    let failure = match answer {
+        Ok(answer) => return Ok(Some(answer)),
+        Err(failure) => failure,
+    };
+    let error = failure.into_error(OPERATION);
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            let mut needed: Vec<String> = NEEDED.iter().map(|command| name(command)).collect();
+            needed.dedup();
+            found.add(
+                "rights_unknown",
+                format!("the user may not ask for its own rights; it needs {}", needed.join(", ")),
+                "allow the user the commands ACL WHOAMI and ACL DRYRUN, and check again",
+            );
+            Ok(None)
+        }
+        ErrorKind::Unsupported => Ok(None),
+        _ => Err(error),
+    }
+}
+
 async fn warn_of_rights(found: &mut Warnings, control: &Connection) -> Result<()> {
     let whoami = control.try_call(OPERATION, "ACL", None, vec!["WHOAMI".into()]).await?;
-    let Some(user) = allowed(whoami)? else { return Ok(()) };
+    let Some(user) = known(found, whoami)? else { return Ok(()) };
     let user = text(OPERATION, user)?;
     let mut missing = Vec::new();
     for command in NEEDED {
@@ -200,7 +223,7 @@ async fn warn_of_rights(found: &mut Warnings, control: &Connection) -> Result<()
         arguments.extend(command.iter().map(|word| Value::from(*word)));
         let answer = control.try_call(OPERATION, "ACL", None, arguments).await?;
         // Before Redis 7 there is no dry run.
-        let Some(answer) = allowed(answer)? else { return Ok(()) };
+        let Some(answer) = known(found, answer)? else { return Ok(()) };
         let verdict = text(OPERATION, answer)?;
         // The keys are made up, so only the right to the command counts.
         if verdict.contains("to run the") {

@@ -3,19 +3,22 @@
 //! It never sleeps and never tries twice on its own: each call tries at most once, and the engine decides when to call
 //! again, so that a broker which comes back is not met by a storm.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fred::error::Error as FredError;
 use fred::types::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use zephcast_core::{Error, Result};
+use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::RedisConfig;
 use crate::config::Topology;
 use crate::error::{CallFailure, closed, error, is_auth, translate};
 use crate::lease::LONGEST;
 use crate::link::Link;
+use crate::probe::wrong_language;
 use crate::reply::Frame;
 use crate::scripts::Script;
 
@@ -23,6 +26,10 @@ use crate::scripts::Script;
 pub(crate) struct Connection {
     config: Arc<RedisConfig>,
     state: Mutex<State>,
+    /// Whether the server let us in before: then a refusal may be about to be mended, and is no reason to give up.
+    was_let_in: AtomicBool,
+    /// Becomes true when it is closed for good.
+    over: watch::Sender<bool>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -37,7 +44,20 @@ struct State {
 
 impl Connection {
     pub(crate) fn new(config: Arc<RedisConfig>) -> Self {
-        Self { config, state: Mutex::default(), connecting: tokio::sync::Mutex::new(()) }
+        Self {
+            config,
+            state: Mutex::default(),
+            was_let_in: AtomicBool::new(false),
+            over: watch::channel(false).0,
+            connecting: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// One more to where this one leads.
+    pub(crate) fn another(&self) -> Self {
+        let another = Self::new(self.config.clone());
+        another.was_let_in.store(self.was_let_in.load(Ordering::Relaxed), Ordering::Relaxed);
+        another
     }
 
     /// The connection that works, or else a new one: one attempt.
@@ -58,13 +78,14 @@ impl Connection {
         if let Some((_, error)) = self.state().failed.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(error.clone());
         }
-        match Link::open(&self.config).await {
+        match self.open().await {
             Ok(link) => {
                 let link = Arc::new(link);
                 let mut state = self.state();
                 if state.closed {
                     return Err(closed(operation));
                 }
+                self.was_let_in.store(true, Ordering::Relaxed);
                 state.failed = None;
                 state.link = Some(link.clone());
                 Ok(link)
@@ -75,10 +96,43 @@ impl Connection {
                     None => translate("connect", source),
                 };
                 let message = format!("no connection to {}: {}", self.config.servers(), source.message());
-                let failed = error(source.kind(), operation, message).caused_by(source);
+                let kind = match source.kind() {
+                    ErrorKind::Auth | ErrorKind::PermissionDenied if self.was_let_in.load(Ordering::Relaxed) => {
+                        ErrorKind::Unavailable
+                    }
+                    kind => kind,
+                };
+                let failed = error(kind, operation, message).caused_by(source);
                 self.state().failed = Some((Instant::now(), failed.clone()));
                 Err(failed)
             }
+        }
+    }
+
+    /// One attempt, which does not wait in vain for a server that speaks TLS to one that does not.
+    async fn open(&self) -> Result<Link, FredError> {
+        /// Whoever has not connected by then may be misunderstood.
+        const SUSPICIOUS: Duration = Duration::from_millis(300);
+        if self.was_let_in.load(Ordering::Relaxed) {
+            return Link::open(&self.config).await;
+        }
+        let misunderstood = async {
+            tokio::time::sleep(SUSPICIOUS).await;
+            match wrong_language(&self.config).await {
+                Some(wrong) => wrong,
+                None => std::future::pending().await,
+            }
+        };
+        let opened = tokio::select! {
+            biased;
+            opened = Link::open(&self.config) => opened,
+            wrong = misunderstood => return Err(wrong),
+        };
+        match opened {
+            // Understood well enough to be refused.
+            Err(refused) if self.config.tls.is_none() && is_auth(&refused) => Err(refused),
+            Err(error) => Err(wrong_language(&self.config).await.unwrap_or(error)),
+            opened => opened,
         }
     }
 
@@ -138,8 +192,21 @@ impl Connection {
         keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
     ) -> Result<Result<Frame, CallFailure>> {
+        self.try_run_for(1, operation, script, keys, arguments).await
+    }
+
+    /// As [`try_run`](Self::try_run), with `patience` times the command timeout.
+    pub(crate) async fn try_run_for(
+        &self,
+        patience: u32,
+        operation: &'static str,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Result<Frame, CallFailure>> {
         let link = self.link(operation).await?;
-        let answer = script.run(&link, keys, arguments).await;
+        let timeout = self.config.command_timeout.min(LONGEST) * patience;
+        let answer = script.run(&link, timeout, keys, arguments).await;
         Ok(answer.inspect_err(|failure| self.note(&link, failure)))
     }
 
@@ -163,6 +230,14 @@ impl Connection {
         let mut state = self.state();
         state.closed = true;
         state.link = None;
+        drop(state);
+        self.over.send_replace(true);
+    }
+
+    /// Waits until it is closed for good.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     pub(crate) fn config(&self) -> &Arc<RedisConfig> {
@@ -219,7 +294,7 @@ pub(crate) async fn first(connection: &Connection, timeout: Duration) -> Result<
     }
     let servers = connection.config.servers();
     let unreachable = error(
-        zephcast_core::ErrorKind::Unavailable,
+        ErrorKind::Unavailable,
         "connect",
         match &last {
             Some(last) => format!("gave up after {timeout:?}: {}", last.message()),

@@ -44,7 +44,7 @@ impl RedisDriver {
         let config = Arc::new(config);
         let control = Arc::new(Connection::new(config.clone()));
         first(&control, config.connect_timeout).await?;
-        let publishing = Arc::new(Connection::new(config.clone()));
+        let publishing = Arc::new(control.another());
         let admin = RedisAdmin::new(control.clone());
         Ok(Arc::new(Self { config, capabilities: capabilities(), control, publishing, admin }))
     }

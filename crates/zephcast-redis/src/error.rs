@@ -1,5 +1,6 @@
 //! The one place where what Redis and its client library say becomes an error of ours.
 
+use crate::probe::WRONG_LANGUAGE;
 use fred::error::{Error as FredError, ErrorKind as FredKind};
 use zephcast_core::{Broker, Error, ErrorKind};
 
@@ -53,6 +54,11 @@ impl CallFailure {
         matches!(self, Self::Refused(source) if source.details().contains(words))
     }
 
+    /// Whether nothing went wrong but that the answer was not there in time.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::NoAnswer(source) if *source.kind() == FredKind::Timeout)
+    }
+
     /// Whether the connection cannot be used any more: it broke, or it leads to a server that became a replica.
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
@@ -67,7 +73,10 @@ pub(crate) fn translate(operation: &'static str, source: FredError) -> Error {
     let kind = kind_of(&source);
     // Our own scripts name the key.
     let named = source.details().strip_prefix("WRONGTYPE the key ").map(|rest| format!("the key {rest}"));
-    error(kind, operation, named.unwrap_or_else(|| summary(kind, &source))).caused_by(source)
+    let redirected = matches!(code_of(source.details()), "MOVED" | "ASK")
+        .then(|| "the server is one node of a cluster: connect with redis+cluster://".to_owned())
+        .or_else(|| source.details().starts_with(WRONG_LANGUAGE).then(|| source.details().to_owned()));
+    error(kind, operation, named.or(redirected).unwrap_or_else(|| summary(kind, &source))).caused_by(source)
 }
 
 /// Whether credentials or trust were refused.
@@ -84,7 +93,7 @@ const CODES: [(&str, ErrorKind); 20] = [
     ("OOM", ErrorKind::Blocked),
     ("MISCONF", ErrorKind::Blocked),
     ("NOREPLICAS", ErrorKind::Blocked),
-    ("READONLY", ErrorKind::Unavailable),
+    ("READONLY", ErrorKind::Blocked),
     ("LOADING", ErrorKind::Unavailable),
     ("MASTERDOWN", ErrorKind::Unavailable),
     ("CLUSTERDOWN", ErrorKind::Unavailable),
@@ -207,7 +216,7 @@ mod tests {
             ("WRONGTYPE Operation against a key holding the wrong kind of value", ErrorKind::WrongType),
             ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Blocked),
             ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Blocked),
-            ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
+            ("READONLY You can't write against a read only replica.", ErrorKind::Blocked),
             ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable),
             ("ERR max number of clients reached", ErrorKind::Unavailable),
             ("ERR DB index is out of range", ErrorKind::InvalidInput),
@@ -246,6 +255,8 @@ mod tests {
         assert_eq!(error.to_string(), "publish on redis: the server takes no writes for now");
         let source = error.source().unwrap().downcast_ref::<FredError>().unwrap();
         assert!(source.details().starts_with("OOM"));
+        let error = translate("publish", FredError::new(FredKind::Unknown, "MOVED 3999 127.0.0.1:6381"));
+        assert!(error.to_string().contains("redis+cluster://"), "{error}");
         let details = "WRONGTYPE the key {s}.g.retry is a string, not a stream";
         let error = translate("join", FredError::new(FredKind::Unknown, details));
         assert_eq!(error.to_string(), "join on redis: the key {s}.g.retry is a string, not a stream");

@@ -3,6 +3,7 @@
 mod buffer;
 mod parked;
 mod size;
+mod surplus;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +16,10 @@ use zephcast_core::{Result, Token, UnitId};
 use self::buffer::Buffer;
 use self::parked::Doubt;
 use self::size::ReadSize;
+use self::surplus::Surplus;
 use crate::connection::Connection;
 use crate::entry::{ATTEMPTS, Entry, FIRST_FAILED};
+use crate::error::{CallFailure, closed};
 use crate::member::{Member, lock};
 use crate::reader::{Reader, Reading, unblock};
 use crate::reply::{Frame, array, elements, entry_id};
@@ -25,6 +28,8 @@ use crate::token;
 const OPERATION: &str = "fetch";
 /// A Redis stream has one unit.
 pub(crate) const UNIT: UnitId = UnitId(0);
+/// See [`RedisIntake::patience`]: some minutes with the usual timeouts.
+const MOST_PATIENCE: u32 = 64;
 /// How long an ended read may take to arrive.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -41,12 +46,18 @@ pub(crate) struct RedisIntake {
     /// A claim of a suspect that had no answer.
     doubt: Option<Doubt>,
     size: ReadSize,
+    /// Bytes that the last fetch had room for.
+    room: usize,
+    /// Read without room for it, and not yet given back.
+    surplus: Vec<Surplus>,
+    /// How many times the usual an answer with messages may take: a slow network needs long for a large one.
+    patience: u32,
 }
 
 impl RedisIntake {
     pub(crate) fn new(member: Arc<Member>) -> Self {
         Self {
-            connection: Connection::new(member.control.config().clone()),
+            connection: member.control.another(),
             reader: None,
             buffer: Buffer::new(member.clone()),
             member,
@@ -54,6 +65,9 @@ impl RedisIntake {
             relist: None,
             doubt: None,
             size: ReadSize::new(),
+            room: 0,
+            surplus: Vec::new(),
+            patience: 1,
         }
     }
 }
@@ -66,9 +80,11 @@ impl Intake for RedisIntake {
             self.assigned = true;
             return Ok(Fetched::Assigned(vec![UNIT]));
         }
+        self.room = credit.bytes;
         let member = self.member.clone();
         let fetched = tokio::select! {
             biased;
+            () = member.control.closed() => Err(closed(OPERATION)),
             fetched = self.fetch_next(credit) => fetched,
             () = member.interrupts.notified() => self.finish_read(credit).await,
         };
@@ -88,6 +104,7 @@ impl RedisIntake {
             if missing > 0 {
                 return Ok(Fetched::Missing { unit: UNIT, count: missing });
             }
+            self.settle_surplus().await?;
             if credit.messages == 0 {
                 self.wait_for_news(credit).await?;
                 continue;
@@ -150,7 +167,7 @@ impl RedisIntake {
         let member = self.member.clone();
         let reading = tokio::select! {
             biased;
-            reading = reader.read(count) => reading,
+            reading = reader.read(count, self.patience) => reading,
             () = member.news.notified() => return Ok(()),
         };
         self.take_answer(reading).await
@@ -165,7 +182,7 @@ impl RedisIntake {
     async fn end_read(&mut self) -> Result<()> {
         let Some(reader) = self.reader.as_mut().filter(|reader| reader.is_waiting()) else { return Ok(()) };
         unblock(&self.member).await;
-        match tokio::time::timeout(INTERRUPT_PATIENCE, reader.read(1)).await {
+        match tokio::time::timeout(INTERRUPT_PATIENCE, reader.read(1, self.patience)).await {
             Ok(reading) => self.take_answer(reading).await,
             Err(_) => Ok(()),
         }
@@ -208,6 +225,7 @@ impl RedisIntake {
                 self.member.enter(true).await
             }
             Err(failure) => {
+                self.note_late(&failure);
                 if failure.ends_connection() {
                     self.broken();
                     self.size.shorten();
@@ -217,29 +235,43 @@ impl RedisIntake {
         }
     }
 
+    /// The next answer may take longer: what comes slowly comes in the end.
+    fn note_late(&mut self, failure: &CallFailure) {
+        if failure.is_late() {
+            self.patience = (self.patience * 2).min(MOST_PATIENCE);
+            self.size.shorten();
+        }
+    }
+
     /// The connection is of no more use. What it was about to bring is found in the list of what is held.
     fn broken(&mut self) {
         self.reader = None;
         self.connection.forget();
+        // It is in that list too.
+        self.surplus.clear();
         self.relist = Some(("-".into(), "-".into()));
     }
 
     /// Entries of the retry stream and of the stream, into the buffer.
     fn take_streams(&mut self, frame: Frame) -> Result<()> {
-        let (mut count, mut bytes) = (0, 0);
+        let mut arrived = Vec::new();
         for stream in array(OPERATION, frame)? {
             let [key, entries] = elements(OPERATION, stream)?;
             let retried = crate::reply::bytes(OPERATION, key)? == self.member.keys.retry;
             for entry in array(OPERATION, entries)? {
                 let [id, fields] = elements(OPERATION, entry)?;
                 let id = entry_id(OPERATION, id)?;
-                let incoming = self.incoming(id, retried, 1, fields, false)?;
-                count += 1;
-                bytes += incoming.message.byte_len();
-                self.buffer.push(incoming);
+                arrived.push(self.incoming(id, retried, 1, fields, false)?);
             }
         }
-        self.size.learn(count, bytes);
+        if !arrived.is_empty() {
+            self.patience = (self.patience / 2).max(1);
+        }
+        if self.keep_or_give_back(arrived) > 0 {
+            // The connection's buffer has grown with the reply, and goes with it.
+            self.reader = None;
+            self.connection.forget();
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod keys;
 mod lease;
 mod link;
 mod member;
+mod probe;
 mod reader;
 mod removal;
 mod reply;

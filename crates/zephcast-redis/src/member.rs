@@ -193,6 +193,28 @@ impl Member {
         more_keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
     ) -> Result<Result<Frame, CallFailure>> {
+        self.try_run_for(1, operation, script, more_keys, arguments).await
+    }
+
+    /// Runs a script whose answer may take `patience` times the command timeout.
+    pub(crate) async fn try_run_patiently(
+        &self,
+        patience: u32,
+        operation: &'static str,
+        script: &Script,
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Result<Frame, CallFailure>> {
+        self.try_run_for(patience, operation, script, &[], arguments).await
+    }
+
+    async fn try_run_for(
+        &self,
+        patience: u32,
+        operation: &'static str,
+        script: &Script,
+        more_keys: &[&str],
+        arguments: impl Fn() -> Vec<Value>,
+    ) -> Result<Result<Frame, CallFailure>> {
         let mut keys = vec![self.keys.stream.as_str(), &self.keys.retry, &self.keys.members];
         keys.extend(more_keys);
         let arguments = || {
@@ -201,7 +223,7 @@ impl Member {
             all.extend(arguments());
             all
         };
-        self.control.try_run(operation, script, &keys, arguments).await
+        self.control.try_run_for(patience, operation, script, &keys, arguments).await
     }
 
     pub(crate) fn lease_ms(&self) -> i64 {

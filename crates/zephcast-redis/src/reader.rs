@@ -16,7 +16,7 @@ use crate::reply::{Frame, number};
 
 /// How long the server lets a read wait. An interrupt ends it earlier.
 const BLOCK: Duration = Duration::from_millis(1_500);
-/// The longest that an answer may take beyond that before the connection counts as broken.
+/// The longest that an answer may usually take beyond that before the connection counts as broken.
 const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// What a read brought.
@@ -28,7 +28,7 @@ pub(crate) struct Reading {
 
 /// Asks a task for reads, one at a time. Dropping it ends the task and closes its connection.
 pub(crate) struct Reader {
-    requests: mpsc::Sender<usize>,
+    requests: mpsc::Sender<(usize, u32)>,
     readings: mpsc::Receiver<Reading>,
     /// Whether a read was asked for and has not been received.
     waiting: bool,
@@ -48,12 +48,13 @@ impl Reader {
         Ok(Self { requests, readings, waiting: false, task })
     }
 
-    /// Waits for the read that is under way, or asks for one of at most `count` entries of each stream.
+    /// Waits for the read that is under way, or asks for one of at most `count` entries of each stream, whose answer may
+    /// take `patience` times the usual.
     ///
     /// Cancel safe: what a read brings waits for the next call.
-    pub(crate) async fn read(&mut self, count: usize) -> Option<Reading> {
+    pub(crate) async fn read(&mut self, count: usize, patience: u32) -> Option<Reading> {
         if !self.waiting {
-            self.requests.send(count).await.ok()?;
+            self.requests.send((count, patience)).await.ok()?;
             self.waiting = true;
         }
         let reading = self.readings.recv().await;
@@ -85,12 +86,12 @@ async fn serve(
     link: Arc<Link>,
     member: Arc<Member>,
     id: i64,
-    mut requests: mpsc::Receiver<usize>,
+    mut requests: mpsc::Receiver<(usize, u32)>,
     readings: mpsc::Sender<Reading>,
 ) {
     let block = BLOCK.min(member.lease / 2);
     let grace = member.control.config().command_timeout.min(LONGEST_GRACE);
-    while let Some(count) = requests.recv().await {
+    while let Some((count, patience)) = requests.recv().await {
         let asked_at = lock(&member.fence).renewals();
         let keys = &member.keys;
         let arguments: Vec<Value> = vec![
@@ -109,7 +110,7 @@ async fn serve(
         ];
         member.reading.send_replace(Some(id));
         let announced = Announced(member.clone());
-        let answer = link.call_within(block + grace, "XREADGROUP", Some(&keys.stream), arguments).await;
+        let answer = link.call_within(block + grace * patience, "XREADGROUP", Some(&keys.stream), arguments).await;
         drop(announced);
         if readings.send(Reading { answer, asked_at }).await.is_err() {
             return;

@@ -2,6 +2,7 @@
 //! ids and bodies travel as arguments.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use fred::types::Value;
 
@@ -69,6 +70,7 @@ impl Script {
     pub(crate) async fn run(
         &self,
         link: &Link,
+        timeout: Duration,
         keys: &[&str],
         arguments: impl Fn() -> Vec<Value>,
     ) -> Result<Frame, CallFailure> {
@@ -82,8 +84,10 @@ impl Script {
             all
         };
         let key = keys.first().copied();
-        match link.call("EVALSHA", key, call(&self.digest)).await {
-            Err(failure) if failure.has_code("NOSCRIPT") => link.call("EVAL", key, call(self.source)).await,
+        match link.call_within(timeout, "EVALSHA", key, call(&self.digest)).await {
+            Err(failure) if failure.has_code("NOSCRIPT") => {
+                link.call_within(timeout, "EVAL", key, call(self.source)).await
+            }
             answer => answer,
         }
     }

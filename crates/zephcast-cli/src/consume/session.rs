@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use zephcast::driver::Stored;
 use zephcast::{CloseReport, Delivery, Error, Event, MemberName, Message, Position};
 
@@ -19,6 +21,9 @@ use crate::output::stdout::Written;
 use crate::output::{Output, line};
 use crate::signals::Shutdown;
 
+/// The report has at least this long to be written.
+const LAST_LINE: Duration = Duration::from_secs(1);
+
 /// One run of `consume`.
 pub(crate) struct Session<'a> {
     pub(crate) arguments: &'a ConsumeArgs,
@@ -33,6 +38,8 @@ pub(crate) struct Session<'a> {
     unread: Pin<Box<dyn Future<Output = ()> + Send>>,
     pub(crate) json: bool,
     token: u64,
+    /// Until when a reader that stalls is waited for, once it was asked to leave.
+    patience: Option<Instant>,
 }
 
 /// Why a session ends.
@@ -63,6 +70,7 @@ impl<'a> Session<'a> {
             unread: Box::pin(output.stdout().closed()),
             json: output.is_json() || arguments.settle == Some(SettleMode::Stdin),
             token: 0,
+            patience: None,
         }
     }
 
@@ -143,7 +151,7 @@ impl<'a> Session<'a> {
         }
         let overdue = async {
             self.shutdown.wait().await;
-            tokio::time::sleep(self.arguments.drain).await;
+            tokio::time::sleep_until(*self.patience.get_or_insert_with(|| Instant::now() + self.arguments.drain)).await;
         };
         let Written { bytes, result } = tokio::select! {
             biased;
@@ -167,8 +175,14 @@ impl<'a> Session<'a> {
                 "delivered {delivered}, acked {acked}, returned {returned}, dead-lettered {dead_lettered}"
             ));
         }
+        if matches!(end, End::Stalled) {
+            // What is in the way is not written either.
+            drop(self.page.take_bytes());
+        }
+        // Leaving may have taken all the time that there was.
+        self.patience = self.patience.map(|until| until.max(Instant::now() + LAST_LINE));
         let end = match (self.write(drop).await, end) {
-            (Err(End::Io(error)), End::Asked) => End::Io(error),
+            (Err(worse @ (End::Io(_) | End::Stalled)), End::Asked) => worse,
             (_, end) => end,
         };
         match end {

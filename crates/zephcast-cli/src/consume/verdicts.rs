@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use zephcast::Verdict;
 
@@ -23,6 +24,34 @@ pub(crate) struct NotUnderstood {
 
 const FORMS: &str = r#"write {"ack":1}, {"nack":1}, {"nack":1,"after_ms":2000}, {"fail":1,"reason":"..."}, {"reject":1,"reason":"..."} or {"commit":true}"#;
 
+/// Whoever means longer means a reject.
+const LONGEST_DELAY_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+
+/// How many keys an object has, repeated ones counted again.
+struct Keys(usize);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counting;
+        impl<'de> Visitor<'de> for Counting {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut count = 0;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Keys(count))
+            }
+        }
+        deserializer.deserialize_map(Counting)
+    }
+}
+
 /// Reads a line. A key too many is not passed over: it may be a verdict that was meant.
 pub(crate) fn parse(line: &[u8]) -> Result<Line, NotUnderstood> {
     let refuse = |token, why: &str| Err(NotUnderstood { token, why: format!("{why}; {FORMS}") });
@@ -31,6 +60,13 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line, NotUnderstood> {
         Ok(_) => return refuse(None, "it is no object"),
         Err(_) => return refuse(None, "it is no JSON"),
     };
+    // Of a key that occurs twice the map has the last value only.
+    if serde_json::from_slice::<Keys>(line).ok().is_none_or(|keys| keys.0 != object.len()) {
+        return refuse(None, "a key occurs twice");
+    }
+    if object.get("after_ms").and_then(Value::as_u64).is_some_and(|after| after > LONGEST_DELAY_MS) {
+        return refuse(None, "after_ms is more than ten years");
+    }
     if object.remove("commit") == Some(Value::Bool(true)) && object.is_empty() {
         return Ok(Line::Commit);
     }
@@ -107,6 +143,9 @@ mod tests {
             (r#"{"ack":"17"}"#, None),
             (r#"{"ack":-1}"#, None),
             (r#"{"ack":17,"nack":17}"#, None),
+            (r#"{"ack":17,"ack":18}"#, None),
+            (r#"{"nack":17,"after_ms":1,"after_ms":2}"#, None),
+            (r#"{"nack":17,"after_ms":18446744073709551615}"#, None),
             (r#"{"commit":false}"#, None),
             (r#"{"ack":17,"commit":true}"#, None),
             (r#"{"ack":17,"reason":"x"}"#, Some(17)),

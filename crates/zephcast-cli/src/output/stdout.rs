@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::{Mutex, oneshot};
 
 /// The process's stdout, without a buffer of its own.
@@ -29,6 +31,15 @@ pub(crate) struct Written {
 impl Stdout {
     pub(crate) fn open() -> io::Result<Self> {
         Ok(Self::new(io::stdout().as_fd().try_clone_to_owned()?))
+    }
+
+    /// Whether the process was started without a stdout. What stands in for it then is `/dev/null`, opened for reading
+    /// and writing; a shell's `>/dev/null` is open for writing alone. Some programs that discard their children's
+    /// output open it like this too, so it says nothing where discarding is harmless.
+    pub(crate) fn was_closed(&self) -> bool {
+        let null = std::fs::metadata("/dev/null").and_then(|null| Ok((null.rdev(), self.file.metadata()?)));
+        let is_null = null.is_ok_and(|(null, own)| own.file_type().is_char_device() && own.rdev() == null);
+        is_null && fcntl_getfl(&*self.file).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
     }
 
     fn new(file: OwnedFd) -> Self {

@@ -10,6 +10,10 @@ use zephcast::{Headers, Message, MessageId};
 
 /// Makes a message of a record, or says what is wrong with it.
 pub(crate) fn message(line: &[u8]) -> Result<Message, String> {
+    // Structs are read from arrays too, in the order of their fields: that would be a guess.
+    if line.trim_ascii_start().starts_with(b"[") {
+        return Err("it is an array, and a record is an object".into());
+    }
     let record: Record = serde_json::from_slice(line).map_err(|error| explain(&error))?;
     let payload = match (record.payload, record.payload_base64) {
         (Some(text), None) => text.map(Bytes::from),
@@ -100,9 +104,12 @@ struct BinaryHeader {
 #[serde(untagged, expecting = "a header is text, null, {\"base64\": \"...\"} or an array of those")]
 enum Value {
     Text(String),
-    Encoded { base64: Base64 },
-    Null(()),
+    /// Before what is encoded, which could be read from an array too.
     Several(Vec<Value>),
+    Encoded {
+        base64: Base64,
+    },
+    Null(()),
 }
 
 /// Headers in the order of the input, duplicates kept.
@@ -174,6 +181,13 @@ mod tests {
         assert_eq!(whole, expected.with_header("a", "1").with_header("b", &[0xff][..]));
     }
 
+    #[test]
+    fn an_array_is_no_record_and_no_encoded_header() {
+        assert!(message(br#" ["hi"]"#).unwrap_err().contains("array"));
+        let expected = Message::new("").with_header("h", "aGk=");
+        assert_eq!(read(r#"{"payload":"","headers":{"h":["aGk="]}}"#), expected);
+    }
+
     fn bytes() -> impl Strategy<Value = Bytes> {
         let any = vec(any::<u8>(), 0..6).prop_map(Bytes::from);
         prop_oneof!["\\PC{0,4}".prop_map(Bytes::from), any, Just(Bytes::from_static(b"\0\"\\\n"))]
@@ -225,7 +239,7 @@ mod tests {
         for (line, part) in [
             ("", "EOF"),
             ("hello", "column 1"),
-            ("[]", "column"),
+            ("[]", "array"),
             ("{}", "neither"),
             (r#"{"payload":"a","payload_base64":"YQ=="}"#, "both"),
             (r#"{"payload":"a","id":"i","id_base64":"aQ=="}"#, "both"),

@@ -1,5 +1,6 @@
 //! Usage errors, brokers that are not there, credentials that are wrong.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use integration_tests::ports;
@@ -58,6 +59,28 @@ async fn bad_options_are_usage_errors() {
         assert_eq!(done.code, 2, "{arguments:?}: {done:?}");
         assert!(!done.stderr.is_empty(), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_acked_into_a_closed_stdout() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 1).await;
+    let consume = |redirection: &str| {
+        let text = format!("exec \"$0\" consume \"$1\" --group g --count 1 {redirection}");
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", &text, env!("CARGO_BIN_EXE_zephcast"), &stream]).env("ZEPHCAST_URL", &lab.url);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    };
+    let closed = run(consume(">&-"), b"").await;
+    assert_eq!(closed.code, 2, "{closed:?}");
+    assert!(closed.stderr.contains("stdout is closed"), "{closed:?}");
+    // It is still there, and to discard it is what was asked for here.
+    let discarded = run(consume("--output json >/dev/null"), b"").await;
+    assert_eq!(discarded.code, 0, "{discarded:?}");
+    let status = lab.run(&["group", "status", &stream, "g", "--window", "0s"], "").await;
+    assert_eq!(status.of("group")[0]["lag"], 0, "{status:?}");
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -111,12 +112,13 @@ async fn whoever_is_still_connecting_gives_its_account_and_ends() {
     // It takes connections and says nothing.
     let silence = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let lab = Lab { url: format!("redis://{}", silence.local_addr().expect("its address")), server: None };
-    for (arguments, last) in [
-        (&["publish", "s", "--create"][..], Some(json!({"stored": 0, "failed": 0, "unknown": 0}))),
-        (&["consume", "s", "--group", "g"], Some(json!({"event": "report", "delivered": 0, "clean": true}))),
-        (&["check"], None),
-        (&["stream", "list"], None),
-        (&["dead-letter", "purge", "s", "g", "--yes"], None),
+    for (arguments, expected, last) in [
+        (&["publish", "s", "--create"][..], 130, Some(json!({"stored": 0, "failed": 0, "unknown": 0}))),
+        (&["consume", "s", "--group", "g"], 0, Some(json!({"event": "report", "delivered": 0, "clean": true}))),
+        (&["check"], 130, None),
+        (&["stream", "list"], 130, None),
+        (&["group", "status", "s", "--fail-on", "stuck"], 130, None),
+        (&["dead-letter", "purge", "s", "g", "--yes"], 130, None),
     ] {
         let began = Instant::now();
         let mut talk = lab.talk(arguments);
@@ -124,7 +126,7 @@ async fn whoever_is_still_connecting_gives_its_account_and_ends() {
         let _connected = timeout(LIMIT, silence.accept()).await.expect("in time").expect("a connection");
         talk.signal(Signal::INT);
         let (code, heard, stderr) = talk.finish().await;
-        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        assert_eq!(code, expected, "{arguments:?}: {stderr}");
         assert!(began.elapsed() < Duration::from_secs(5), "{arguments:?}: {:?}", began.elapsed());
         let said = heard.last();
         let matches = |expected: &serde_json::Value| {
@@ -158,6 +160,54 @@ async fn a_change_that_the_broker_does_not_answer_is_unknown_after_a_signal() {
         assert_eq!((code, heard.len()), (4, 0), "{stderr}");
         assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         assert!(stderr.contains("\"s\"") && stderr.contains("unknown"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_join_that_the_broker_does_not_answer_is_given_up() {
+    for how in [&[][..], &["--exec", "true"]] {
+        let lab = Lab::own(&[]).await;
+        lab.fill("s", 1).await;
+        let server = lab.server.as_ref().expect("its own");
+        server.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]).await.expect("paused");
+        let mut talk = lab.talk(&[&["consume", "s", "--group", "g"], how].concat());
+        let blocked = async {
+            while !server.cli(&["INFO", "clients"]).await.expect("its facts").contains("blocked_clients:1") {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, blocked).await.expect("it joins in time");
+        let began = Instant::now();
+        talk.signal(Signal::TERM);
+        let (code, heard, stderr) = talk.finish().await;
+        assert_eq!((code, &heard.last().expect("a report")["delivered"]), (0, &json!(0)), "{how:?}: {stderr}");
+        assert!(began.elapsed() < Duration::from_secs(6), "{how:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_left_after_the_drain_or_at_a_second_signal() {
+    let lab = Lab::start().await;
+    for (drain, signals, expected) in [("1s", &[Signal::TERM][..], 1), ("50s", &[Signal::TERM, Signal::INT], 130)] {
+        let stream = lab.stream();
+        // More than a pipe holds.
+        lab.publish(&stream, &["x".repeat(1 << 20)]).await;
+        let mut child = lab.command(&["consume", &stream, "--group", "g", "--drain", drain]).spawn().expect("a start");
+        let mut stdout = child.stdout.take().expect("piped");
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"xxxx") {
+            seen.push(timeout(LIMIT, stdout.read_u8()).await.expect("in time").expect("a byte"));
+        }
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).expect("it runs");
+        let began = Instant::now();
+        for signal in signals {
+            kill_process(pid, *signal).expect("it runs");
+        }
+        let status = timeout(LIMIT, child.wait()).await.expect("it ends in time").expect("its status");
+        assert_eq!(status.code(), Some(expected), "{drain}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{drain}: {:?}", began.elapsed());
+        let next = lab.run(&["consume", &stream, "--group", "g", "--count", "1", "--idle-exit", "1s"], "").await;
+        assert!(expected == 130 || next.payloads().len() == 1, "what nobody read is not acked");
     }
 }
 

@@ -6,10 +6,11 @@ use fred::types::Value;
 use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
 use zephcast_core::{Result, Token};
 
+use super::surplus::Surplus;
 use super::{OPERATION, RedisIntake, UNIT};
 use crate::member::{RETURNED, SUSPECTS, Suspect, lock};
 use crate::reply::{Frame, array, count, elements, entry_id, number};
-use crate::scripts::{CLAIM, GIVE, RELIST};
+use crate::scripts::{CLAIM, GIVE, RELIST, Script};
 use crate::token;
 
 /// Entries of one page.
@@ -52,14 +53,29 @@ impl RedisIntake {
     }
 
     fn take_claimed(&mut self, claimed: Vec<Claimed>) -> Result<()> {
-        let (count, mut bytes) = (claimed.len(), 0);
-        for entry in claimed {
-            let incoming = self.incoming(entry.id, entry.retried, entry.count, entry.fields, false)?;
-            bytes += incoming.message.byte_len();
-            self.buffer.push(incoming);
-        }
-        self.size.learn(count, bytes);
+        let arrived = self.read_claimed(claimed)?;
+        self.keep_or_give_back(arrived);
         Ok(())
+    }
+
+    fn read_claimed(&self, claimed: Vec<Claimed>) -> Result<Vec<Incoming>> {
+        let incoming = |entry: Claimed| self.incoming(entry.id, entry.retried, entry.count, entry.fields, false);
+        claimed.into_iter().map(incoming).collect()
+    }
+
+    /// Runs a script that answers with messages.
+    async fn run_patiently(&mut self, script: &Script, arguments: impl Fn() -> Vec<Value>) -> Result<Frame> {
+        let answer = self.member.try_run_patiently(self.patience, OPERATION, script, arguments).await?;
+        match answer {
+            Ok(answer) => {
+                self.patience = (self.patience / 2).max(1);
+                Ok(answer)
+            }
+            Err(failure) => {
+                self.note_late(&failure);
+                Err(failure.into_error(OPERATION))
+            }
+        }
     }
 
     /// Takes exactly one suspect, or says that there is none.
@@ -119,7 +135,7 @@ impl RedisIntake {
     }
 
     async fn claim(&mut self, from: &str, room: usize, only: Option<Doubt>) -> Result<Vec<Claimed>> {
-        let answer = self.member.run(OPERATION, &CLAIM, &[], || {
+        let answer = self.run_patiently(&CLAIM, || {
             let mut arguments: Vec<Value> = vec![from.into(), (room as i64).into()];
             if let Some(only) = only {
                 arguments.push(if only.retried { "1" } else { "0" }.into());
@@ -136,9 +152,8 @@ impl RedisIntake {
     pub(super) async fn relist_some(&mut self, credit: Credit) -> Result<()> {
         let Some((after, retry_after)) = self.relist.clone() else { return Ok(()) };
         let page = self.size.count(credit).min(PAGE);
-        let answer = self.member.run(OPERATION, &RELIST, &[], || {
-            vec![after.as_str().into(), retry_after.as_str().into(), (page as i64).into()]
-        });
+        let answer = self
+            .run_patiently(&RELIST, || vec![after.as_str().into(), retry_after.as_str().into(), (page as i64).into()]);
         let [state, entries, more, gone] = elements(OPERATION, answer.await?)?;
         self.note_gone(&state)?;
         let (mut after, mut retry_after) = (after, retry_after);
@@ -148,17 +163,24 @@ impl RedisIntake {
         let (listed, gone) = (read_entries(entries)?, read_gone(gone)?);
         // In the order of the list, whether gone or not.
         let mut ids: Vec<(bool, Token)> = listed.iter().map(|entry| (entry.retried, entry.id)).collect();
-        ids.extend(&gone);
+        // What there is no room for is this member's and stays so: it is listed again.
+        let arrived = self.read_claimed(listed)?;
+        let again: Vec<Token> = self.keep_what_fits(arrived).into_iter().map(Surplus::token).collect();
+        if again.is_empty() {
+            ids.extend(&gone);
+        } else {
+            let kept = ids.len() - again.len();
+            ids.truncate(kept);
+        }
         ids.sort_unstable();
         ids.into_iter().for_each(|(retried, id)| passed(id, retried));
-        self.take_claimed(listed)?;
         for (retried, id) in gone {
             let token = token::of_entry(OPERATION, id, retried)?;
             let mut known = lock(&self.member.gone);
             // What the engine holds it can still settle; what never arrived is told with the next renewal.
             if self.buffer.contains(token) { known.add_held([token]) } else { known.add_unsure([token]) }
         }
-        self.relist = (count(OPERATION, &more)? > 0).then_some((after, retry_after));
+        self.relist = (count(OPERATION, &more)? > 0 || !again.is_empty()).then_some((after, retry_after));
         Ok(())
     }
 

@@ -3,33 +3,36 @@
 use zephcast_core::driver::Credit;
 
 /// The most entries of one read.
-const LONGEST_READ: usize = 1_000;
+const LONGEST_READ: usize = 500;
 
 /// The server bounds a read by entries and not by bytes. So the first read is of one entry, each next one is at most
-/// twice as long as the last one, and messages are taken to be as large as those that came last. Only where messages
-/// become larger all of a sudden a read brings more bytes than there is room for; the next one knows.
+/// twice as long as the last one, and messages are taken to be as large as the largest of those that came last. Only
+/// where messages become larger all of a sudden a read brings more bytes than there is room for; what does not fit goes
+/// back, and the next read knows.
 #[derive(Debug)]
 pub(super) struct ReadSize {
     limit: usize,
     /// Bytes of a message: follows larger ones at once and smaller ones slowly.
-    mean: usize,
+    size: usize,
 }
 
 impl ReadSize {
     pub(super) fn new() -> Self {
-        Self { limit: 1, mean: 1 }
+        Self { limit: 1, size: 1 }
     }
 
     /// How many entries the next read may bring.
     pub(super) fn count(&self, credit: Credit) -> usize {
-        let room = credit.messages.min(credit.bytes / self.mean.max(1));
+        let room = credit.messages.min(credit.bytes / self.size.max(1));
         room.min(self.limit).max(1)
     }
 
-    /// A read brought this.
-    pub(super) fn learn(&mut self, entries: usize, bytes: usize) {
-        let Some(mean) = bytes.checked_div(entries) else { return };
-        self.mean = if mean > self.mean { mean } else { self.mean.midpoint(mean) };
+    /// A read brought so many, the largest of which has so many bytes.
+    pub(super) fn learn(&mut self, entries: usize, largest: usize) {
+        if entries == 0 {
+            return;
+        }
+        self.size = if largest > self.size { largest } else { self.size.midpoint(largest) };
         // A read that brought little says little of what a long one would bring.
         self.limit = (self.limit / 2).max(entries * 2).clamp(1, LONGEST_READ);
     }
@@ -51,7 +54,7 @@ mod tests {
     fn read(size: &mut ReadSize, bytes: usize) -> (usize, Option<usize>) {
         let counts = (0..40).map(|_| {
             let count = size.count(CREDIT);
-            size.learn(count, count * bytes);
+            size.learn(count, bytes);
             count
         });
         let counts: Vec<usize> = counts.collect();
@@ -73,7 +76,7 @@ mod tests {
     fn one_read_after_a_sudden_change_knows() {
         let mut size = ReadSize::new();
         read(&mut size, 200);
-        size.learn(LONGEST_READ, LONGEST_READ << 20);
+        size.learn(LONGEST_READ, 1 << 20);
         assert_eq!(size.count(CREDIT), 16);
         assert!(read(&mut size, 200).1.is_some(), "and small ones are read in full again");
     }

@@ -114,7 +114,7 @@ async fn short_memory_and_replicas_refuse_for_certain() {
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     let refused = sink.publish(&messages(1)).await.pop().unwrap().unwrap_err();
-    assert_eq!((refused.kind(), refused.is_unknown()), (ErrorKind::Unavailable, false));
+    assert_eq!((refused.kind(), refused.is_unknown()), (ErrorKind::Blocked, false));
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     assert!(sink.publish(&messages(1)).await.pop().unwrap().is_ok());
     assert!(member.ack(&held[1..]).await.is_empty());

@@ -2,6 +2,7 @@
 
 mod admin;
 mod browse;
+mod closing;
 mod consume;
 mod faults;
 mod fences;
@@ -16,6 +17,8 @@ mod removal;
 mod server;
 mod settle;
 mod setups;
+mod slow;
+mod surplus;
 mod takeover;
 
 mod prelude {

@@ -5,6 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin};
 use zephcast::Delivery;
@@ -34,6 +35,8 @@ pub(crate) enum Outcome {
     Done,
     Rejected(String),
     Failed(String),
+    /// This machine had no process, memory or file descriptor for it: the message is not at fault.
+    NotStarted(String),
 }
 
 impl Command {
@@ -45,6 +48,7 @@ impl Command {
     pub(crate) async fn run(&self, delivery: &Delivery) -> Outcome {
         match self.try_run(delivery).await {
             Ok((status, words)) => judge(status, &words),
+            Err(error) if is_exhausted(&error) => Outcome::NotStarted(error.to_string()),
             Err(error) => Outcome::Failed(format!("the command could not be run: {error}")),
         }
     }
@@ -105,6 +109,11 @@ async fn listen(stderr: Option<ChildStderr>, tail: &mut Vec<u8>) {
     }
 }
 
+fn is_exhausted(error: &std::io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}
+
 fn judge(status: ExitStatus, words: &[u8]) -> Outcome {
     let words = String::from_utf8_lossy(words);
     let reason = match (ended(status), words.trim()) {
@@ -132,6 +141,14 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_not_the_messages_fault() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM] {
+            assert!(is_exhausted(&errno.into()), "{errno}");
+        }
+        assert!(!is_exhausted(&Errno::TOOBIG.into()), "its headers are too long for an environment");
+    }
 
     #[test]
     fn the_exit_status_is_the_verdict_and_the_tail_of_stderr_the_reason() {
