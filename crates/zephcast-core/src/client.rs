@@ -73,7 +73,7 @@ impl Client {
     /// # Cancel safety
     /// Cancel safe: call it again.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let until = after(deadline);
+        let until = after(tokio::time::Instant::now(), deadline);
         // What is not out by then gets its answer from the closed driver.
         let _ = tokio::time::timeout_at(until, self.publishers.finish()).await;
         self.driver.close(until.saturating_duration_since(tokio::time::Instant::now())).await

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a duration beyond the clock's range stands for.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+/// A century. What is longer does not end in a process's life, and would not fit into an instant.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
-/// So long from now; `Duration::MAX` means never.
-pub(crate) fn after(duration: Duration) -> Instant {
-    Instant::now() + duration.min(NEVER)
+/// The instant `delay` after `now`, at most the [`LONGEST`] one.
+#[must_use]
+pub fn after(now: Instant, delay: Duration) -> Instant {
+    now + delay.min(LONGEST)
 }
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests {
 
     #[test]
     fn a_duration_without_an_end_is_no_panic() {
-        assert!(after(Duration::MAX) > after(Duration::from_secs(1)));
+        let now = Instant::now();
+        assert!(after(now, Duration::MAX) > after(now, Duration::from_secs(1)));
     }
 }

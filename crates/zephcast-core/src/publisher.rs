@@ -70,7 +70,7 @@ impl Publisher {
         let message = message.into();
         let shared = &*self.shared;
         shared.check(&message).map_err(PublishError::Failed)?;
-        let deadline = after(shared.timeout);
+        let deadline = after(Instant::now(), shared.timeout);
         let size = u32::try_from(message.byte_len()).unwrap_or(u32::MAX).clamp(1, shared.most_bytes);
         shared.take_room(size, deadline).await.map_err(PublishError::Failed)?;
         match shared.queue.push(message, size, deadline) {

@@ -24,12 +24,6 @@ impl Clock {
     }
 }
 
-/// The instant `delay` after `now`; a delay beyond what can be counted means "not in this process's life".
-pub(crate) fn after(now: Instant, delay: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-    now + delay.min(CENTURY)
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

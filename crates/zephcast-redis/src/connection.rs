@@ -11,12 +11,12 @@ use fred::error::Error as FredError;
 use fred::types::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use zephcast_core::driver::{LONGEST, after};
 use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::RedisConfig;
 use crate::config::Topology;
 use crate::error::{CallFailure, closed, error, is_auth, translate};
-use crate::lease::LONGEST;
 use crate::link::Link;
 use crate::probe::wrong_language;
 use crate::reply::Frame;
@@ -276,7 +276,7 @@ async fn refused_by_sentinel(config: &RedisConfig) -> Option<FredError> {
 
 /// Tries to connect until it works or the time is up; at once an error that trying again cannot help.
 pub(crate) async fn first(connection: &Connection, timeout: Duration) -> Result<()> {
-    let until = Instant::now() + timeout.min(LONGEST);
+    let until = after(Instant::now(), timeout);
     let mut longest = Duration::from_millis(100);
     let mut last = None;
     loop {

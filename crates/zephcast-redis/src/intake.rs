@@ -16,7 +16,6 @@ use zephcast_core::{Result, Token, UnitId};
 use self::buffer::Buffer;
 use self::parked::Doubt;
 use self::size::ReadSize;
-use self::surplus::Surplus;
 use crate::connection::Connection;
 use crate::entry::{ATTEMPTS, Entry, FIRST_FAILED};
 use crate::error::{CallFailure, closed};
@@ -49,7 +48,7 @@ pub(crate) struct RedisIntake {
     /// Bytes that the last fetch had room for.
     room: usize,
     /// Read without room for it, and not yet given back.
-    surplus: Vec<Surplus>,
+    surplus: Vec<(Token, u32)>,
     /// How many times the usual an answer with messages may take: a slow network needs long for a large one.
     patience: u32,
 }
@@ -254,20 +253,20 @@ impl RedisIntake {
 
     /// Entries of the retry stream and of the stream, into the buffer.
     fn take_streams(&mut self, frame: Frame) -> Result<()> {
-        let mut arrived = Vec::new();
+        let before = self.buffer.len();
         for stream in array(OPERATION, frame)? {
             let [key, entries] = elements(OPERATION, stream)?;
             let retried = crate::reply::bytes(OPERATION, key)? == self.member.keys.retry;
             for entry in array(OPERATION, entries)? {
                 let [id, fields] = elements(OPERATION, entry)?;
                 let id = entry_id(OPERATION, id)?;
-                arrived.push(self.incoming(id, retried, 1, fields, false)?);
+                self.buffer.push(self.incoming(id, retried, 1, fields, false)?);
             }
         }
-        if !arrived.is_empty() {
+        if self.buffer.len() > before {
             self.patience = (self.patience / 2).max(1);
         }
-        if self.keep_or_give_back(arrived) > 0 {
+        if self.give_back_what_does_not_fit(before) {
             // The connection's buffer has grown with the reply, and goes with it.
             self.reader = None;
             self.connection.forget();

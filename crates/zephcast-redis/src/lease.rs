@@ -4,10 +4,9 @@
 //! at or after the renewal before the last one, so until that moment plus the lease an ack needs no look at each entry's
 //! owner.
 
-use std::time::Duration;
+use zephcast_core::driver::LONGEST;
 
-/// A century: what is longer does not end in a process's life, and would not fit into an instant.
-pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+use std::time::Duration;
 
 /// See the module. Times are the server's, in milliseconds.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! waiting without an end. Here a connection that broke is over; [`Connection`](crate::connection::Connection) makes
 //! the next one.
 
+use zephcast_core::driver::after;
+
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -21,7 +23,6 @@ use tokio::time::Instant;
 use crate::RedisConfig;
 use crate::config::Topology;
 use crate::error::CallFailure;
-use crate::lease::LONGEST;
 use crate::reply::Frame;
 
 /// How often the client library is asked whether it has connected.
@@ -54,7 +55,7 @@ impl Link {
                 connected = until_connected(&link.client) => connected,
             }
         };
-        let until = Instant::now() + config.connect_timeout.min(LONGEST);
+        let until = after(Instant::now(), config.connect_timeout);
         tokio::time::timeout_at(until, connected).await.map_err(|_| too_late())??;
         // Ends with the router, which ends with the link.
         tokio::spawn(async move {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fred::types::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use zephcast_core::driver::{Membership, Subscription};
+use zephcast_core::driver::{LONGEST, Membership, Subscription, after};
 use zephcast_core::{Error, ErrorKind, Result, Start, Token};
 
 use crate::connection::Connection;
@@ -18,7 +18,7 @@ use crate::gone::Gone;
 use crate::intake::RedisIntake;
 use crate::keeper::Keeper;
 use crate::keys::Keys;
-use crate::lease::{Fence, LONGEST};
+use crate::lease::Fence;
 use crate::reply::{Frame, count, elements, text};
 use crate::scripts::{JOIN, Script};
 use crate::settler::RedisSettler;
@@ -240,7 +240,7 @@ impl Member {
 
     /// This member scheduled a message that is due after `delay`.
     pub(crate) fn schedule(&self, delay: Duration) {
-        let at = Instant::now() + delay.min(LONGEST);
+        let at = after(Instant::now(), delay);
         let mut due = lock(&self.due);
         if due.is_none_or(|earliest| at < earliest) {
             *due = Some(at);

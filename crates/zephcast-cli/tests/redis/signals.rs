@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use integration_tests::redis_server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -137,6 +138,16 @@ async fn whoever_is_still_connecting_gives_its_account_and_ends() {
     }
 }
 
+/// Waits until a paused server has a client whose command waits.
+async fn until_blocked(server: &RedisServer) {
+    let blocked = async {
+        while !server.cli(&["INFO", "clients"]).await.expect("its facts").contains("blocked_clients:1") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, blocked).await.expect("a command waits in time");
+}
+
 #[tokio::test]
 async fn a_change_that_the_broker_does_not_answer_is_unknown_after_a_signal() {
     for change in [&["dead-letter", "purge", "s", "g", "--yes"][..], &["stream", "delete", "s", "--yes"]] {
@@ -148,12 +159,7 @@ async fn a_change_that_the_broker_does_not_answer_is_unknown_after_a_signal() {
         // Reading goes on.
         server.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]).await.expect("paused");
         let mut talk = lab.talk(change);
-        let blocked = async {
-            while !server.cli(&["INFO", "clients"]).await.expect("its facts").contains("blocked_clients:1") {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, blocked).await.expect("it writes in time");
+        until_blocked(server).await;
         let began = Instant::now();
         talk.signal(Signal::TERM);
         let (code, heard, stderr) = talk.finish().await;
@@ -171,12 +177,7 @@ async fn a_join_that_the_broker_does_not_answer_is_given_up() {
         let server = lab.server.as_ref().expect("its own");
         server.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]).await.expect("paused");
         let mut talk = lab.talk(&[&["consume", "s", "--group", "g"], how].concat());
-        let blocked = async {
-            while !server.cli(&["INFO", "clients"]).await.expect("its facts").contains("blocked_clients:1") {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, blocked).await.expect("it joins in time");
+        until_blocked(server).await;
         let began = Instant::now();
         talk.signal(Signal::TERM);
         let (code, heard, stderr) = talk.finish().await;

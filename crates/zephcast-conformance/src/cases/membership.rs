@@ -235,6 +235,8 @@ async fn namesakes(lab: Lab) -> Checked {
     });
     let told = told.await?.ok_or_else(|| Broken::new("the earlier one ended without a reason"))?;
     ensure!(told.kind() == ErrorKind::Conflict && told.to_string().contains("name"), "it was told: {told}");
+    // Nothing that it still has can be settled, so it waits for nobody.
+    lab.within("the earlier one's leaving", earlier.close(Duration::from_secs(600))).await??;
     for delivery in held {
         let settled = lab.within("a settlement too late", delivery.ack_confirmed()).await?;
         ensure!(settled.is_err(), "a member that was replaced settled a message");

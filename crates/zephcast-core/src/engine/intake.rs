@@ -205,7 +205,7 @@ impl Fetching {
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Option<Item>, Error> {
         let core = self.core.clone();
-        let until = after(core.subscription.lease);
+        let until = after(Instant::now(), core.subscription.lease);
         loop {
             if let Some(item) = untaken.take() {
                 tokio::select! {

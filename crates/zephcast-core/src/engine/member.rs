@@ -48,7 +48,7 @@ impl Member {
     pub(crate) fn stop(&self, within: Duration) {
         self.stop.send_if_modified(|stop| {
             let first = stop.is_none();
-            stop.get_or_insert(Stop { deadline: after(within) });
+            stop.get_or_insert(Stop { deadline: after(Instant::now(), within) });
             first
         });
     }

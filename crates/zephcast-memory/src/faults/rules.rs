@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use zephcast_core::driver::after;
 use zephcast_core::{Error, ErrorKind, MemberName, Result};
 
 use super::fault::{Effect, Fault, Operation};
-use crate::clock::after;
 use crate::error::error;
 use crate::lock::lock;
 

@@ -4,13 +4,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
-use zephcast_core::driver::{Disposition, Fetched, Release, Released, Renewal, Returned, Subscription};
+use zephcast_core::driver::{Disposition, Fetched, Release, Released, Renewal, Returned, Subscription, after};
 use zephcast_core::{MemberName, Token, UnitId};
 
 use super::balance;
 use super::unit::End;
 use super::{MemberId, Open};
-use crate::clock::after;
 
 impl Open<'_> {
     /// Adds a member. An earlier one of its name makes room, and hears of it at its next fetch.

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zephcast_core::driver::{Fetched, Subscription};
+use zephcast_core::driver::{Fetched, Subscription, after};
 use zephcast_core::{MemberName, UnitId};
-
-use crate::clock::after;
 
 /// A member of a group, numbered in the order in which members joined; a number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,13 +1,12 @@
 //! One unit of a stream as one group sees it.
 
 use tokio::time::Instant;
-use zephcast_core::driver::Disposition;
+use zephcast_core::driver::{Disposition, after};
 use zephcast_core::{Token, UnitId};
 
 use super::redeliveries::{Again, Redeliveries, Stage};
 use super::ring::Ring;
 use super::roster::MemberId;
-use crate::clock::after;
 use crate::log::Log;
 
 /// A group's cursor and pending list in one unit, and who owns it.

@@ -6,6 +6,7 @@ mod admin;
 mod browse;
 mod chaos;
 mod cooperation;
+mod durations;
 mod faults;
 mod lab;
 mod leases;

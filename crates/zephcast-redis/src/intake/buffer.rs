@@ -26,6 +26,26 @@ impl Buffer {
         self.waiting.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of each from `first` on.
+    pub(super) fn sizes(&self, first: usize) -> impl Iterator<Item = usize> {
+        self.waiting.range(first..).map(|incoming| incoming.message.byte_len())
+    }
+
+    pub(super) fn change(&mut self, first: usize, change: impl FnMut(&mut Incoming)) {
+        self.waiting.range_mut(first..).for_each(change);
+    }
+
+    /// Takes out everything from `first` on, which nobody keeps any more.
+    pub(super) fn split_off(&mut self, first: usize) -> Vec<Incoming> {
+        let taken: Vec<Incoming> = self.waiting.drain(first..).collect();
+        self.no_longer_kept(&taken);
+        taken
+    }
+
     pub(super) fn contains(&self, token: Token) -> bool {
         self.waiting.iter().any(|incoming| incoming.token == token)
     }
@@ -60,13 +80,17 @@ impl Buffer {
         });
         let count = fits.count().max(1).min(self.waiting.len());
         let taken: Vec<Incoming> = self.waiting.drain(..count).collect();
+        self.no_longer_kept(&taken);
+        taken
+    }
+
+    fn no_longer_kept(&mut self, taken: &[Incoming]) {
         if self.kept {
             let mut buffered = lock(&self.member.buffered);
-            for incoming in &taken {
+            for incoming in taken {
                 buffered.remove(&incoming.token);
             }
             self.kept = !self.waiting.is_empty();
         }
-        taken
     }
 }

@@ -6,7 +6,6 @@ use fred::types::Value;
 use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
 use zephcast_core::{Result, Token};
 
-use super::surplus::Surplus;
 use super::{OPERATION, RedisIntake, UNIT};
 use crate::member::{RETURNED, SUSPECTS, Suspect, lock};
 use crate::reply::{Frame, array, count, elements, entry_id, number};
@@ -48,19 +47,17 @@ impl RedisIntake {
         if claimed.len() < room {
             self.member.parked.returned.store(0, Ordering::Relaxed);
         }
+        let before = self.buffer.len();
         self.take_claimed(claimed)?;
+        self.give_back_what_does_not_fit(before);
         Ok(found)
     }
 
     fn take_claimed(&mut self, claimed: Vec<Claimed>) -> Result<()> {
-        let arrived = self.read_claimed(claimed)?;
-        self.keep_or_give_back(arrived);
+        for entry in claimed {
+            self.buffer.push(self.incoming(entry.id, entry.retried, entry.count, entry.fields, false)?);
+        }
         Ok(())
-    }
-
-    fn read_claimed(&self, claimed: Vec<Claimed>) -> Result<Vec<Incoming>> {
-        let incoming = |entry: Claimed| self.incoming(entry.id, entry.retried, entry.count, entry.fields, false);
-        claimed.into_iter().map(incoming).collect()
     }
 
     /// Runs a script that answers with messages.
@@ -164,13 +161,13 @@ impl RedisIntake {
         // In the order of the list, whether gone or not.
         let mut ids: Vec<(bool, Token)> = listed.iter().map(|entry| (entry.retried, entry.id)).collect();
         // What there is no room for is this member's and stays so: it is listed again.
-        let arrived = self.read_claimed(listed)?;
-        let again: Vec<Token> = self.keep_what_fits(arrived).into_iter().map(Surplus::token).collect();
-        if again.is_empty() {
+        let before = self.buffer.len();
+        self.take_claimed(listed)?;
+        let again = self.take_out_what_does_not_fit(before).len();
+        if again == 0 {
             ids.extend(&gone);
         } else {
-            let kept = ids.len() - again.len();
-            ids.truncate(kept);
+            ids.truncate(ids.len() - again);
         }
         ids.sort_unstable();
         ids.into_iter().for_each(|(retried, id)| passed(id, retried));
@@ -180,7 +177,7 @@ impl RedisIntake {
             // What the engine holds it can still settle; what never arrived is told with the next renewal.
             if self.buffer.contains(token) { known.add_held([token]) } else { known.add_unsure([token]) }
         }
-        self.relist = (count(OPERATION, &more)? > 0 || !again.is_empty()).then_some((after, retry_after));
+        self.relist = (count(OPERATION, &more)? > 0 || again > 0).then_some((after, retry_after));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use zephcast_core::driver::Credit;
 
 /// The most entries of one read.
-const LONGEST_READ: usize = 100;
+const LONGEST_READ: usize = 500;
 
 /// The server bounds a read by entries and not by bytes. So the first read is of one entry, each next one is at most
 /// twice as long as the last one, and messages are taken to be as large as the largest of those that came last. Only

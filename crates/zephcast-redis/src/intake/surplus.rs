@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use zephcast_core::driver::Incoming;
-use zephcast_core::{Headers, Message, Result, Token};
+use zephcast_core::{Headers, Message, MessageId, Result};
 
 use super::{OPERATION, RedisIntake};
 use crate::member::{RETURNED, lock, mark};
@@ -15,44 +15,33 @@ use crate::token::{id, is_retried};
 /// So much is kept in any case: giving it back and taking it again would cost more.
 const SLACK: usize = 1 << 20;
 
-/// An entry that goes back, and which attempt it would have been.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Surplus {
-    token: Token,
-    attempt: u32,
-}
-
 impl RedisIntake {
-    /// Puts into the buffer what fits, at least one, and returns the rest.
-    pub(super) fn keep_what_fits(&mut self, mut arrived: Vec<Incoming>) -> Vec<Surplus> {
-        let sizes = || arrived.iter().map(|incoming| incoming.message.byte_len());
-        self.size.learn(arrived.len(), sizes().max().unwrap_or(0));
+    /// Of what the buffer got since it was `before` long, takes out what does not fit. At least one stays.
+    pub(super) fn take_out_what_does_not_fit(&mut self, before: usize) -> Vec<Incoming> {
         let room = self.room.max(SLACK);
-        let mut bytes = 0;
-        let fitting = sizes().take_while(|size| {
+        let (mut bytes, mut largest, mut fitting) = (0, 0, 0);
+        for size in self.buffer.sizes(before) {
             bytes += size;
-            bytes <= room
-        });
-        let fitting = fitting.count().max(1).min(arrived.len());
-        let surplus: Vec<Surplus> = arrived
-            .drain(fitting..)
-            .map(|incoming| Surplus { token: incoming.token, attempt: incoming.attempt })
-            .collect();
-        for mut incoming in arrived {
-            if !surplus.is_empty() {
-                incoming.message = alone(&incoming.message);
-            }
-            self.buffer.push(incoming);
+            largest = size.max(largest);
+            fitting += usize::from(bytes <= room);
+        }
+        self.size.learn(self.buffer.len() - before, largest);
+        if bytes <= room {
+            return Vec::new();
+        }
+        let surplus = self.buffer.split_off(before + fitting.max(1));
+        if !surplus.is_empty() {
+            self.buffer.change(before, |incoming| incoming.message = alone(&incoming.message));
         }
         surplus
     }
 
-    /// As [`keep_what_fits`](Self::keep_what_fits), and the rest goes back with the next fetch.
-    pub(super) fn keep_or_give_back(&mut self, arrived: Vec<Incoming>) -> usize {
-        let surplus = self.keep_what_fits(arrived);
-        let count = surplus.len();
-        self.surplus.extend(surplus);
-        count
+    /// As [`take_out_what_does_not_fit`](Self::take_out_what_does_not_fit), and it goes back with the next fetch; whether
+    /// there was any.
+    pub(super) fn give_back_what_does_not_fit(&mut self, before: usize) -> bool {
+        let surplus = self.take_out_what_does_not_fit(before);
+        self.surplus.extend(surplus.iter().map(|incoming| (incoming.token, incoming.attempt)));
+        !surplus.is_empty()
     }
 
     /// Gives the surplus back to the group. This member takes it again as soon as it has room, others may before.
@@ -64,9 +53,9 @@ impl RedisIntake {
         let surplus = &self.surplus;
         let answer = self.member.run(OPERATION, &GIVE, &[], || {
             let mut arguments = vec![RETURNED.into(), "1".into()];
-            for one in surplus {
-                let attempts = i64::from(one.attempt.saturating_sub(1));
-                arguments.extend([mark(is_retried(one.token)), id(one.token).into(), attempts.into()]);
+            for (token, attempt) in surplus {
+                let attempts = i64::from(attempt.saturating_sub(1));
+                arguments.extend([mark(is_retried(*token)), id(*token).into(), attempts.into()]);
             }
             arguments
         });
@@ -77,12 +66,6 @@ impl RedisIntake {
         self.member.parked.returned.fetch_add(self.surplus.len() as u64, Ordering::Relaxed);
         self.surplus.clear();
         Ok(())
-    }
-}
-
-impl Surplus {
-    pub(super) fn token(self) -> Token {
-        self.token
     }
 }
 
@@ -97,11 +80,11 @@ fn alone(message: &Message) -> Message {
         alone = alone.with_key(copy(key));
     }
     if let Some(id) = message.id() {
-        alone = alone.with_id(zephcast_core::MessageId::new(copy(id.as_bytes())));
+        alone = alone.with_id(MessageId::new(copy(id.as_bytes())));
     }
     let mut headers = Headers::new();
     for (name, value) in message.headers().iter() {
         headers.append(copy(name), value.map(copy).unwrap_or_default());
     }
-    if headers.is_empty() { alone } else { alone.with_headers(headers) }
+    alone.with_headers(headers)
 }

@@ -4,13 +4,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use fred::types::{Key, Value};
-use zephcast_core::driver::{Disposition, Failure, Returned};
+use zephcast_core::driver::{Disposition, Failure, LONGEST, Returned};
 use zephcast_core::{ErrorKind, Message, Position, Result, Token};
 
 use super::{PAGE, RedisSettler, places};
 use crate::entry::{self, ATTEMPTS, FIRST_FAILED, Fields, GROUP, LAST_FAILED, MAX_FIELDS, ORIGIN, REASON, SOURCE};
 use crate::error::error;
-use crate::lease::LONGEST;
 use crate::member::{RETURNED, SUSPECTS, Suspect, lock, mark};
 use crate::reply::{count, elements, number};
 use crate::scripts::{DEAD, GIVE, LATER, LEAVE, Script};

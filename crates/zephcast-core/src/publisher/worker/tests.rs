@@ -13,6 +13,8 @@ struct Sometimes {
     began: Instant,
     away: Range<Duration>,
     takes: Duration,
+    /// With which kind of error it refuses.
+    refuses: ErrorKind,
     stored: Mutex<Vec<String>>,
 }
 
@@ -26,14 +28,18 @@ impl Sink for Sometimes {
         }
         tokio::time::sleep(self.takes).await;
         let position = Position::new(PositionStyle::Tag, UnitId(0), Token(0, 0));
-        let refused = || PublishError::Failed(Error::new(ErrorKind::Unavailable, "publish", "away"));
+        let refused = || PublishError::Failed(Error::new(self.refuses, "publish", "away"));
         batch.iter().map(|_| if away { Err(refused()) } else { Ok(Some(position)) }).collect()
     }
 }
 
 /// A worker over that broker, and the queue into which the test publishes.
 fn start(away: Range<Duration>, takes: Duration) -> (Arc<Sometimes>, Arc<Queue>, tokio::task::JoinHandle<()>) {
-    let sink = Arc::new(Sometimes { began: Instant::now(), away, takes, stored: Mutex::default() });
+    over(Sometimes { began: Instant::now(), away, takes, refuses: ErrorKind::Unavailable, stored: Mutex::default() })
+}
+
+fn over(sink: Sometimes) -> (Arc<Sometimes>, Arc<Queue>, tokio::task::JoinHandle<()>) {
+    let sink = Arc::new(sink);
     let queue = Arc::new(Queue::new());
     // Little room, so that a single message is worth a call; nothing here takes any of it.
     let room = || Arc::new(Semaphore::new(CALLS));
@@ -102,6 +108,16 @@ async fn what_is_not_sent_in_time_failed_for_certain_and_says_why() {
     assert!(std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("away")), "{error:?}");
     assert!(began.elapsed() < Duration::from_millis(2_100), "{:?}", began.elapsed());
     assert!(sink.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_until_its_timeout_is_blocked_and_not_late() {
+    let (away, began) = (Duration::ZERO..Duration::MAX, Instant::now());
+    let sink = Sometimes { began, away, takes: Duration::ZERO, refuses: ErrorKind::Blocked, stored: Mutex::default() };
+    let (_, queue, _worker) = over(sink);
+    let answered = answer(push(&queue, "full".into(), Duration::from_secs(2))).await;
+    let Some(Err(PublishError::Failed(error))) = answered else { panic!("{answered:?}") };
+    assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
