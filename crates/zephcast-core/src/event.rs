@@ -32,6 +32,10 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// The group was gone from the broker, by a deletion or with the broker's data, and was created again where it had
+    /// begun. What it had settled comes again if the stream still has it; what was lost with it nobody can count. Told by
+    /// each member that found the group gone.
+    Recreated,
     /// A message went to the dead letters.
     DeadLettered {
         /// Where it was.

@@ -99,6 +99,9 @@ impl RedisIntake {
     async fn fetch_next(&mut self, credit: Credit) -> Result<Fetched> {
         loop {
             self.member.check_replaced(OPERATION)?;
+            if self.member.recreated.swap(false, Ordering::Relaxed) {
+                return Ok(Fetched::Recreated);
+            }
             let missing = self.member.missing.swap(0, Ordering::Relaxed);
             if missing > 0 {
                 return Ok(Fetched::Missing { unit: UNIT, count: missing });
@@ -221,7 +224,9 @@ impl RedisIntake {
             Err(failure) if failure.has_code("NOGROUP") => {
                 tracing::warn!(stream = %self.member.keys.stream, group = %self.member.keys.group,
                     "the group vanished from the server and is created again");
-                self.member.enter(true).await
+                self.member.enter(true).await?;
+                self.member.recreated.store(true, Ordering::Relaxed);
+                Ok(())
             }
             Err(failure) => {
                 self.note_late(&failure);

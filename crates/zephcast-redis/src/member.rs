@@ -47,6 +47,8 @@ pub(crate) struct Member {
     pub(crate) parked: Parked,
     /// Entries that are gone from the stream, not yet told.
     pub(crate) missing: AtomicU64,
+    /// The group was created again, not yet told.
+    pub(crate) recreated: AtomicBool,
     /// Another process joined under this name.
     replaced: AtomicBool,
     /// Read and not handed out yet: kept alive by renewals. Written by the intake.
@@ -135,6 +137,7 @@ impl Member {
             fence: Mutex::new(Fence::new(lease)),
             parked: Parked::default(),
             missing: AtomicU64::new(0),
+            recreated: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             buffered: Mutex::default(),
             gone: Mutex::default(),

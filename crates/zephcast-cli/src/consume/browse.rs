@@ -102,6 +102,7 @@ impl Browsing<'_> {
             return;
         }
         self.away = Some(Instant::now());
+        session.idle.disconnected();
         match session.json {
             true => session.page.record(&Record::Disconnected { reason: describe(error) }),
             false => session.output.tell(format_args!("disconnected, trying again: {}", describe(error))),
@@ -118,6 +119,7 @@ impl Browsing<'_> {
             }
         }
         let Some(since) = self.away.take() else { return };
+        session.idle.reconnected();
         let seconds = seconds(since.elapsed());
         match session.json {
             true => session.page.record(&Record::Reconnected { seconds }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Runs from the assignment on, and anew with each sign of work.
+/// Runs from the assignment on, and anew with each sign of work. An outage is no quiet time: what comes cannot be seen.
 #[derive(Debug)]
 pub(crate) struct Idle {
     after: Option<Duration>,
@@ -12,12 +12,14 @@ pub(crate) struct Idle {
     since: Option<Instant>,
     /// Handlers that run now: while one does it is not quiet.
     running: usize,
+    /// Members that cannot reach the broker.
+    away: usize,
 }
 
 impl Idle {
     /// Never expires without `after`.
     pub(crate) fn new(after: Option<Duration>) -> Self {
-        Self { after, since: None, running: 0 }
+        Self { after, since: None, running: 0, away: 0 }
     }
 
     /// There was an assignment or a message.
@@ -38,10 +40,23 @@ impl Idle {
         self.touch();
     }
 
+    /// A member lost the broker.
+    pub(crate) fn disconnected(&mut self) {
+        self.away += 1;
+    }
+
+    /// A member has the broker again.
+    pub(crate) fn reconnected(&mut self) {
+        self.away = self.away.saturating_sub(1);
+        self.touch();
+    }
+
     /// Resolves when it has been quiet for long enough. Cancel safe.
     pub(crate) async fn expired(&self) {
         match (self.after, self.since) {
-            (Some(after), Some(since)) if self.running == 0 => tokio::time::sleep_until(since + after).await,
+            (Some(after), Some(since)) if self.running == 0 && self.away == 0 => {
+                tokio::time::sleep_until(since + after).await
+            }
             _ => std::future::pending().await,
         }
     }
@@ -62,5 +77,19 @@ mod tests {
         let touched = Instant::now();
         idle.expired().await;
         assert_eq!(touched.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_any_member_is_no_quiet_time() {
+        let mut idle = Idle::new(Some(Duration::from_secs(5)));
+        idle.touch();
+        idle.disconnected();
+        idle.disconnected();
+        idle.reconnected();
+        assert!(tokio::time::timeout(Duration::from_secs(100), idle.expired()).await.is_err(), "one is still away");
+        idle.reconnected();
+        let back = Instant::now();
+        idle.expired().await;
+        assert_eq!(back.elapsed(), Duration::from_secs(5));
     }
 }

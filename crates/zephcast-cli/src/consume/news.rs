@@ -20,6 +20,7 @@ pub(crate) fn record(member: &MemberName, event: &Event, several: bool) -> Optio
         Event::Reconnected(after) => Record::Reconnected { seconds: seconds(*after) },
         Event::Stuck { oldest } => Record::Stuck { member: member.to_string(), oldest_ms: milliseconds(*oldest) },
         Event::Missing { unit, count } => Record::Missing { unit: unit.to_string(), count: *count },
+        Event::Recreated => Record::Recreated { member: member.to_string() },
         _ => return None,
     })
 }
@@ -37,6 +38,9 @@ pub(crate) fn text(member: &MemberName, event: &Event) -> String {
         Event::Stuck { oldest } => format!("{member}: a delivery has been unsettled for {} s", seconds(*oldest)),
         Event::Missing { unit, count } => {
             format!("{member}: {count} messages of unit {unit} are gone from the broker before they were settled")
+        }
+        Event::Recreated => {
+            format!("{member}: the group was gone from the broker and begins again; messages may be lost or come again")
         }
         Event::DeadLettered { position, reason } => {
             format!("{member}: {position} went to the dead letters: {}", crate::output::printable(reason))

@@ -94,6 +94,8 @@ impl<'a> Session<'a> {
             Happening::Event(member, event) => {
                 match &event {
                     Event::Assigned(_) => self.idle.touch(),
+                    Event::Disconnected(_) => self.idle.disconnected(),
+                    Event::Reconnected(_) => self.idle.reconnected(),
                     Event::DeadLettered { position, .. } if !self.condemned.remove(position) => self.given_up += 1,
                     _ => {}
                 }

@@ -20,6 +20,7 @@ pub(crate) enum Record {
     Reconnected { seconds: f64 },
     Stuck { member: String, oldest_ms: u64 },
     Missing { unit: String, count: u64 },
+    Recreated { member: String },
     Error(Complaint),
     Report(Report),
     Published(Published),

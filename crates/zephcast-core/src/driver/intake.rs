@@ -57,6 +57,8 @@ pub enum Fetched {
         /// How many.
         count: u64,
     },
+    /// The group was gone from the broker and has been created again where it had begun.
+    Recreated,
     /// Only messages from the unclean end of a member are there: one of them may have killed it. They are handed out
     /// one at a time, on a [`Credit`] with `suspect` set.
     Suspects,

@@ -143,6 +143,7 @@ impl Fetching {
                 let _ = self.revocations.send(Revocation::begin(core, release));
             }
             Fetched::Lost(units) => self.lose(units),
+            Fetched::Recreated => core.emit(Event::Recreated),
             Fetched::Missing { unit, count } => core.emit(Event::Missing { unit, count }),
             Fetched::Suspects | Fetched::Idle => core.window().fetched(),
         }

@@ -69,6 +69,14 @@ async fn a_vanished_group_is_created_again() {
     let held = member.receive(1).await;
     server.cli(&["FLUSHALL"]);
     publish(&driver, &stream, &[Message::new("after")]).await;
+    // Told before the first message of its new life.
+    loop {
+        match member.fetch(1).await {
+            Fetched::Recreated => break,
+            Fetched::Batch(batch) => panic!("nobody was told that the group was gone: {batch:?}"),
+            _ => {}
+        }
+    }
     let received = member.receive(1).await;
     assert_eq!(received[0].message.payload_str().unwrap(), "after");
     assert!(member.renew(&received).await.is_empty());
