@@ -145,12 +145,13 @@ impl Watched {
         tokio::time::sleep(window).await;
         let status = self.client.group_status(&self.stream, "billing").await?;
         let judgement = status.judge_since(&earlier);
-        let change = earlier.lag.zip(status.lag).map_or(0.0, |(before, now)| now as f64 - before as f64);
+        let rates = status.rates_since(&earlier);
         println!(
-            "{}: lag {} ({:+.0} a second), in flight {}, oldest pending {} ({})",
+            "{}: lag {}, {} published and {} settled a second, in flight {}, oldest pending {} ({})",
             judgement.state.as_str(),
             shown(status.lag),
-            change / window.as_secs_f64(),
+            shown(rates.published.map(f64::round)),
+            shown(rates.settled.map(f64::round)),
             shown(status.in_flight),
             status.oldest_pending.map_or_else(|| "-".to_owned(), |age| format!("{age:.1?}")),
             judgement.evidence,
@@ -163,6 +164,6 @@ impl Watched {
 }
 
 /// A figure that the broker cannot give is no 0.
-fn shown(figure: Option<u64>) -> String {
+fn shown(figure: Option<impl ToString>) -> String {
     figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string())
 }

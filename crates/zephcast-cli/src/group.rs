@@ -37,15 +37,15 @@ async fn show(
     };
     let mut exit = Exit::Done;
     for (n, earlier) in earlier.iter().enumerate() {
-        let (status, judgement) = match now.as_ref().map(|now| &now[n]) {
-            Some(status) => (status, status.judge_since(earlier)),
-            None => (earlier, earlier.judge()),
+        let (status, judgement, rates) = match now.as_ref().map(|now| &now[n]) {
+            Some(status) => (status, status.judge_since(earlier), Some(status.rates_since(earlier))),
+            None => (earlier, earlier.judge(), None),
         };
         if fails(judging, judgement.state) {
             complain(format_args!("{} on {stream} is {}: {}", groups[n], judgement.state.as_str(), judgement.evidence));
             exit = Exit::Failed;
         }
-        output.show(&GroupRecord::new(status, judgement), GroupRecord::text).await?;
+        output.show(&GroupRecord::new(status, judgement, rates), GroupRecord::text).await?;
     }
     if groups.is_empty() {
         output.tell(format_args!("{stream} has no groups"));

@@ -37,4 +37,6 @@ pub use self::position::{Position, PositionStyle, Start, Token, UnitId};
 pub use self::publisher::{PendingReceipt, Publisher, PublisherBuilder};
 pub use self::report::CloseReport;
 pub use self::retry::Retry;
-pub use self::status::{GroupState, GroupStatus, Judgement, MemberState, MemberStatus, StreamStatus, UnitStatus};
+pub use self::status::{
+    GroupState, GroupStatus, Judgement, MemberState, MemberStatus, Rates, StreamStatus, UnitStatus,
+};

@@ -1,6 +1,8 @@
 //! How far a group is, who its members are, and which of them is stuck.
 
-use std::time::Duration;
+mod judge;
+
+use std::time::{Duration, Instant};
 
 use crate::{Broker, GroupName, MemberName, StreamName, UnitId};
 
@@ -13,6 +15,10 @@ pub struct GroupStatus {
     pub group: GroupName,
     /// The broker.
     pub broker: Broker,
+    /// When this look was taken.
+    pub looked_at: Instant,
+    /// Messages that were ever published to the stream, by the broker's count.
+    pub published: Option<u64>,
     /// Everything that the group has not settled: unread, in flight and delayed.
     pub lag: Option<u64>,
     /// Delivered and not settled.
@@ -126,47 +132,13 @@ pub struct Judgement {
     pub evidence: String,
 }
 
-impl GroupStatus {
-    /// Judges the group by this look alone: it can tell `empty` and `stuck`; progress needs two looks.
-    #[must_use]
-    pub fn judge(&self) -> Judgement {
-        self.judge_since(self)
-    }
-
-    /// Judges the group by what changed since an `earlier` look, as Burrow does: by progress, not by a threshold.
-    #[must_use]
-    pub fn judge_since(&self, earlier: &Self) -> Judgement {
-        let (lag, before) = (self.lag.unwrap_or(0), earlier.lag.unwrap_or(0));
-        if let Some(stuck) = self.members.iter().find(|member| member.state == MemberState::Stuck) {
-            let held = stuck.oldest_delivery.unwrap_or_default().as_millis();
-            return Judgement {
-                state: GroupState::Stuck,
-                evidence: format!("{} holds a delivery for {held} ms", stuck.name),
-            };
-        }
-        let living = self.members.iter().filter(|member| member.state != MemberState::Dead).count();
-        if living == 0 && lag == 0 {
-            return Judgement { state: GroupState::Empty, evidence: "no member and nothing to do".into() };
-        }
-        if lag == 0 {
-            return Judgement { state: GroupState::Ok, evidence: "nothing to do".into() };
-        }
-        let one_look = std::ptr::eq(self, earlier);
-        let (state, evidence) = match (one_look, self.moved_since(earlier)) {
-            (true, _) if living == 0 => (GroupState::Stalled, format!("lag {lag} and no member")),
-            (true, _) => (GroupState::Ok, format!("lag {lag}, one look")),
-            (false, false) => (GroupState::Stalled, format!("lag {before} then {lag}, nothing settled")),
-            (false, true) if lag > before => (GroupState::Lagging, format!("lag grew from {before} to {lag}")),
-            (false, true) => (GroupState::Ok, format!("lag {before} then {lag}")),
-        };
-        Judgement { state, evidence }
-    }
-
-    /// Whether anything was settled since: less to do, or a unit's committed position moved.
-    fn moved_since(&self, earlier: &Self) -> bool {
-        let committed = |status: &Self| status.units.iter().map(|unit| unit.committed.clone()).collect::<Vec<_>>();
-        self.lag < earlier.lag || committed(self) != committed(earlier)
-    }
+/// What happened between two looks, a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Messages published to the stream.
+    pub published: Option<f64>,
+    /// Messages that the group settled, or that were gone from the broker before it could.
+    pub settled: Option<f64>,
 }
 
 /// A stream as the broker knows it.

@@ -35,6 +35,6 @@ pub use zephcast_core::{
     Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
-    PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Receipt, Result, Retry, Start, Starts, StreamName,
-    StreamStatus, Token, UnitId, UnitStatus, Verdict,
+    PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
+    StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict,
 };

@@ -3,7 +3,7 @@
 mod lag;
 mod members;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zephcast_core::{
     Broker, Error, ErrorKind, GroupName, GroupStatus, Position, PositionStyle, Result, StreamName, Token, UnitId,
@@ -16,13 +16,14 @@ use crate::error::error;
 use crate::intake::UNIT;
 use crate::keys::Keys;
 use crate::member::RETURNED;
-use crate::reply::{Frame, array, bytes, count, elements, entry_id, map, parse_id, text};
+use crate::reply::{Frame, array, bytes, count, elements, entry_id, map, number, parse_id, text};
 use crate::scripts::STATUS;
 
 const OPERATION: &str = "group status";
 
 pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
     let keys = &Keys::new(stream, group);
+    let looked_at = Instant::now();
     let seen = Seen::read(control, stream, keys).await?;
     let members = Roster::read([seen.consumers, seen.retry_consumers], seen.reports)?;
     let on_stream = find_group(read_groups(OPERATION, seen.groups)?, stream, group)?;
@@ -37,6 +38,8 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
         stream: stream.clone(),
         group: group.clone(),
         broker: Broker::Redis,
+        looked_at,
+        published: seen.published,
         lag,
         in_flight: Some(held),
         oldest_pending: oldest_ms.map(|oldest| Duration::from_millis(seen.now.saturating_sub(oldest))),
@@ -57,6 +60,8 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
 struct Seen {
     now: u64,
     end: Token,
+    /// None before Redis 7.0.
+    published: Option<u64>,
     groups: Frame,
     pending: Frame,
     retry_pending: Frame,
@@ -73,11 +78,15 @@ impl Seen {
         let all = [keys.stream.as_str(), &keys.retry, &keys.delayed, &keys.dead, &keys.members];
         let answer = control.try_run(OPERATION, &STATUS, &all, || vec![keys.group.as_str().into()]).await?;
         let answer = answer.map_err(|failure| no_stream(OPERATION, stream, failure))?;
-        let [now, end, groups, pending, retry_pending, retried, delayed, dead, consumers, retry_consumers, reports] =
-            elements(OPERATION, answer)?;
+        let [now, stream_facts, groups, pendings, lengths, consumers, reports] = elements(OPERATION, answer)?;
+        let [end, published] = elements(OPERATION, stream_facts)?;
+        let [pending, retry_pending] = elements(OPERATION, pendings)?;
+        let [retried, delayed, dead] = elements(OPERATION, lengths)?;
+        let [consumers, retry_consumers] = elements(OPERATION, consumers)?;
         Ok(Self {
             now: count(OPERATION, &now)?,
             end: entry_id(OPERATION, end)?,
+            published: u64::try_from(number(OPERATION, &published)?).ok(),
             groups,
             pending,
             retry_pending,

@@ -55,7 +55,7 @@ impl Idle {
     pub(crate) async fn expired(&self) {
         match (self.after, self.since) {
             (Some(after), Some(since)) if self.running == 0 && self.away == 0 => {
-                tokio::time::sleep_until(since + after).await
+                tokio::time::sleep_until(since + after).await;
             }
             _ => std::future::pending().await,
         }

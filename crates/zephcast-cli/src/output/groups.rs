@@ -1,7 +1,7 @@
 //! Groups and streams as records and as tables.
 
 use serde::Serialize;
-use zephcast::{GroupStatus, Judgement, StreamStatus};
+use zephcast::{GroupStatus, Judgement, Rates, StreamStatus};
 
 use crate::output::milliseconds;
 use crate::output::table::Table;
@@ -20,6 +20,8 @@ pub(crate) struct GroupRecord {
     oldest_pending_ms: Option<u64>,
     delayed: Option<u64>,
     dead_letters: Option<u64>,
+    published_per_second: Option<f64>,
+    settled_per_second: Option<f64>,
     members: Vec<MemberRecord>,
     units: Vec<UnitRecord>,
 }
@@ -43,7 +45,8 @@ struct UnitRecord {
 }
 
 impl GroupRecord {
-    pub(crate) fn new(status: &GroupStatus, judgement: Judgement) -> Self {
+    pub(crate) fn new(status: &GroupStatus, judgement: Judgement, rates: Option<Rates>) -> Self {
+        let rate = |rate: fn(Rates) -> Option<f64>| rates.and_then(rate).map(|rate| (rate * 10.0).round() / 10.0);
         let members = status.members.iter().map(|member| MemberRecord {
             name: member.name.to_string(),
             state: member.state.as_str(),
@@ -70,6 +73,8 @@ impl GroupRecord {
             oldest_pending_ms: status.oldest_pending.map(milliseconds),
             delayed: status.delayed,
             dead_letters: status.dead_letters,
+            published_per_second: rate(|rates| rates.published),
+            settled_per_second: rate(|rates| rates.settled),
             members: members.collect(),
             units: units.collect(),
         }
@@ -91,6 +96,9 @@ impl GroupRecord {
             figure(self.delayed),
             figure(self.dead_letters),
         );
+        for (what, rate) in [("published", self.published_per_second), ("settled", self.settled_per_second)] {
+            text.push_str(&rate.map_or_else(String::new, |rate| format!(", {what} {rate} a second")));
+        }
         let mut members = Table::new(["MEMBER", "STATE", "UNITS", "IN FLIGHT", "IDLE MS"]);
         for member in &self.members {
             let (in_flight, idle) = (figure(member.in_flight), figure(member.idle_ms));
@@ -145,7 +153,7 @@ impl StreamRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use zephcast::{Broker, GroupName, MemberName, MemberState, MemberStatus, StreamName, UnitId, UnitStatus};
 
@@ -157,6 +165,8 @@ mod tests {
             stream: StreamName::new("orders").unwrap(),
             group: GroupName::new("billing").unwrap(),
             broker: Broker::Kafka,
+            looked_at: Instant::now(),
+            published: Some(162),
             lag: Some(0),
             in_flight: Some(8),
             oldest_pending: Some(Duration::from_millis(900)),
@@ -179,16 +189,19 @@ mod tests {
                 owner: Some(MemberName::new("m").unwrap()),
             }],
         };
-        let record = GroupRecord::new(&status, status.judge());
+        let rates = Rates { published: Some(12.34), settled: None };
+        let record = GroupRecord::new(&status, status.judge(), Some(rates));
         assert_eq!(
             serde_json::to_string(&record).unwrap(),
             concat!(
                 r#"{"event":"group","stream":"orders","group":"billing","broker":"kafka","state":"ok","evidence":"nothing to do","#,
                 r#""lag":0,"in_flight":8,"oldest_pending_ms":900,"delayed":null,"dead_letters":1,"#,
+                r#""published_per_second":12.3,"settled_per_second":null,"#,
                 r#""members":[{"name":"m","state":"active","units":["0"],"in_flight":8,"idle_ms":12}],"#,
                 r#""units":[{"unit":"0","committed":"42","end":"162","lag":120,"owner":"m"}]}"#
             )
         );
-        assert!(record.text().contains("delayed ?"), "{}", record.text());
+        let text = record.text();
+        assert!(text.contains("delayed ?") && text.contains("published 12.3 a second"), "{text}");
     }
 }

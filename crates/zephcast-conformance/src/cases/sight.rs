@@ -11,6 +11,7 @@ pub(super) const CASES: &[Case] = &[
     case!("V1", "status tells lag, in flight, delayed, dead letters and members", status),
     case!("V1", "the status of what does not exist is not found, by name", not_found),
     case!("V1", "streams and their groups are listed", listed),
+    case!("V1", "two looks tell how much was published and settled a second", rates),
     case!("V2", "health is judged by progress: empty, ok, stalled, stuck", judged),
     case!("V3", "the trace context is carried through retry and dead letter", trace_context),
     case!("V4", "payloads, keys and header values are in no Debug", no_payload),
@@ -47,6 +48,27 @@ async fn status(lab: Lab) -> Checked {
     })
     .await
     .map(drop)
+}
+
+/// What happened between two looks, by the looks' own clock.
+async fn rates(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let mut consumer = lab.member(&process, GROUP).start().await?;
+    lab.publish(&process, 0..4).await?;
+    let earlier = process.group_status(lab.stream().as_str(), GROUP).await?;
+    ensure!(earlier.rates_since(&earlier).settled.is_none(), "a rate without time");
+    lab.publish(&process, 4..10).await?;
+    lab.take_acked(&mut consumer, 10).await?;
+    let now = lab.until_status(&process, GROUP, "lag 0", |status| status.lag == Some(0)).await?;
+    let (rates, seconds) = (now.rates_since(&earlier), (now.looked_at - earlier.looked_at).as_secs_f64());
+    if earlier.published.is_none() {
+        ensure!(rates.published.is_none() && rates.settled.is_none(), "rates of what is not counted: {rates:?}");
+        return Ok(());
+    }
+    let counts =
+        (rates.published.map(|rate| (rate * seconds).round()), rates.settled.map(|rate| (rate * seconds).round()));
+    ensure!(counts == (Some(6.0), Some(10.0)), "6 published and 10 settled, counted as {counts:?}");
+    Ok(())
 }
 
 /// Which of the two is missing is said.

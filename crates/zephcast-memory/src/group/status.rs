@@ -1,5 +1,7 @@
 //! A look at a group.
 
+use std::time::Instant;
+
 use zephcast_core::{Broker, GroupStatus, MemberState, MemberStatus, UnitId, UnitStatus};
 
 use super::roster::{Member, MemberId};
@@ -13,6 +15,8 @@ impl Open<'_> {
             stream: self.stream.name().clone(),
             group: self.group.clone(),
             broker: Broker::Memory,
+            looked_at: Instant::now(),
+            published: Some(self.state.units.iter().map(|unit| self.stream.log(unit.id).end()).sum()),
             lag: Some(units.iter().filter_map(|unit| unit.lag).sum()),
             in_flight: Some(self.state.units.iter().map(Unit::in_flight).sum()),
             oldest_pending: oldest.map(|oldest| self.now - oldest),

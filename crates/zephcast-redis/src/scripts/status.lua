@@ -1,8 +1,8 @@
 -- Everything that there is to say of a group, at one moment. KEYS: stream, retry stream, delayed, dead letters, members.
 -- ARGV: group.
--- Returns the time in ms, the newest id that the stream ever had, what `XINFO GROUPS` says of the stream, summaries of
--- what is pending on the stream and on the retry stream, how long the retry stream, the delayed and the dead letters are,
--- the group's consumers on both streams, and the members' reports.
+-- Returns the time in ms; the newest id that the stream ever had and how many entries (-1: Redis does not count); what
+-- `XINFO GROUPS` says of the stream; summaries of what is pending on the stream and on the retry stream; how long the retry
+-- stream, the delayed and the dead letters are; the group's consumers on both streams; the members' reports.
 local group = ARGV[1]
 local time = redis.call('TIME')
 
@@ -17,22 +17,19 @@ local function ask(...)
 end
 
 -- Asked for in here, since the whole answer has two payloads in it.
-local newest
+local newest, added
 local facts = redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #facts, 2 do
   if facts[i] == 'last-generated-id' then newest = facts[i + 1] end
+  if facts[i] == 'entries-added' then added = facts[i + 1] end
 end
 
 return {
   time[1] * 1000 + math.floor(time[2] / 1000),
-  newest,
+  {newest, added or -1},
   redis.call('XINFO', 'GROUPS', KEYS[1]),
-  ask('XPENDING', KEYS[1], group),
-  ask('XPENDING', KEYS[2], group),
-  redis.call('XLEN', KEYS[2]),
-  redis.call('ZCARD', KEYS[3]),
-  redis.call('XLEN', KEYS[4]),
-  ask('XINFO', 'CONSUMERS', KEYS[1], group),
-  ask('XINFO', 'CONSUMERS', KEYS[2], group),
+  {ask('XPENDING', KEYS[1], group), ask('XPENDING', KEYS[2], group)},
+  {redis.call('XLEN', KEYS[2]), redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[4])},
+  {ask('XINFO', 'CONSUMERS', KEYS[1], group), ask('XINFO', 'CONSUMERS', KEYS[2], group)},
   redis.call('HGETALL', KEYS[5]),
 }

@@ -1,0 +1,79 @@
+//! What two looks at a group say: its state, and its rates.
+
+use crate::{GroupState, GroupStatus, Judgement, MemberState, Rates};
+
+impl GroupStatus {
+    /// Judges the group by this look alone: it can tell `empty` and `stuck`; progress needs two looks.
+    #[must_use]
+    pub fn judge(&self) -> Judgement {
+        let (state, evidence) =
+            self.state_of_one_look().unwrap_or_else(|| match (self.has_living_member(), self.lag) {
+                (false, Some(lag)) => (GroupState::Stalled, format!("lag {lag} and no member")),
+                (_, Some(lag)) => (GroupState::Ok, format!("lag {lag}, one look")),
+                (_, None) => (GroupState::Ok, "lag unknown, one look".into()),
+            });
+        Judgement { state, evidence }
+    }
+
+    /// Judges the group by what changed since an `earlier` look, as [Burrow] does: by progress, not by a threshold.
+    ///
+    /// [Burrow]: https://github.com/linkedin/Burrow/wiki/Consumer-Lag-Evaluation-Rules
+    #[must_use]
+    pub fn judge_since(&self, earlier: &Self) -> Judgement {
+        let (state, evidence) = self.state_of_one_look().unwrap_or_else(|| self.state_since(earlier));
+        Judgement { state, evidence }
+    }
+
+    /// How much was published and settled a second since an `earlier` look. What a broker does not count is `None`, and so
+    /// is everything when no time has passed.
+    #[must_use]
+    pub fn rates_since(&self, earlier: &Self) -> Rates {
+        let seconds = self.looked_at.saturating_duration_since(earlier.looked_at).as_secs_f64();
+        let rate = |count: Option<i128>| count.filter(|_| seconds > 0.0).map(|count| count.max(0) as f64 / seconds);
+        let published = self.published.zip(earlier.published).map(|(now, before)| i128::from(now) - i128::from(before));
+        Rates { published: rate(published), settled: rate(self.settled_since(earlier)) }
+    }
+
+    /// What does not depend on progress.
+    fn state_of_one_look(&self) -> Option<(GroupState, String)> {
+        if let Some(stuck) = self.members.iter().find(|member| member.state == MemberState::Stuck) {
+            let held = stuck.oldest_delivery.unwrap_or_default().as_millis();
+            return Some((GroupState::Stuck, format!("{} holds a delivery for {held} ms", stuck.name)));
+        }
+        (self.lag == Some(0)).then(|| match self.has_living_member() {
+            true => (GroupState::Ok, "nothing to do".into()),
+            false => (GroupState::Empty, "no member and nothing to do".into()),
+        })
+    }
+
+    fn state_since(&self, earlier: &Self) -> (GroupState, String) {
+        let lag = |status: &Self| status.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        let (before, now) = (lag(earlier), lag(self));
+        match self.moved_since(earlier) {
+            false => (GroupState::Stalled, format!("lag {before} then {now}, nothing settled")),
+            true if self.lag.zip(earlier.lag).is_some_and(|(now, before)| now > before) => {
+                (GroupState::Lagging, format!("lag grew from {before} to {now}"))
+            }
+            true => (GroupState::Ok, format!("lag {before} then {now}")),
+        }
+    }
+
+    fn has_living_member(&self) -> bool {
+        self.members.iter().any(|member| member.state != MemberState::Dead)
+    }
+
+    /// Whether anything was settled since: counted where the broker counts, else by less to do or a position that moved.
+    fn moved_since(&self, earlier: &Self) -> bool {
+        if let Some(settled) = self.settled_since(earlier) {
+            return settled > 0;
+        }
+        let committed = |status: &Self| status.units.iter().map(|unit| unit.committed.clone()).collect::<Vec<_>>();
+        self.lag.zip(earlier.lag).is_some_and(|(now, before)| now < before) || committed(self) != committed(earlier)
+    }
+
+    /// What was published since and is no longer to be settled. Negative when dead letters were sent back.
+    fn settled_since(&self, earlier: &Self) -> Option<i128> {
+        let done = |status: &Self| status.published.zip(status.lag).map(|(all, lag)| i128::from(all) - i128::from(lag));
+        done(self).zip(done(earlier)).map(|(now, before)| now - before)
+    }
+}
