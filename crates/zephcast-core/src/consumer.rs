@@ -120,9 +120,11 @@ impl Consumer {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let popped = self.core.queue.poll_pop(cx, || self.core.isolation.is_on());
+            // What is at hand waits for the end of a suspect's turn, and nothing must take its place.
+            let at_hand = self.has_at_hand();
+            let popped = self.core.queue.poll_pop(cx, || at_hand || self.core.isolation.is_on());
             let Poll::Ready(popped) = popped else {
-                if self.has_at_hand() && !self.core.isolation.is_on() {
+                if at_hand && !self.core.isolation.is_on() {
                     // The suspect's turn ended before the queue knew whom to wake.
                     continue;
                 }
@@ -132,14 +134,22 @@ impl Consumer {
             self.park(false);
             match popped {
                 Popped::Parcel(parcel) => {
+                    debug_assert!(!at_hand, "nothing takes the place of what is at hand");
                     self.core.read_clock();
                     self.parcel = Some(parcel);
                 }
                 Popped::Again(item) => self.waiting = Some(item),
                 // Nobody holds up the suspect's turn for one that is lost.
-                Popped::Suspect(item) if !item.may_be_handed_out() => self.core.isolation.progressed(),
+                Popped::Suspect(item) if !item.may_be_handed_out() => {
+                    self.core.queue.suspect_is_taken();
+                    self.core.isolation.progressed();
+                }
                 Popped::Suspect(item) => {
-                    if let Ok(delivery) = Delivery::hand_out(item, true) {
+                    let handed_out = Delivery::hand_out(item, true);
+                    // Only now: until it counts as started the next suspect must wait.
+                    self.core.queue.suspect_is_taken();
+                    self.core.isolation.progressed();
+                    if let Ok(delivery) = handed_out {
                         return Poll::Ready(Some(Ok(delivery)));
                     }
                 }

@@ -33,9 +33,8 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Opens the way to publish to a stream.
     ///
-    /// With `create` a missing stream is created with the broker's defaults; without, a missing stream is
-    /// [`NotFound`](crate::ErrorKind::NotFound) where the broker distinguishes (a Redis stream comes to be by its first
-    /// entry, so there it is never missing).
+    /// With `create` a missing stream is created with the broker's defaults, at the latest by its first message; without, a
+    /// missing stream is [`NotFound`](crate::ErrorKind::NotFound), now or when it is published to.
     ///
     /// # Cancel safety
     /// Dropped, the stream may have been created; nothing else is left.

@@ -9,7 +9,8 @@ pub struct CloseReport {
     pub delivered: u64,
     /// Acked, as the broker confirmed.
     pub acked: u64,
-    /// Given back unsettled on leaving: not started, or unfinished at the deadline.
+    /// Given back unsettled on leaving: not started, or unfinished at the deadline. What was settled and did not reach the
+    /// broker is not among them; it comes again too, and then the end is not [`clean`](Self::clean).
     pub returned: u64,
     /// Of those, the ones that a handler had and did not settle before the deadline.
     pub unfinished: u64,

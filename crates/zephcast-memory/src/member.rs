@@ -55,6 +55,11 @@ impl Member {
         Ok(self.group.open(&self.stream))
     }
 
+    /// Whether it left before, and its answer was lost.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_left(&self) {
         self.left.store(true, Ordering::Release);
     }

@@ -57,6 +57,9 @@ impl Settler for MemorySettler {
 
     async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
         let leave = || {
+            if self.member.has_left() {
+                return Ok(());
+            }
             self.member.open(Operation::Leave)?.leave(self.member.id, &returned);
             self.member.set_left();
             Ok(())

@@ -34,8 +34,9 @@ pub trait Settler: Send + Sync {
     /// Makes a waiting fetch, or else the next one, return soon with what it has or [`Idle`](super::Fetched::Idle).
     fn interrupt(&self);
 
-    /// Leaves the group and gives back what is held: it is with another member within seconds. Called once, after the
-    /// last fetch returned and the last settlement was answered.
+    /// Leaves the group and gives back what is held: it is with another member within seconds. Called after the last fetch
+    /// returned and the last settlement and renewal were answered; after a retryable error called again with the same, as
+    /// long as there is time, and `Ok` if the unanswered call had done it.
     ///
     /// What comes back is no suspect, since its member ended in good order; but a suspect that nobody tried stays one,
     /// with the count that it had before it was handed out: it has not proved its innocence. So does a suspect that is

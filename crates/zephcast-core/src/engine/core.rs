@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::driver::{Failure, Subscription};
-use crate::{CloseReport, Event, Position, PositionStyle, Result, Retry, Token, UnitId};
+use crate::{CloseReport, Error, Event, Position, PositionStyle, Result, Retry, Token, UnitId};
 
 use super::flight::{Item, Slot};
 use super::isolation::Isolation;
@@ -103,6 +103,10 @@ pub(crate) struct MemberCore {
     pub(crate) progress: Notify,
     /// Signalled when deliveries were lost.
     pub(crate) losses: Notify,
+    /// Held while a renewal is on its way, and from leaving on: a member that left is not renewed.
+    pub(crate) renewing: tokio::sync::Mutex<()>,
+    /// Set when the broker refuses settlements for good: nothing more is fetched or handed out.
+    broken: watch::Sender<bool>,
     started_at: Instant,
     /// Milliseconds since `started_at`, read once a batch.
     now_ms: AtomicU64,
@@ -139,6 +143,8 @@ impl MemberCore {
             room: Notify::new(),
             progress: Notify::new(),
             losses: Notify::new(),
+            renewing: tokio::sync::Mutex::new(()),
+            broken: watch::Sender::new(false),
             started_at: Instant::now(),
             now_ms: AtomicU64::new(1),
             isolation,
@@ -192,8 +198,7 @@ impl MemberCore {
 
     /// Notes when somebody began to work on it.
     pub(crate) fn mark_handed(&self, slots: &Slots, index: usize) {
-        #[expect(clippy::cast_possible_truncation, reason = "49 days in milliseconds; only differences are used")]
-        slots.hand_out(index, self.now_ms.load(Ordering::Relaxed) as u32);
+        slots.hand_out(index, self.now_ms.load(Ordering::Relaxed));
     }
 
     /// Records that a delivery is out of its holder's hands, and wakes the settling loop when it has to know.
@@ -232,6 +237,19 @@ impl MemberCore {
         *self.window() = Window::new();
         drop(self.queue.close());
         drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The broker refuses what this member settles, and always will: handing out more would only repeat work.
+    pub(crate) fn break_off(&self, error: Error) {
+        if !self.broken.send_replace(true) {
+            drop(self.queue.close());
+            self.queue.fail(error);
+        }
+    }
+
+    /// Becomes true when it is broken off.
+    pub(crate) fn broken(&self) -> watch::Receiver<bool> {
+        self.broken.subscribe()
     }
 
     /// How many were settled since the last sweep.
@@ -318,7 +336,10 @@ impl MemberCore {
     pub(crate) fn lose_held(&self, of: &[(UnitId, Arc<Epoch>)], lost: &[(UnitId, Token)]) {
         for (unit, token) in lost {
             let is_decided = self.window().is_decided(*unit, *token);
-            if !is_decided && self.lose(of, *unit, *token) {
+            let lost = if is_decided { None } else { self.lose(of, *unit, *token) };
+            if let Some(acked) = lost {
+                // Acked in between: whoever acked was told that it is recorded, so the next commit says that it came late.
+                self.late_acks.fetch_add(u64::from(acked), Ordering::SeqCst);
                 self.tell_lost(*unit, *token);
             }
         }
@@ -340,9 +361,9 @@ impl MemberCore {
     }
 
     /// Lets go of a token, if the assignment to which it belonged is still running: a later one may have it anew.
-    fn lose(&self, of: &[(UnitId, Arc<Epoch>)], unit: UnitId, token: Token) -> bool {
+    fn lose(&self, of: &[(UnitId, Arc<Epoch>)], unit: UnitId, token: Token) -> Option<bool> {
         let is_running = of.iter().any(|(id, epoch)| *id == unit && !epoch.is_lost());
-        is_running && self.window().lose(unit, token)
+        is_running.then(|| self.window().lose(unit, token)).flatten()
     }
 
     fn tell_lost(&self, unit: UnitId, token: Token) {

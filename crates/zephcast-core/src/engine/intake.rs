@@ -32,20 +32,20 @@ impl Fetching {
     /// Runs until the member is stopped or the driver fails for good; the reason is then the consumer's to see.
     /// Says whether another member took this one's place.
     pub(crate) async fn run(&mut self, intake: &mut dyn Intake) -> bool {
-        let mut stop = self.stop.clone();
+        let mut end = End { stop: self.stop.clone(), broken: self.core.broken() };
         loop {
-            if wished(&mut stop).now_or_never().is_some() {
+            if end.wished().now_or_never().is_some() {
                 return false;
             }
             let credit = self.credit();
-            let taken = match self.fetch(intake, credit, &mut stop).await {
+            let taken = match self.fetch(intake, credit, &mut end).await {
                 Ok(Fetched::Idle) if credit.messages == 0 => Ok(()),
-                Ok(Fetched::Suspects) => self.take_suspects(intake, &mut stop).await,
+                Ok(Fetched::Suspects) => self.take_suspects(intake, &mut end).await,
                 fetched => fetched.map(|fetched| self.take(fetched)),
             };
             match taken {
                 Ok(()) => {}
-                Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut stop).await,
+                Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut end).await,
                 Err(error) => {
                     tracing::error!(%error, stream = %self.core.subscription.stream, "the consumer ends");
                     let replaced = error.kind() == ErrorKind::Conflict;
@@ -81,17 +81,12 @@ impl Fetching {
     }
 
     /// Fetches, and never drops the call: a stop, or room after all, interrupts it and takes what it still brings.
-    async fn fetch(
-        &mut self,
-        intake: &mut dyn Intake,
-        credit: Credit,
-        stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> Result<Fetched, Error> {
+    async fn fetch(&mut self, intake: &mut dyn Intake, credit: Credit, end: &mut End) -> Result<Fetched, Error> {
         let fetch = intake.fetch(credit);
         tokio::pin!(fetch);
         let interrupted = async {
             tokio::select! {
-                () = wished(stop) => {}
+                () = end.wished() => {}
                 () = self.room(), if credit.messages == 0 => {}
             }
         };
@@ -103,7 +98,9 @@ impl Fetching {
                 fetch.await
             }
         };
-        if fetched.is_ok() {
+        // An interrupted wait for news says nothing of the broker.
+        let is_word = |fetched: &Fetched| credit.messages > 0 || !matches!(fetched, Fetched::Idle);
+        if fetched.as_ref().is_ok_and(is_word) {
             self.backoff.succeeded();
             if let Some(since) = self.away_since.take() {
                 self.core.emit(Event::Reconnected(since.elapsed()));
@@ -112,7 +109,7 @@ impl Fetching {
         fetched
     }
 
-    async fn wait_to_reconnect(&mut self, error: Error, stop: &mut watch::Receiver<Option<Stop>>) {
+    async fn wait_to_reconnect(&mut self, error: Error, end: &mut End) {
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
             tracing::warn!(%error, stream = %self.core.subscription.stream, "disconnected, trying again");
@@ -120,7 +117,7 @@ impl Fetching {
         }
         let delay = self.backoff.failed();
         // A stop ends the wait early.
-        let _ = tokio::time::timeout(delay, wished(stop)).await;
+        let _ = tokio::time::timeout(delay, end.wished()).await;
     }
 
     fn take(&self, fetched: Fetched) {
@@ -172,11 +169,7 @@ impl Fetching {
 
     /// Handles suspects one at a time, with nothing else of this client running, for as long as a lease lasts; then
     /// others go on for a while. A suspect that nobody took in its turn waits for the next.
-    async fn take_suspects(
-        &mut self,
-        intake: &mut dyn Intake,
-        stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> Result<(), Error> {
+    async fn take_suspects(&mut self, intake: &mut dyn Intake, end: &mut End) -> Result<(), Error> {
         let core = self.core.clone();
         let patience = core.subscription.lease;
         let mut untaken = None;
@@ -187,10 +180,10 @@ impl Fetching {
             };
             let turn = tokio::select! {
                 biased;
-                () = wished(stop) => return Ok(()),
+                () = end.wished() => return Ok(()),
                 turn = turn => turn,
             };
-            untaken = self.take_turn(&turn, untaken, intake, stop).await?;
+            untaken = self.take_turn(&turn, untaken, intake, end).await?;
             if untaken.is_none() {
                 return Ok(());
             }
@@ -203,7 +196,7 @@ impl Fetching {
         turn: &SuspectTurn<'_>,
         mut untaken: Option<Item>,
         intake: &mut dyn Intake,
-        stop: &mut watch::Receiver<Option<Stop>>,
+        end: &mut End,
     ) -> Result<Option<Item>, Error> {
         let core = self.core.clone();
         let until = after(Instant::now(), core.subscription.lease);
@@ -211,7 +204,7 @@ impl Fetching {
             if let Some(item) = untaken.take() {
                 tokio::select! {
                     biased;
-                    () = wished(stop) => return Ok(None),
+                    () = end.wished() => return Ok(None),
                     () = self.alone(turn, item) => {}
                 }
                 if let Some(item) = core.queue.take_suspect() {
@@ -225,7 +218,7 @@ impl Fetching {
             // A suspect that is fetched counts as tried, so somebody has to be there for it.
             let asked = tokio::select! {
                 biased;
-                () = wished(stop) => false,
+                () = end.wished() => false,
                 asked = tokio::time::timeout_at(until, core.asked()) => asked.is_ok() && Instant::now() < until,
             };
             if !asked || core.room().0 == 0 {
@@ -235,11 +228,12 @@ impl Fetching {
             // written for long, suspects go on all the same.
             tokio::select! {
                 biased;
-                () = wished(stop) => return Ok(None),
+                () = end.wished() => return Ok(None),
+                // What was refused for good is told as an event.
                 _ = tokio::time::timeout(core.subscription.lease, flush(&core)) => {}
             }
             let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
-            match self.fetch(intake, credit, stop).await? {
+            match self.fetch(intake, credit, end).await? {
                 Fetched::Batch(batch) => untaken = self.suspect(batch),
                 Fetched::Idle | Fetched::Suspects => return Ok(None),
                 fetched => self.take(fetched),
@@ -282,9 +276,21 @@ impl Fetching {
     }
 }
 
-/// Waits for the wish to stop; a consumer that is gone has expressed it.
-async fn wished(stop: &mut watch::Receiver<Option<Stop>>) {
-    drop(stop.wait_for(Option::is_some).await);
+/// What ends the fetching.
+struct End {
+    stop: watch::Receiver<Option<Stop>>,
+    broken: watch::Receiver<bool>,
+}
+
+impl End {
+    /// Waits for the wish to stop, which a consumer that is gone has expressed, or until nothing can be settled any more.
+    /// Cancel safe.
+    async fn wished(&mut self) {
+        tokio::select! {
+            stop = self.stop.wait_for(Option::is_some) => drop(stop),
+            broken = self.broken.wait_for(|broken| *broken) => drop(broken),
+        }
+    }
 }
 
 /// The longest a stopped fetch is waited for beyond its interrupt.

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::CloseReport;
 use crate::deadline::after;
-use crate::driver::{Intake, Membership, Settler};
+use crate::driver::{Intake, Membership, Returned, Settler};
 use crate::retry::Reconnect;
+use crate::{CloseReport, Error, ErrorKind, Result};
 
 use super::core::MemberCore;
 use super::intake::{Fetching, INTERRUPT_PATIENCE};
@@ -85,6 +85,9 @@ struct EndOnDrop(Arc<MemberCore>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue.fail(Error::new(ErrorKind::Internal, "consume", "a defect: the member's task panicked"));
+        }
         self.0.end();
     }
 }
@@ -119,23 +122,45 @@ async fn life(
     // Of a member that lost everything, nothing can be settled any more.
     let is_drained = || replaced || core.started() == 0;
     let drained = timeout_at(deadline - reserve, wait_until(core, is_drained)).await.is_ok();
-    let committed = timeout_at(deadline - reserve / 2, flush(core)).await.is_ok();
+    let committed = matches!(timeout_at(deadline - reserve / 2, flush(core)).await, Ok(Ok(())));
+    // A renewal that the broker hears after the leaving would bring the member back.
+    let _renewed = timeout_at(deadline, core.renewing.lock()).await;
     let (returned, unfinished) = core.window().returned();
     let count = returned.len() as u64;
     // From here on none of it is ours: nothing of it is renewed, and a settlement would come too late.
     let units = core.window().units();
     core.end_units(&units);
-    let left = timeout_at(deadline, settler.leave(returned, deadline.saturating_duration_since(Instant::now()))).await;
-    if let Ok(Err(error)) = &left {
-        tracing::warn!(%error, stream = %core.subscription.stream, "leaving the group failed");
-    }
+    let left = leave(core, &*settler, returned, deadline).await;
     CloseReport {
         returned: count,
         unfinished,
-        clean: drained && committed && matches!(left, Ok(Ok(()))),
+        clean: drained && committed && left,
         duration: began.elapsed(),
         ..core.report()
     }
+}
+
+/// Leaves, and tries again as long as there is time: what is not given back waits for the end of the lease. Whether the
+/// broker confirmed it.
+async fn leave(core: &MemberCore, settler: &dyn Settler, returned: Vec<Returned>, deadline: Instant) -> bool {
+    let mut backoff = Reconnect::new();
+    let leaving = async {
+        loop {
+            let within = deadline.saturating_duration_since(Instant::now());
+            match settler.leave(returned.clone(), within).await {
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, stream = %core.subscription.stream, "leaving failed, trying again");
+                    tokio::time::sleep(backoff.failed()).await;
+                }
+                left => return left,
+            }
+        }
+    };
+    let left: Option<Result<()>> = timeout_at(deadline, leaving).await.ok();
+    if let Some(Err(error)) = &left {
+        tracing::warn!(%error, stream = %core.subscription.stream, "leaving the group failed");
+    }
+    matches!(left, Some(Ok(())))
 }
 
 /// Waits for the wish to stop. A consumer that is gone has expressed it.

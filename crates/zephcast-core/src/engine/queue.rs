@@ -73,6 +73,8 @@ struct State {
     again_is_next: bool,
     /// The one suspect, while it has its turn.
     suspect: Option<Item>,
+    /// The suspect was taken, and does not count as started yet.
+    suspect_is_leaving: bool,
     failed: Option<Error>,
     closed: bool,
 }
@@ -96,7 +98,13 @@ impl DeliveryQueue {
 
     /// Whether the suspect was handed out, or there was none.
     pub(crate) fn suspect_is_out(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).suspect.is_none()
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.suspect.is_none() && !state.suspect_is_leaving
+    }
+
+    /// The suspect that was popped counts as started, or is not handed out after all.
+    pub(crate) fn suspect_is_taken(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).suspect_is_leaving = false;
     }
 
     /// The suspect, if nobody took it in its turn.
@@ -118,6 +126,10 @@ impl DeliveryQueue {
         taken
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed
+    }
+
     pub(crate) fn wake(&self) {
         self.consumer.wake();
     }
@@ -134,6 +146,7 @@ impl DeliveryQueue {
     fn pop(&self, only_suspects: bool) -> Option<Popped> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(item) = state.suspect.take() {
+            state.suspect_is_leaving = true;
             return Some(Popped::Suspect(item));
         }
         if !only_suspects {

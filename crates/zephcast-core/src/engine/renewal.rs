@@ -16,6 +16,7 @@ pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
     let mut reported: Option<Duration> = None;
     loop {
         ticks.tick().await;
+        let renewing = core.renewing.lock().await;
         let oldest = oldest(&core);
         let (held, assignments) = {
             let window = core.window();
@@ -27,6 +28,7 @@ pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
             // The intake notices an outage by itself, and the lease goes on for two more renewals.
             Err(error) => tracing::warn!(%error, stream = %core.subscription.stream, "the lease could not be renewed"),
         }
+        drop(renewing);
         reported = match oldest {
             Some(oldest) if oldest > lease && reported.is_none_or(|at| oldest >= at + lease || oldest < at) => {
                 tracing::warn!(member = %core.subscription.member, ?oldest, "a delivery is stuck");
@@ -42,6 +44,6 @@ pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
 /// How long the oldest delivery has been handed out.
 fn oldest(core: &MemberCore) -> Option<Duration> {
     let now = core.read_clock();
-    let handed = u64::from(core.window().oldest_handed()?);
+    let handed = core.window().oldest_handed()?;
     Some(Duration::from_millis(now.saturating_sub(handed)))
 }

@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Release;
-use crate::{Event, UnitId};
+use crate::{Event, Result, UnitId};
 
 use super::core::{MemberCore, Request};
 use super::slots::Epoch;
@@ -46,7 +46,8 @@ async fn give_up(core: &MemberCore, Revocation { release, epochs }: Revocation) 
         let _eager = core.be_eager();
         let is_idle = |(unit, epoch): &(UnitId, Arc<Epoch>)| epoch.is_lost() || core.window().started(*unit) == 0;
         wait_until(core, || epochs.iter().all(is_idle)).await;
-        flush(core).await;
+        // What was refused for good is told as an event, and the unit goes all the same.
+        let _ = flush(core).await;
     };
     if tokio::time::timeout(core.settings.drain, finished).await.is_err() {
         tracing::warn!(units = ?release.units, "handlers did not finish before their units were given up");
@@ -72,9 +73,12 @@ pub(super) async fn wait_until(core: &MemberCore, condition: impl Fn() -> bool) 
 }
 
 /// Waits until everything settled so far is durable. What came too late is told by the next commit.
-pub(super) async fn flush(core: &MemberCore) {
+///
+/// # Errors
+/// Why something was refused for good.
+pub(super) async fn flush(core: &MemberCore) -> Result<()> {
     let (done, answer) = oneshot::channel();
     core.request(Request::Flush(done));
     // An answer that does not come means that the member ends.
-    let _ = answer.await;
+    answer.await.unwrap_or(Ok(()))
 }

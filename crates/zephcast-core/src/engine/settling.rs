@@ -1,8 +1,8 @@
 //! The settling loop: collects what deliveries decided, writes it in batches, and keeps what could not be written.
 //!
 //! Acks go in one call, everything else in another, so that a message which cannot be dead-lettered does not hold up
-//! the acks of others. Nothing is given up while the member lives: a failed call is repeated with the same
-//! settlements.
+//! the acks of others, nor the dead letters and retries of other messages. Nothing is given up while the member lives: a
+//! failed call is repeated with the same settlements.
 
 mod others;
 mod waiting;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deadline::after;
 use crate::driver::{Disposition, Settlement, Settler};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
@@ -32,8 +33,12 @@ pub(crate) struct Settling {
     acks_pace: Pace,
     /// What is to be settled otherwise, by number.
     others: BTreeMap<u64, Other>,
+    /// While the broker is away, nothing of them is tried.
     others_pace: Pace,
     next_number: u64,
+    /// Sweeps of acks so far, and up to which of them everything is durable or lost.
+    sweeps: u64,
+    durable_sweeps: u64,
     /// When what was acked and not collected must be flushed.
     flush_at: Option<Instant>,
     /// Whether something was settled otherwise than by an ack since the last sweep: the frontier may pass it now.
@@ -56,12 +61,18 @@ struct Other {
     slot: Slot,
     disposition: Disposition,
     done: Option<Confirm>,
+    /// Whether an earlier call with it failed, so that it may have been done.
+    again: bool,
+    /// Once it failed in company: it is tried alone, at a pace of its own.
+    alone: Option<Pace>,
 }
 
 /// Somebody who waits until everything before a point is durable.
 struct Waiting {
     /// Numbers below this one must be through.
     others_before: u64,
+    /// This sweep must be durable.
+    sweep: u64,
     what: Awaited,
     done: Confirm,
 }
@@ -90,6 +101,8 @@ impl Settling {
             others: BTreeMap::new(),
             others_pace: Pace::default(),
             next_number: 0,
+            sweeps: 0,
+            durable_sweeps: 0,
             flush_at: None,
             frontier_may_move: false,
             again: BTreeMap::new(),
@@ -122,7 +135,8 @@ impl Settling {
     fn next_wake(&self) -> Option<Instant> {
         let again = self.again.keys().next().map(|(at, _)| *at);
         let acks = if self.acks.is_some() { self.acks_pace.not_before } else { self.flush_at };
-        let others = if self.others.is_empty() { None } else { self.others_pace.not_before };
+        let others = self.others.values().filter_map(|other| other.alone.as_ref()?.not_before).min();
+        let others = if self.others.is_empty() { None } else { others.max(self.others_pace.not_before) };
         [again, acks, others].into_iter().flatten().min()
     }
 
@@ -130,7 +144,7 @@ impl Settling {
     /// was on its way or failing and the wake-up for it was spent on that.
     fn arm(&mut self) {
         if self.core.unswept() > 0 || self.frontier_may_move {
-            self.flush_at.get_or_insert_with(|| Instant::now() + self.core.settings.flush_after);
+            self.flush_at.get_or_insert_with(|| after(Instant::now(), self.core.settings.flush_after));
         }
     }
 
@@ -166,7 +180,7 @@ impl Settling {
 
     /// Hands a delivery out again, each time later.
     fn again(&mut self, item: Item) {
-        if item.incoming().suspect {
+        if item.incoming().suspect && !self.core.queue.is_closed() {
             // Held here it would be blamed for the next suspect's kill; the group has it again, by way of the broker.
             let attempts = item.attempt().saturating_sub(1);
             return self.later(&item, Duration::ZERO, attempts, item.first_failed_ms(), None);
@@ -200,7 +214,22 @@ impl Settling {
     }
 
     fn wait(&mut self, what: Awaited, done: Confirm) {
-        self.waiting.push(Waiting { others_before: self.next_number, what, done });
+        // Whoever asks again and again, and waits for no answer, leaves nothing behind.
+        self.waiting.retain(|waiting| !waiting.done.is_closed());
+        let others_before = if matches!(what, Awaited::Delivery(_)) { 0 } else { self.next_number };
+        let sweep = self.sweeps + u64::from(self.core.unswept() > 0 || self.frontier_may_move);
+        self.waiting.push(Waiting { others_before, sweep, what, done });
+    }
+
+    /// Whether somebody waits for acks that are not collected yet.
+    fn sweep_is_awaited(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.sweep > self.sweeps)
+    }
+
+    /// Everything that was collected is durable or lost.
+    fn sweep_is_durable(&mut self) {
+        self.acks_pace.succeeded();
+        self.durable_sweeps = self.sweeps;
     }
 
     /// Writes collected acks when it is time: enough of them, long enough, nothing else to do, or somebody waits.
@@ -214,11 +243,11 @@ impl Settling {
         let Some(mut collected) = self.acks.take() else { return };
         self.drop_acks_of_former_assignments(&mut collected);
         if collected.settlement.units.is_empty() {
-            return self.acks_pace.succeeded();
+            return self.sweep_is_durable();
         }
         match self.settler.settle(&collected.settlement).await {
             Ok(lost) => {
-                self.acks_pace.succeeded();
+                self.sweep_is_durable();
                 self.core.window().confirmed();
                 let count: usize = collected.settlement.units.iter().map(|unit| unit.acked.len()).sum();
                 self.core.counters.acked.fetch_add((count - lost.len().min(count)) as u64, Ordering::Relaxed);
@@ -226,6 +255,7 @@ impl Settling {
             }
             Err(error) => {
                 self.failed(&error);
+                self.refuse(&error, |_| true);
                 self.acks_pace.failed();
                 collected.settlement.again = true;
                 self.acks = Some(collected);
@@ -248,13 +278,13 @@ impl Settling {
     /// Collects acks if they are due. `false` when there is nothing to write.
     fn collect(&mut self) -> bool {
         let unswept = self.core.unswept();
-        if unswept == 0 && self.waiting.is_empty() && !self.frontier_may_move {
+        if unswept == 0 && !self.sweep_is_awaited() && !self.frontier_may_move {
             self.flush_at = None;
             return false;
         }
         let due = unswept >= self.core.settings.flush_count
             || self.core.is_eager()
-            || !self.waiting.is_empty()
+            || self.sweep_is_awaited()
             || self.flush_at.is_some_and(|at| at <= Instant::now());
         if !due {
             return false;
@@ -262,13 +292,18 @@ impl Settling {
         self.flush_at = None;
         self.frontier_may_move = false;
         self.core.mark_swept();
+        self.sweeps += 1;
         let (settlement, assignments) = {
             let mut window = self.core.window();
             (window.sweep(), window.assignments())
         };
         self.core.room.notify_one();
-        self.acks = (!settlement.units.is_empty()).then_some(Collected { settlement, assignments });
-        self.acks.is_some()
+        if settlement.units.is_empty() {
+            self.sweep_is_durable();
+            return false;
+        }
+        self.acks = Some(Collected { settlement, assignments });
+        true
     }
 
     /// A lost ack is told to those who hold the delivery's slot, by its token.
@@ -292,10 +327,18 @@ impl Settling {
     fn failed(&mut self, error: &Error) {
         tracing::warn!(%error, stream = %self.core.subscription.stream, "settlements could not be written, kept");
         self.core.emit(Event::SettleFailed(error.clone()));
-        if !error.is_retryable() {
-            for waiting in self.waiting.drain(..) {
-                answer(Some(waiting.done), Err(error.clone()));
-            }
+        if ends_the_member(error.kind()) {
+            self.core.break_off(error.clone());
+        }
+    }
+
+    /// Tells those who wait for what was refused for good.
+    fn refuse(&mut self, error: &Error, concerns: impl Fn(&Waiting) -> bool) {
+        if error.is_retryable() {
+            return;
+        }
+        for waiting in self.waiting.extract_if(.., |waiting| concerns(waiting)).collect::<Vec<_>>() {
+            answer(Some(waiting.done), Err(error.clone()));
         }
     }
 }
@@ -312,6 +355,11 @@ impl Pace {
     fn succeeded(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Whether a settlement was refused for a reason that is no message's own and does not pass.
+fn ends_the_member(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Auth | ErrorKind::WrongType | ErrorKind::Unsupported)
 }
 
 fn answer(done: Option<Confirm>, result: Result<()>) {

@@ -59,7 +59,7 @@ struct Entry {
     /// An earlier attempt failed, so the driver may have notes about it.
     had_failures: bool,
     /// Milliseconds of the member's clock at hand-out, at least 1; 0 while nobody has it.
-    handed: AtomicU32,
+    handed: AtomicU64,
     /// Which attempt the next or present hand-out is.
     attempt: AtomicU32,
     /// How often it was handed back without a failed attempt.
@@ -74,7 +74,7 @@ impl Entry {
             token: incoming.token,
             bytes,
             had_failures: incoming.attempt > 1 || incoming.first_failed_ms.is_some(),
-            handed: AtomicU32::new(0),
+            handed: AtomicU64::new(0),
             attempt: AtomicU32::new(incoming.attempt),
             handed_back: AtomicU32::new(0),
             first_failed_ms: AtomicU64::new(incoming.first_failed_ms.unwrap_or(0)),
@@ -179,7 +179,7 @@ impl Slots {
         self.gone.load(Ordering::Acquire) & (1 << index) != 0
     }
 
-    pub(crate) fn hand_out(&self, index: usize, now_ms: u32) {
+    pub(crate) fn hand_out(&self, index: usize, now_ms: u64) {
         self.entries[index].handed.store(now_ms.max(1), Ordering::Relaxed);
     }
 
@@ -189,7 +189,7 @@ impl Slots {
     }
 
     /// When it was handed out, if somebody has it.
-    pub(crate) fn handed_at(&self, index: usize) -> Option<u32> {
+    pub(crate) fn handed_at(&self, index: usize) -> Option<u64> {
         match self.entries[index].handed.load(Ordering::Relaxed) {
             0 => None,
             at => Some(at),

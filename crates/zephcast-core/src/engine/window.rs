@@ -168,9 +168,9 @@ impl Window {
         true
     }
 
-    /// Another member has this message: here it is known no more, so that it is taken in when it comes again. `false`
-    /// when it was not open.
-    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> bool {
+    /// Another member has this message: here it is known no more, so that it is taken in when it comes again. Whether it was
+    /// acked meanwhile; `None` when it was not open.
+    pub(crate) fn lose(&mut self, id: UnitId, token: Token) -> Option<bool> {
         let mut open = None;
         for slots in self.flights(id) {
             if let Some(index) = find(slots, token).filter(|index| !slots.is_lost(*index)) {
@@ -178,7 +178,7 @@ impl Window {
                 open = Some((slots.clone(), index));
             }
         }
-        open.is_some_and(|(slots, index)| self.close(&slots, index))
+        open.filter(|(slots, index)| self.close(slots, *index)).map(|(slots, index)| slots.is_acked(index))
     }
 
     /// Whether a settlement of this message is on its way: its answer says what became of it.
@@ -254,7 +254,7 @@ impl Window {
     }
 
     /// When the delivery that somebody has had for longest was handed out.
-    pub(crate) fn oldest_handed(&self) -> Option<u32> {
+    pub(crate) fn oldest_handed(&self) -> Option<u64> {
         let mut oldest = None;
         for unit in &self.units {
             for_each_open(unit, |slots, index| {

@@ -5,6 +5,7 @@
 //! the middle of what is on its way comes after the rest of that.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -93,18 +94,10 @@ impl Worker {
         let now = Instant::now();
         let batch =
             if batch.notes.iter().any(|note| note.deadline <= now) { self.unexpired(batch, now) } else { batch };
-        let Some(latest) = batch.notes.iter().map(|note| note.deadline).max() else { return };
-        let (sink, broker) = (self.sink.clone(), self.broker);
-        self.on_the_way.push_back(Box::pin(async move {
-            let outcome = match timeout_at(latest, sink.publish(&batch.messages)).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout");
-                    vec![Err(PublishError::Unknown(error.on(broker))); batch.messages.len()]
-                }
-            };
-            (batch, outcome)
-        }));
+        if batch.notes.is_empty() {
+            return;
+        }
+        self.on_the_way.push_back(Box::pin(publish(self.sink.clone(), batch, self.broker)));
     }
 
     /// Answers for what came too late, and returns the rest.
@@ -156,6 +149,7 @@ impl Worker {
             self.give_back(&batch.notes);
             // The broker is there: what waits to be sent again follows at once.
             self.backoff.succeeded();
+            self.last_failure = None;
         }
     }
 
@@ -200,6 +194,31 @@ impl Worker {
         self.messages.add_permits(notes.len());
         self.bytes.add_permits(notes.iter().map(|note| note.size as usize).sum());
     }
+}
+
+/// One call. A message whose deadline passes meanwhile is answered then: nobody knows what becomes of it. Its room stays
+/// taken as long as the call.
+async fn publish(sink: Arc<dyn Sink>, batch: Batch, broker: Broker) -> (Batch, Vec<Stored>) {
+    let unanswered = || {
+        let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout");
+        Err(PublishError::Unknown(error.on(broker)))
+    };
+    let outcome = {
+        let mut answer = pin!(sink.publish(&batch.messages));
+        // In the order in which they came, so the first deadline is the next.
+        let mut waiting = batch.notes.iter().peekable();
+        loop {
+            let Some(first) = waiting.peek() else { break vec![unanswered(); batch.messages.len()] };
+            if let Ok(outcome) = timeout_at(first.deadline, &mut answer).await {
+                break outcome;
+            }
+            let now = Instant::now();
+            while let Some(late) = waiting.next_if(|note| note.deadline <= now) {
+                batch.duty.answer([(late.place as usize, unanswered())]);
+            }
+        }
+    };
+    (batch, outcome)
 }
 
 fn too_late() -> Error {

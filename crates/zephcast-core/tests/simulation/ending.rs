@@ -149,7 +149,7 @@ impl crate::broker::State {
                 (false, false) => ends == (1, 0),
                 // Deaths and lost leases count as attempts, but for those of a killer's neighbours.
                 (true, _) if self.setup.killers && !record.may_fail() => {
-                    (ends.1 > 0) == record.kills && ends.0 + ends.1 > 0
+                    ((ends.1 > 0) == record.kills || record.is_put_back()) && ends.0 + ends.1 > 0
                 }
                 (true, _) => ends.0 + ends.1 > 0,
             };

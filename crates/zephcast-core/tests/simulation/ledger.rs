@@ -57,6 +57,12 @@ impl Record {
     pub(crate) fn may_fail(&self) -> bool {
         self.plan.iter().any(|step| matches!(step, Move::Fail | Move::Reject))
     }
+
+    /// Whether a handler puts it back untried. As a suspect it keeps the death that it was suspected of, so beside enough
+    /// killers it can be given up.
+    pub(crate) fn is_put_back(&self) -> bool {
+        self.plan.iter().any(|step| matches!(step, Move::Nack | Move::NackAfter(_) | Move::Drop))
+    }
 }
 
 /// A message that the broker handed to a member.

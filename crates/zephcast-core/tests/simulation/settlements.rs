@@ -135,8 +135,12 @@ impl State {
 
     /// S3: everything unsettled is given back, with the attempts that count.
     pub(crate) fn check_leave(&mut self, id: usize, returned: &[Returned]) {
-        let again = self.members[id].returned.is_some();
-        self.require(!again, || "a member leaves once".into());
+        let before = self.members[id].returned;
+        let same = before.is_none_or(|before| before == returned.len());
+        self.require(same, || "a member that leaves again gives back something else".into());
+        if before.is_some() {
+            return;
+        }
         self.members[id].returned = Some(returned.len());
         if self.link(id) == Link::Dead {
             return;
@@ -145,8 +149,13 @@ impl State {
             returned.iter().map(|returned| ((returned.unit.0, returned.token.0), returned.attempts)).collect();
         self.require(given.len() == returned.len(), || "a delivery is given back twice".into());
         let mine = || self.handouts.iter().filter(|handout| handout.member == id && !handout.ended && handout.received);
+        // A suspect that is put back while its member stops goes with what is given back.
+        let put_back = |handout: &Handout| {
+            let stays_as_it_was = Stage::Decided(Decision::Later { attempts: handout.attempt - 1 });
+            handout.suspect && handout.stage == stays_as_it_was && given.contains_key(&(handout.unit, handout.token))
+        };
         let undurable: BTreeSet<Key> =
-            mine().filter(|handout| handout.is_decided() && !handout.durable).map(key).collect();
+            mine().filter(|handout| handout.is_decided() && !handout.durable && !put_back(handout)).map(key).collect();
         // Of two with one key the engine knows the one that a handler got, and dropped the other.
         let mut known: BTreeMap<Key, &Handout> = mine().map(|handout| (key(handout), handout)).collect();
         known.extend(

@@ -5,8 +5,10 @@
 mod admin;
 mod browse;
 mod chaos;
+mod confirmations;
 mod cooperation;
 mod durations;
+mod endings;
 mod faults;
 mod lab;
 mod leases;

@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use crate::driver::{Disposition, Settlement, UnitSettlements};
-use crate::{ErrorKind, Event, Result, Token, UnitId};
+use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
 use super::super::core::Confirm;
 use super::super::flight::Slot;
-use super::{Other, Settling, answer, lease_lost};
+use super::{Other, Pace, Settling, answer, lease_lost};
 
 impl Settling {
     pub(super) fn other(&mut self, slot: Slot, disposition: Disposition, done: Option<Confirm>) {
-        let other = Other { slot, disposition, done };
+        let other = Other { slot, disposition, done, again: false, alone: None };
         if other.slot.is_lost() {
             return self.too_late(other);
         }
@@ -22,31 +22,58 @@ impl Settling {
         self.next_number += 1;
     }
 
-    /// Writes everything that is not an ack; after a failure one by one, so that one bad message fails alone. When the
-    /// broker is away the rest is not tried: each would take its own timeout, and acks wait behind this.
+    /// Writes everything that is not an ack. When the broker is away the rest is not tried: each would take its own timeout,
+    /// and acks wait behind this. What was refused is tried alone, so that one bad message fails alone.
     pub(super) async fn flush_others(&mut self) {
         if self.others.is_empty() || !self.others_pace.may_go() {
             return;
         }
-        let numbers: Vec<u64> = self.others.keys().copied().collect();
-        let together = if self.others_pace.backoff.is_some() { 1 } else { numbers.len() };
-        let mut failure = None;
-        for batch in numbers.chunks(together) {
-            if let Err(error) = self.settle_others(batch).await {
-                let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
-                failure = Some(error);
-                if is_away {
-                    break;
+        let due = |other: &&Other| other.alone.as_ref().is_none_or(Pace::may_go);
+        let (mut together, mut again, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, other) in self.others.iter().filter(|(_, other)| due(other)) {
+            match (&other.alone, other.again) {
+                (Some(_), _) => alone.push(vec![*number]),
+                (None, true) => again.push(*number),
+                (None, false) => together.push(*number),
+            }
+        }
+        for batch in [again, together].into_iter().filter(|batch| !batch.is_empty()).chain(alone) {
+            let Err(error) = self.settle_others(&batch).await else {
+                self.others_pace.succeeded();
+                continue;
+            };
+            self.failed(&error);
+            if self.note_failure(&batch, &error) {
+                return self.others_pace.failed();
+            }
+        }
+    }
+
+    /// What a failed call means for what was in it. Whether the broker is away.
+    fn note_failure(&mut self, batch: &[u64], error: &Error) -> bool {
+        let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+        let refused = !is_away && batch.len() == 1;
+        for number in batch {
+            let Some(other) = self.others.get_mut(number) else { continue };
+            other.again = true;
+            if !is_away {
+                let pace = other.alone.get_or_insert_default();
+                if refused {
+                    pace.failed();
                 }
             }
-        }
-        match failure {
-            None => self.others_pace.succeeded(),
-            Some(error) => {
-                self.failed(&error);
-                self.others_pace.failed();
+            if refused && !error.is_retryable() {
+                answer(other.done.take(), Err(error.clone()));
             }
         }
+        match (is_away, refused) {
+            (true, _) => {}
+            // Whoever waits for everything waits for this one too.
+            (false, true) => self.refuse(error, |waiting| batch[0] < waiting.others_before),
+            // Each is tried by itself now.
+            (false, false) => self.core.settle.notify_one(),
+        }
+        is_away
     }
 
     /// What is known to be lost needs no call, and must not touch what is ours again by now.
@@ -59,7 +86,8 @@ impl Settling {
 
     async fn settle_others(&mut self, numbers: &[u64]) -> Result<()> {
         self.drop_lost_others();
-        let mut settlement = Settlement { again: self.others_pace.backoff.is_some(), ..Settlement::default() };
+        let again = numbers.iter().filter_map(|number| self.others.get(number)).any(|other| other.again);
+        let mut settlement = Settlement { again, ..Settlement::default() };
         for other in numbers.iter().filter_map(|number| self.others.get(number)) {
             let (id, token) = other.slot.key();
             let entry = (token, other.disposition.clone());
@@ -75,19 +103,21 @@ impl Settling {
             return Ok(());
         }
         let lost = self.settler.settle(&settlement).await?;
-        for other in numbers.iter().filter_map(|number| self.others.remove(number)).collect::<Vec<_>>() {
-            self.through(other, &lost);
+        for number in numbers {
+            if let Some(other) = self.others.remove(number) {
+                self.through(*number, other, &lost);
+            }
         }
         self.core.room.notify_one();
         Ok(())
     }
 
     /// The broker has it, or another member does.
-    fn through(&mut self, other: Other, lost: &[(UnitId, Token)]) {
+    fn through(&mut self, number: u64, other: Other, lost: &[(UnitId, Token)]) {
         if lost.contains(&other.slot.key()) {
             return self.too_late(other);
         }
-        let Other { slot, disposition, done } = other;
+        let Other { slot, disposition, done, .. } = other;
         let counters = &self.core.counters;
         match disposition {
             Disposition::Keep { .. } => return,
@@ -101,7 +131,12 @@ impl Settling {
             Disposition::Return { .. } => {}
         }
         self.core.window().close(&slot.slots, slot.index);
+        // Whoever waits for everything waits until the frontier has passed it.
         self.frontier_may_move = true;
+        let next = self.sweeps + 1;
+        for waiting in self.waiting.iter_mut().filter(|waiting| number < waiting.others_before) {
+            waiting.sweep = waiting.sweep.max(next);
+        }
         answer(done, Ok(()));
     }
 

@@ -11,20 +11,12 @@ impl Settling {
         std::mem::take(&mut self.lost_since_commit) + with_assignments > 0
     }
 
-    /// Answers those for whom everything is durable.
+    /// Answers those for whom everything is durable. What is settled meanwhile is not theirs to wait for.
     pub(super) fn answer(&mut self) {
-        let unswept = self.core.unswept() > 0 || self.frontier_may_move;
-        if self.acks.is_some() || unswept && !self.waiting.is_empty() {
-            // Something was settled while the last flush was on its way: one more round.
-            if self.acks.is_none() {
-                self.core.settle.notify_one();
-            }
-            return;
-        }
         let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
         let mut came_too_late = None;
         for waiting in std::mem::take(&mut self.waiting) {
-            if oldest < waiting.others_before {
+            if oldest < waiting.others_before || self.durable_sweeps < waiting.sweep {
                 self.waiting.push(waiting);
                 continue;
             }
@@ -38,6 +30,10 @@ impl Settling {
                 Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
             };
             answer(Some(waiting.done), result);
+        }
+        if self.acks.is_none() && self.sweep_is_awaited() {
+            // Something else was on its way to the broker when they asked: one more round.
+            self.core.settle.notify_one();
         }
     }
 }

@@ -69,8 +69,8 @@ fn a_settled_token_is_known_until_fetches_that_ran_before_are_through() {
 fn what_is_lost_frees_its_room_and_shows_it() {
     let mut window = Window::new();
     let slots = hand_in(&mut window, &[1, 2, 3]);
-    assert!(window.lose(UNIT, Token(2, 0)));
-    assert!(!window.lose(UNIT, Token(2, 0)));
+    assert_eq!(window.lose(UNIT, Token(2, 0)), Some(false));
+    assert_eq!(window.lose(UNIT, Token(2, 0)), None);
     assert!(slots.is_lost(1) && !slots.is_lost(0));
     assert_eq!(window.in_flight(), (2, 20));
     slots.ack(0);
@@ -183,7 +183,7 @@ proptest! {
                 Step::Lose(at) => {
                     let token = at.get(&flights).2;
                     let open = model.state.insert(token, State::Closed) != Some(State::Closed);
-                    prop_assert_eq!(window.lose(UNIT, Token(token, 0)), open);
+                    prop_assert_eq!(window.lose(UNIT, Token(token, 0)).is_some(), open);
                 }
                 Step::Sweep => {
                     let settlement = window.sweep();
