@@ -12,7 +12,7 @@ use zephcast_core::{
 use crate::RedisConfig;
 use crate::admin::RedisAdmin;
 use crate::connection::{Connection, first};
-use crate::error::error;
+use crate::error::{error, missing};
 use crate::keys::NAMES;
 use crate::member::Member;
 use crate::sink::RedisSink;
@@ -49,18 +49,22 @@ impl RedisDriver {
         Ok(Arc::new(Self { config, capabilities: capabilities(), control, publishing, admin }))
     }
 
-    /// Fails with `WrongType` when the stream's name is that of another kind of key.
-    async fn check_type(&self, operation: &'static str, stream: &StreamName) -> Result<()> {
+    /// Whether the stream is there, as far as one may ask.
+    ///
+    /// # Errors
+    /// `WrongType` when its name is that of another kind of key.
+    async fn exists(&self, operation: &'static str, stream: &StreamName) -> Result<bool> {
         let name = stream.as_str();
         let answer = self.control.try_call(operation, "TYPE", Some(name), vec![name.into()]).await?;
         let kind = match answer {
             Ok(kind) => crate::reply::text(operation, kind)?,
             // Whoever may not ask finds out by publishing.
-            Err(failure) if failure.has_code("NOPERM") => return Ok(()),
+            Err(failure) if failure.has_code("NOPERM") => return Ok(true),
             Err(failure) => return Err(failure.into_error(operation)),
         };
         match kind.as_str() {
-            "none" | "stream" => Ok(()),
+            "none" => Ok(false),
+            "stream" => Ok(true),
             kind => {
                 Err(error(ErrorKind::WrongType, operation, format!("the key {stream:?} is a {kind}, not a stream")))
             }
@@ -91,16 +95,19 @@ impl Driver for RedisDriver {
         &self.capabilities
     }
 
-    async fn open_sink(&self, stream: &StreamName, _create: bool) -> Result<Arc<dyn Sink>> {
+    async fn open_sink(&self, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
+        const OPERATION: &str = "open a publisher";
         NAMES.check(stream)?;
-        self.check_type("open a publisher", stream).await?;
-        self.publishing.link("open a publisher").await?;
-        Ok(Arc::new(RedisSink::new(self.publishing.clone(), stream)))
+        if !self.exists(OPERATION, stream).await? && !create {
+            return Err(missing(OPERATION, stream.as_str()));
+        }
+        self.publishing.link(OPERATION).await?;
+        Ok(Arc::new(RedisSink::new(self.publishing.clone(), stream, create)))
     }
 
     async fn join(&self, subscription: Subscription) -> Result<Membership> {
         NAMES.check(&subscription.stream)?;
-        self.check_type("join", &subscription.stream).await?;
+        self.exists("join", &subscription.stream).await?;
         Member::join(self.control.clone(), subscription).await
     }
 

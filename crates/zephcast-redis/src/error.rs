@@ -17,6 +17,11 @@ pub(crate) fn closed(operation: &'static str) -> Error {
     error(ErrorKind::Closed, operation, "the client was closed")
 }
 
+/// There is no such stream.
+pub(crate) fn missing(operation: &'static str, stream: &str) -> Error {
+    error(ErrorKind::NotFound, operation, format!("the stream {stream:?} does not exist"))
+}
+
 /// The server answered what cannot be understood.
 pub(crate) fn garbled(operation: &'static str, what: &str) -> Error {
     error(ErrorKind::Broker, operation, format!("the server's answer was not understood: {what}"))
@@ -76,7 +81,16 @@ pub(crate) fn translate(operation: &'static str, source: FredError) -> Error {
     let redirected = matches!(code_of(source.details()), "MOVED" | "ASK")
         .then(|| "the server is one node of a cluster: connect with redis+cluster://".to_owned())
         .or_else(|| source.details().starts_with(WRONG_LANGUAGE).then(|| source.details().to_owned()));
-    error(kind, operation, named.or(redirected).unwrap_or_else(|| summary(kind, &source))).caused_by(source)
+    let message = named.or(redirected).unwrap_or_else(|| summary(kind, &source));
+    error(kind, operation, message).caused_by(without_script(source))
+}
+
+/// Without the server's note of which script ran into it, which is no user's business.
+fn without_script(source: FredError) -> FredError {
+    match source.details().find(" script: ") {
+        Some(at) => FredError::new(source.kind().clone(), source.details()[..at].trim_end_matches('.').to_owned()),
+        None => source,
+    }
 }
 
 /// Whether credentials or trust were refused.
@@ -257,6 +271,9 @@ mod tests {
         assert!(source.details().starts_with("OOM"));
         let error = translate("publish", FredError::new(FredKind::Unknown, "MOVED 3999 127.0.0.1:6381"));
         assert!(error.to_string().contains("redis+cluster://"), "{error}");
+        let details = "NOPERM this user has no permissions script: 95f8fa2b, on @user_script:21.";
+        let error = translate("ack", FredError::new(FredKind::Unknown, details));
+        assert_eq!(error.source().unwrap().to_string(), "Unknown Error: NOPERM this user has no permissions");
         let details = "WRONGTYPE the key {s}.g.retry is a string, not a stream";
         let error = translate("join", FredError::new(FredKind::Unknown, details));
         assert_eq!(error.to_string(), "join on redis: the key {s}.g.retry is a string, not a stream");

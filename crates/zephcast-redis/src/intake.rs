@@ -146,9 +146,16 @@ impl RedisIntake {
     /// Connects, or connects again. With the first connection the member holds nothing yet.
     async fn connect(&mut self) -> Result<()> {
         let reader = Reader::open(&self.connection, self.member.clone()).await?;
-        self.member.control.link(OPERATION).await?;
+        self.require_settling().await?;
         self.reader = Some(reader);
         Ok(())
+    }
+
+    /// What is read here can be acked: an ack of nothing is refused by a replica, and to a user without the right.
+    async fn require_settling(&self) -> Result<()> {
+        let (stream, group) = (self.member.keys.stream.as_str(), self.member.keys.group.as_str());
+        let nothing = vec![stream.into(), group.into(), "0-0".into()];
+        self.member.control.call(OPERATION, "XACK", Some(stream), nothing).await.map(drop)
     }
 
     /// Reads nothing more, but takes what is on its way already, so that it is renewed.
@@ -224,9 +231,9 @@ impl RedisIntake {
             Err(failure) if failure.has_code("NOGROUP") => {
                 tracing::warn!(stream = %self.member.keys.stream, group = %self.member.keys.group,
                     "the group vanished from the server and is created again");
-                self.member.enter(true).await?;
+                // Before it is done, as an interrupt may hide that it was.
                 self.member.recreated.store(true, Ordering::Relaxed);
-                Ok(())
+                self.member.enter(true).await
             }
             Err(failure) => {
                 self.note_late(&failure);

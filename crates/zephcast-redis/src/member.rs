@@ -13,7 +13,7 @@ use zephcast_core::driver::{LONGEST, Membership, Subscription, after};
 use zephcast_core::{Error, ErrorKind, Result, Start, Token};
 
 use crate::connection::Connection;
-use crate::error::{CallFailure, error};
+use crate::error::{CallFailure, error, missing};
 use crate::gone::Gone;
 use crate::intake::RedisIntake;
 use crate::keeper::Keeper;
@@ -165,7 +165,7 @@ impl Member {
             vec![self.lease_ms().into(), start.as_str().into(), mark(self.create || again), mark(again)]
         });
         let answer = answer.await?.map_err(|failure| match failure.mentions("requires the key to exist") {
-            true => error(ErrorKind::NotFound, OPERATION, format!("the stream {:?} does not exist", self.keys.stream)),
+            true => missing(OPERATION, &self.keys.stream),
             false => failure.into_error(OPERATION),
         });
         let [now, gone, start] = elements(OPERATION, answer?)?;

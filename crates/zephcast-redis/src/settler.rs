@@ -100,23 +100,25 @@ impl RedisSettler {
     async fn settle_all(&self, settlement: &Settlement) -> Result<Vec<Token>> {
         let mut lost = Vec::new();
         self.forget_tried_suspects(settlement);
+        // Of this moment, since what is settled here is renewed no more.
+        let certain = lock(&self.member.fence).certain();
         for unit in &settlement.units {
             for tokens in unit.acked.chunks(PAGE) {
-                lost.extend(self.ack(&self.without_gone(tokens), settlement.again).await?);
+                lost.extend(self.ack(&self.without_gone(tokens), certain, settlement.again).await?);
             }
             lost.extend(self.settle_others(&unit.others, settlement.again).await?);
         }
         Ok(lost)
     }
 
-    /// Acks at most a page of tokens; returns those that came too late.
-    async fn ack(&self, tokens: &[Token], again: bool) -> Result<Vec<Token>> {
+    /// Acks at most a page of tokens; returns those that came too late. `certain`: from when until when nobody can have taken
+    /// any of them.
+    async fn ack(&self, tokens: &[Token], (from, until): (u64, u64), again: bool) -> Result<Vec<Token>> {
         const OPERATION: &str = "ack";
         if tokens.is_empty() {
             return Ok(Vec::new());
         }
         let ids = Ids::new(tokens);
-        let (from, until) = lock(&self.member.fence).certain();
         let answer = self.member.run(OPERATION, &ACK, &[], || {
             let mut arguments: Vec<Value> = Vec::with_capacity(4 + ids.tokens.len());
             arguments.extend([(from as i64).into(), (until as i64).into(), mark(again), (ids.of_stream as i64).into()]);

@@ -15,7 +15,7 @@ use zephcast_core::{Message, Position, PositionStyle, PublishError, StreamName, 
 
 use crate::connection::Connection;
 use crate::entry::{self, Fields};
-use crate::error::{CallFailure, garbled, translate};
+use crate::error::{CallFailure, garbled, missing, translate};
 use crate::link::{Link, classify, classify_many};
 use crate::reply::parse_id;
 
@@ -25,6 +25,8 @@ const OPERATION: &str = "publish";
 pub(crate) struct RedisSink {
     connection: Arc<Connection>,
     stream: Key,
+    /// Whether publishing makes a stream that is not there, or no longer.
+    create: bool,
     payload_field: Bytes,
 }
 
@@ -32,9 +34,9 @@ type Outcome = Result<Option<Position>, PublishError>;
 type Answer = Result<Value, FredError>;
 
 impl RedisSink {
-    pub(crate) fn new(connection: Arc<Connection>, stream: &StreamName) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, stream: &StreamName, create: bool) -> Self {
         let payload_field = Bytes::from(connection.config().payload_field.clone());
-        Self { connection, stream: Key::from(stream.as_str()), payload_field }
+        Self { connection, stream: Key::from(stream.as_str()), create, payload_field }
     }
 }
 
@@ -73,7 +75,7 @@ impl RedisSink {
         // Only queues them, and must not be interrupted, so that calls are stored in the order of their first poll.
         let queued = unconstrained(async {
             for fields in entries {
-                pipeline.xadd::<(), _, _, _, _>(self.stream.clone(), false, None, "*", fields).await?;
+                pipeline.xadd::<(), _, _, _, _>(self.stream.clone(), !self.create, None, "*", fields).await?;
             }
             Ok::<(), FredError>(())
         });
@@ -82,7 +84,7 @@ impl RedisSink {
             return (0..=pipelined).map(|_| Err(refused.clone())).collect();
         }
         let mut many = pin!(maybe_done(pipeline.try_all::<Value>()));
-        let last = link.client().xadd::<Value, _, _, _, _>(self.stream.clone(), false, None, "*", last);
+        let last = link.client().xadd::<Value, _, _, _, _>(self.stream.clone(), !self.create, None, "*", last);
         let mut last = pin!(maybe_done(last));
         let answers = async {
             join(many.as_mut(), last.as_mut()).await;
@@ -98,7 +100,7 @@ impl RedisSink {
         };
         outcomes.push(match last.take_output() {
             Some(answer) => {
-                answer.map_err(classify).map_or_else(|failure| Err(self.failed(link, failure)), |id| stored(&id))
+                answer.map_err(classify).map_or_else(|failure| Err(self.failed(link, failure)), |id| self.stored(&id))
             }
             None => Err(self.failed(link, unanswered)),
         });
@@ -108,7 +110,7 @@ impl RedisSink {
     /// An answer for each entry of the pipeline; or, when it broke, a single one for all of them.
     fn many_outcomes(&self, link: &Arc<Link>, answers: Vec<Answer>, expected: usize) -> Vec<Outcome> {
         let outcome = |answer: Answer| {
-            answer.map_err(classify_many).map_or_else(|failure| Err(self.failed(link, failure)), |id| stored(&id))
+            answer.map_err(classify_many).map_or_else(|failure| Err(self.failed(link, failure)), |id| self.stored(&id))
         };
         if answers.len() == expected {
             return answers.into_iter().map(outcome).collect();
@@ -129,11 +131,15 @@ impl RedisSink {
             CallFailure::NoAnswer(source) => PublishError::Unknown(translate(OPERATION, source)),
         }
     }
-}
 
-fn stored(id: &Value) -> Outcome {
-    match id.as_bytes().and_then(parse_id) {
-        Some(token) => Ok(Some(Position::new(PositionStyle::EntryId, UnitId(0), token))),
-        None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),
+    /// What the server answers an entry with: its id, or nothing where there is no stream and none is to be made.
+    fn stored(&self, id: &Value) -> Outcome {
+        match id.as_bytes().and_then(parse_id) {
+            Some(token) => Ok(Some(Position::new(PositionStyle::EntryId, UnitId(0), token))),
+            None if id.is_null() && !self.create => {
+                Err(PublishError::Failed(missing(OPERATION, &self.stream.as_str_lossy())))
+            }
+            None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),
+        }
     }
 }

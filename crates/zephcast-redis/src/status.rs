@@ -12,7 +12,7 @@ use zephcast_core::{
 
 use self::members::Roster;
 use crate::connection::Connection;
-use crate::error::error;
+use crate::error::{error, missing};
 use crate::intake::UNIT;
 use crate::keys::Keys;
 use crate::member::RETURNED;
@@ -29,7 +29,7 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
     let on_stream = find_group(read_groups(OPERATION, seen.groups)?, stream, group)?;
     let oldest_ms = [oldest_pending(seen.pending)?, oldest_pending(seen.retry_pending)?].into_iter().flatten().min();
     // Last, as only this may take several looks at the server.
-    let unread = lag::unread(control, keys, &on_stream, seen.end).await?;
+    let unread = lag::unread(control, keys, &on_stream, seen.end, seen.length).await?;
     // What is settled is removed from the retry stream, so its length is what is unsettled there.
     let lag = unread.map(|unread| unread + on_stream.pending + seen.retried + seen.delayed);
     let held = members.pending_all().saturating_sub(members.pending_of(RETURNED));
@@ -60,6 +60,8 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
 struct Seen {
     now: u64,
     end: Token,
+    /// Entries that are there.
+    length: u64,
     /// None before Redis 7.0.
     published: Option<u64>,
     groups: Frame,
@@ -79,13 +81,14 @@ impl Seen {
         let answer = control.try_run(OPERATION, &STATUS, &all, || vec![keys.group.as_str().into()]).await?;
         let answer = answer.map_err(|failure| no_stream(OPERATION, stream, failure))?;
         let [now, stream_facts, groups, pendings, lengths, consumers, reports] = elements(OPERATION, answer)?;
-        let [end, published] = elements(OPERATION, stream_facts)?;
+        let [end, published, length] = elements(OPERATION, stream_facts)?;
         let [pending, retry_pending] = elements(OPERATION, pendings)?;
         let [retried, delayed, dead] = elements(OPERATION, lengths)?;
         let [consumers, retry_consumers] = elements(OPERATION, consumers)?;
         Ok(Self {
             now: count(OPERATION, &now)?,
             end: entry_id(OPERATION, end)?,
+            length: count(OPERATION, &length)?,
             published: u64::try_from(number(OPERATION, &published)?).ok(),
             groups,
             pending,
@@ -171,7 +174,7 @@ pub(crate) async fn last_id(control: &Connection, operation: &'static str, strea
 /// Makes "no such key" an error that names the stream.
 pub(crate) fn no_stream(operation: &'static str, stream: &StreamName, failure: crate::error::CallFailure) -> Error {
     if failure.mentions("no such key") {
-        return error(ErrorKind::NotFound, operation, format!("the stream {stream:?} does not exist"));
+        return missing(operation, stream.as_str());
     }
     failure.into_error(operation)
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zephcast::driver::Stored;
+use zephcast::driver::{Stored, after};
 use zephcast::{CloseReport, Delivery, Error, Event, MemberName, Message, Position};
 
 use super::idle::Idle;
@@ -153,7 +153,8 @@ impl<'a> Session<'a> {
         }
         let overdue = async {
             self.shutdown.wait().await;
-            tokio::time::sleep_until(*self.patience.get_or_insert_with(|| Instant::now() + self.arguments.drain)).await;
+            tokio::time::sleep_until(*self.patience.get_or_insert_with(|| after(Instant::now(), self.arguments.drain)))
+                .await;
         };
         let Written { bytes, result } = tokio::select! {
             biased;

@@ -18,7 +18,7 @@ fn browse<'a>(stream: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 async fn records_are_as_the_contract_says_and_nobody_has_joined() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    lab.run(&["publish", &stream, "hello", "--key", "k", "--header", "h=v", "--id", "i"], "").await;
+    lab.run(&["publish", &stream, "hello", "--key", "k", "--header", "h=v", "--id", "i", "--create"], "").await;
     let done = lab.run(&browse(&stream, &["--count", "1", "--member", "me"]), "").await;
     assert_eq!(done.code, 0, "{done:?}");
     let delivery = &done.of("delivery")[0];

@@ -7,13 +7,13 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{Instant, timeout};
 
-use crate::lab::{LIMIT, Lab, payloads};
+use crate::lab::{LIMIT, Lab, command, payloads, run};
 
 #[tokio::test]
 async fn records_are_as_the_contract_says() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    lab.run(&["publish", &stream, "hello", "--key", "k", "--id", "i"], "").await;
+    lab.run(&["publish", &stream, "hello", "--key", "k", "--id", "i", "--create"], "").await;
     let done = lab.run(&["consume", &stream, "--group", "g", "--member", "me", "--count", "1"], "").await;
     assert_eq!(done.code, 0, "{done:?}");
     let lines: Vec<_> = done.stdout.lines().collect();
@@ -187,4 +187,44 @@ async fn a_missing_stream_is_created_only_when_asked_to() {
     assert!(missing.stderr.contains(&stream) && missing.stderr.contains("--create"), "{missing:?}");
     let created = lab.run(&["consume", &stream, "--group", "g", "--create", "--idle-exit", "100ms"], "").await;
     assert_eq!(created.code, 0, "{created:?}");
+}
+
+#[tokio::test]
+async fn whoever_left_is_forgotten_at_once_however_soon_it_left() {
+    let lab = Lab::own(&[]).await;
+    let stream = lab.stream();
+    lab.fill(&stream, 3).await;
+    let members = format!("{{{stream}}}.g.members");
+    for _ in 0..20 {
+        // The end of stdin is the wish to leave: it comes while the first renewal is on its way.
+        let done = lab.run(&["consume", &stream, "--group", "g", "--settle", "stdin"], "").await;
+        assert_eq!(done.code, 0, "{done:?}");
+        let fields = lab.server.as_ref().expect("its own").cli(&["HKEYS", &members]).await.expect("an answer");
+        assert_eq!(fields.trim(), "/start", "a renewal brought a member back that had left");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_ack_is_no_clean_end() {
+    let lab = Lab::own(&[]).await;
+    let stream = lab.stream();
+    lab.fill(&stream, 3).await;
+    let server = lab.server.as_ref().expect("its own");
+    server.cli(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-xack"]).await.expect("a user");
+    let url = lab.url.replace("redis://", "redis://app:pw@");
+    let done = run(command(&url, &["consume", &stream, "--group", "g", "--count", "3"]), b"").await;
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("not allowed") && done.stderr.contains("xack"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_publish_to_a_stream_that_is_not_there_needs_create() {
+    let lab = Lab::own(&[]).await;
+    let stream = lab.stream();
+    let refused = lab.run(&["publish", &stream, "x"], "").await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&stream) && refused.stderr.contains("--create"), "{refused:?}");
+    assert_eq!(lab.run(&["stream", "show", &stream], "").await.code, 1, "nothing was made");
+    assert_eq!(lab.run(&["publish", &stream, "x", "--create"], "").await.code, 0);
+    assert_eq!(lab.run(&["publish", &stream, "x"], "").await.code, 0);
 }

@@ -11,8 +11,20 @@ use crate::lab::Lab;
 async fn the_payload_is_on_stdin_and_the_rest_in_the_environment_but_not_the_url() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    let publish =
-        ["publish", &stream, "pay\nload", "--key", "k 1", "--id", "i", "--header", "trace-parent=t", "--header", "h=v"];
+    let publish = [
+        "publish",
+        &stream,
+        "pay\nload",
+        "--key",
+        "k 1",
+        "--id",
+        "i",
+        "--header",
+        "trace-parent=t",
+        "--header",
+        "h=v",
+        "--create",
+    ];
     lab.run(&publish, "").await;
     let script = "cat; env | grep ^ZEPHCAST_ | sort";
     let arguments =

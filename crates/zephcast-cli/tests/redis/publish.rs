@@ -31,7 +31,8 @@ async fn every_line_is_stored_and_told_with_its_position() {
 async fn the_argument_is_one_message_with_key_headers_and_id() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    let arguments = ["publish", &stream, "hello", "--key", "k", "--header", "a=1", "--header", "b=x=y", "--id", "i"];
+    let arguments =
+        ["publish", &stream, "hello", "--key", "k", "--header", "a=1", "--header", "b=x=y", "--id", "i", "--create"];
     let done = lab.run(&arguments, "not read\n").await;
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(done.of("published")[0]["id"], "i");
@@ -103,7 +104,7 @@ async fn what_consume_writes_can_be_published() {
 async fn text_tells_people_on_stderr_and_nothing_when_quiet() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    let told = lab.run(&["publish", &stream, "x", "--output", "text"], "").await;
+    let told = lab.run(&["publish", &stream, "x", "--create", "--output", "text"], "").await;
     assert_eq!((told.code, told.stdout.as_str()), (0, ""));
     assert!(told.stderr.contains("stored 1"), "{told:?}");
     let quiet = lab.run(&["--quiet", "publish", &stream, "x", "--output", "text"], "").await;

@@ -119,6 +119,7 @@ impl RedisIntake {
     /// Gives a suspect back whose claim had no answer, with the count that it had.
     pub(super) async fn settle_doubt(&mut self) -> Result<()> {
         let Some(doubt) = self.doubt else { return Ok(()) };
+        self.buffer.keep();
         self.member
             .run(OPERATION, &GIVE, &[], || {
                 let retried = if doubt.retried { "1" } else { "0" };

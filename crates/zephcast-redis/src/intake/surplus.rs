@@ -49,6 +49,8 @@ impl RedisIntake {
         if self.surplus.is_empty() {
             return Ok(());
         }
+        // It may take long, and what was read beside it must not look abandoned meanwhile.
+        self.buffer.keep();
         lock(&self.member.fence).doubt();
         let surplus = &self.surplus;
         let answer = self.member.run(OPERATION, &GIVE, &[], || {

@@ -6,6 +6,7 @@ if owner ~= me and not (ARGV[7] == '1' and not owner) then
   return (not owner and ARGV[6] == '1') and 1 or 0
 end
 
+require_settling(key)
 redis.call('XADD', KEYS[4], '*', unpack(ARGV, 8))
 redis.call('XACK', key, group, id)
 if ARGV[4] == '1' then redis.call('XDEL', key, id) end

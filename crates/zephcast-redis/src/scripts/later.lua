@@ -8,6 +8,7 @@ if owner ~= me and not (ARGV[7] == '1' and not owner) then
   return (not owner and ARGV[6] == '1') and 1 or 0
 end
 
+require_settling(key)
 local fields = {}
 for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('ZADD', KEYS[4], server_ms() + tonumber(ARGV[8]), cmsgpack.pack(fields))

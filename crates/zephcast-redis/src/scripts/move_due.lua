@@ -14,6 +14,8 @@ local function fields_of(packed)
   return fields
 end
 
+-- Fails before anything is written when what comes last is not allowed: a script is never rolled back.
+redis.call('ZREM', KEYS[1], '')
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 local put_off = 0
 for _, packed in ipairs(due) do

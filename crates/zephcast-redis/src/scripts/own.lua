@@ -42,6 +42,12 @@ local function replaced()
   return report and not is_mine
 end
 
+-- Fails before anything is written when what comes last is not allowed: a script is never rolled back.
+local function require_settling(key)
+  redis.call('XACK', key, group, '0-0')
+  redis.call('XDEL', key, '0-0')
+end
+
 -- Who holds an entry; false when nobody does, also without a group.
 local function owner_of(key, id)
   local pending = ask('XPENDING', key, group, id, id, 1)

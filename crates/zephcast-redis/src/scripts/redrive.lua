@@ -21,6 +21,8 @@ fields[#fields + 1] = 'zephcast-attempts'
 fields[#fields + 1] = '0'
 local created = redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[1], '0', 'MKSTREAM')
 if created.err and not string.find(created.err, 'BUSYGROUP', 1, true) then return created end
+-- Fails before anything is written when what comes last is not allowed: a script is never rolled back.
+redis.call('XDEL', KEYS[1], '0-0')
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1

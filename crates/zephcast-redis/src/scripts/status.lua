@@ -1,6 +1,7 @@
 -- Everything that there is to say of a group, at one moment. KEYS: stream, retry stream, delayed, dead letters, members.
 -- ARGV: group.
--- Returns the time in ms; the newest id that the stream ever had and how many entries (-1: Redis does not count); what
+-- Returns the time in ms; the newest id that the stream ever had how many entries (-1: Redis does not count), and how
+-- many it has; what
 -- `XINFO GROUPS` says of the stream; summaries of what is pending on the stream and on the retry stream; how long the retry
 -- stream, the delayed and the dead letters are; the group's consumers on both streams; the members' reports.
 local group = ARGV[1]
@@ -26,7 +27,7 @@ end
 
 return {
   time[1] * 1000 + math.floor(time[2] / 1000),
-  {newest, added or -1},
+  {newest, added or -1, redis.call('XLEN', KEYS[1])},
   redis.call('XINFO', 'GROUPS', KEYS[1]),
   {ask('XPENDING', KEYS[1], group), ask('XPENDING', KEYS[2], group)},
   {redis.call('XLEN', KEYS[2]), redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[4])},

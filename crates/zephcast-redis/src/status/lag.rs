@@ -16,13 +16,21 @@ const PAGE_BYTES: i64 = 8 * 1024 * 1024;
 const MOST_PAGES: usize = 200;
 
 /// Redis says how much is unread, but not after entries were deleted there, after the group was moved, or before 7.0. Then
-/// it is counted.
-pub(super) async fn unread(control: &Connection, keys: &Keys, group: &OnStream, end: Token) -> Result<Option<u64>> {
-    if group.lag.is_some() {
-        return Ok(group.lag);
-    }
+/// it is counted. Where unread entries were trimmed it still counts them, and everything that is left is unread.
+///
+/// `end` is the newest id that the stream ever had, `length` how many entries it has.
+pub(super) async fn unread(
+    control: &Connection,
+    keys: &Keys,
+    group: &OnStream,
+    end: Token,
+    length: u64,
+) -> Result<Option<u64>> {
     if group.last_delivered >= end {
         return Ok(Some(0));
+    }
+    if let Some(lag) = group.lag {
+        return Ok(Some(lag.min(length)));
     }
     let mut after = crate::token::id(group.last_delivered);
     let mut unread = 0;

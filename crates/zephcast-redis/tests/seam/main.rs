@@ -13,6 +13,7 @@ mod log;
 mod looks;
 mod member;
 mod news;
+mod refused;
 mod removal;
 mod server;
 mod settle;
