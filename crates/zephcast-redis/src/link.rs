@@ -6,6 +6,7 @@
 
 use zephcast_core::driver::after;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -14,10 +15,12 @@ use fred::interfaces::ClientLike;
 use fred::types::config::{Config, ConnectionConfig, Options, PerformanceConfig, Server, ServerConfig, TcpConfig};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use fred::util::redis_keyslot;
+use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use crate::RedisConfig;
@@ -129,13 +132,27 @@ impl Link {
         timeout: Duration,
         answer: impl Future<Output = Result<T, FredError>>,
     ) -> Result<Result<T, CallFailure>, CallFailure> {
-        let mut over = self.over.clone();
-        tokio::select! {
-            biased;
-            answer = answer => Ok(answer.map_err(classify)),
-            _ = over.wait_for(|over| *over) => Err(CallFailure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
-            () = tokio::time::sleep(timeout) => Err(CallFailure::NoAnswer(too_late())),
-        }
+        answer_before_the_end(self.over.clone(), timeout, answer).await
+    }
+}
+
+/// See [`Link::answer_within`].
+async fn answer_before_the_end<T>(
+    mut over: watch::Receiver<bool>,
+    timeout: Duration,
+    answer: impl Future<Output = Result<T, FredError>>,
+) -> Result<Result<T, CallFailure>, CallFailure> {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => Ok(answer.map_err(classify)),
+        // The answer, or word that there is none, may have come just after the look at it and before the end. What has
+        // none even now was never sent.
+        _ = over.wait_for(|over| *over) => match unconstrained(answer).now_or_never() {
+            Some(answer) => Ok(answer.map_err(classify)),
+            None => Err(CallFailure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
+        },
+        () = tokio::time::sleep(timeout) => Err(CallFailure::NoAnswer(too_late())),
     }
 }
 
@@ -264,7 +281,23 @@ fn connection(config: &RedisConfig) -> ConnectionConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_comes_with_the_end_is_an_answer() {
+        let (ended, over) = watch::channel(false);
+        let mut looks = 0;
+        let answer = std::future::poll_fn(|_| {
+            looks += 1;
+            // The connection breaks right after the first look.
+            ended.send_replace(true);
+            if looks == 1 { Poll::Pending } else { Poll::Ready(Err::<(), _>(FredError::new(FredKind::IO, "reset"))) }
+        });
+        let answer = answer_before_the_end(over, Duration::from_secs(60), answer).await;
+        assert!(matches!(answer, Ok(Err(CallFailure::NoAnswer(_)))), "it was sent");
+    }
 
     #[test]
     fn failures_are_told_apart() {
