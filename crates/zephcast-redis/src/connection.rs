@@ -213,10 +213,15 @@ impl Connection {
     /// Gives a connection up when this failure says that it is of no more use.
     pub(crate) fn note(&self, link: &Arc<Link>, failure: &CallFailure) {
         if failure.ends_connection() {
-            let mut state = self.state();
-            if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-                state.link = None;
-            }
+            self.give_up(link);
+        }
+    }
+
+    /// Gives this connection up, unless another one has its place already.
+    pub(crate) fn give_up(&self, link: &Arc<Link>) {
+        let mut state = self.state();
+        if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            state.link = None;
         }
     }
 

@@ -70,6 +70,7 @@ impl RedisSink {
     /// each command of a pipeline.
     async fn publish_on(&self, link: &Arc<Link>, mut entries: Vec<Fields>) -> Vec<Outcome> {
         let Some(last) = entries.pop() else { return Vec::new() };
+        let abandoned = Abandoned { connection: &self.connection, link };
         let pipelined = entries.len();
         let pipeline = link.client().pipeline();
         // Only queues them, and must not be interrupted, so that calls are stored in the order of their first poll.
@@ -94,6 +95,7 @@ impl RedisSink {
         let unanswered = link.answer_within(timeout, answers).await.err().unwrap_or_else(|| {
             CallFailure::NoAnswer(FredError::new(fred::error::ErrorKind::Unknown, "there is no answer"))
         });
+        abandoned.has_its_answer();
         let mut outcomes = match many.take_output() {
             Some(answers) => self.many_outcomes(link, answers, pipelined),
             None => (0..pipelined).map(|_| Err(self.failed(link, unanswered.clone()))).collect(),
@@ -141,5 +143,24 @@ impl RedisSink {
             }
             None => Err(PublishError::Unknown(garbled(OPERATION, "an entry id was expected"))),
         }
+    }
+}
+
+/// Gives the connection up when it is dropped: whoever publishes went away before the answer, because it is late. A
+/// connection that broke would never be found out otherwise, and what waits on it never be freed.
+struct Abandoned<'a> {
+    connection: &'a Connection,
+    link: &'a Arc<Link>,
+}
+
+impl Abandoned<'_> {
+    fn has_its_answer(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.connection.give_up(self.link);
     }
 }

@@ -145,8 +145,11 @@ impl Worker {
                 self.wake_for_the_first_deadline();
             }
         } else {
-            batch.duty.answer(batch.notes.iter().map(|note| note.place as usize).zip(outcome));
-            self.give_back(&batch.notes);
+            // There is room only when the messages are gone.
+            let Batch { messages, notes, duty } = batch;
+            drop(messages);
+            duty.answer(notes.iter().map(|note| note.place as usize).zip(outcome));
+            self.give_back(&notes);
             // The broker is there: what waits to be sent again follows at once.
             self.backoff.succeeded();
             self.last_failure = None;

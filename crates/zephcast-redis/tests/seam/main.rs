@@ -1,6 +1,7 @@
 //! The driver against the seam, on a real server.
 
 mod admin;
+mod bandwidth;
 mod browse;
 mod closing;
 mod consume;
