@@ -17,6 +17,7 @@ mod member;
 mod network;
 mod news;
 mod refused;
+mod on_the_way;
 mod removal;
 mod server;
 mod settle;
