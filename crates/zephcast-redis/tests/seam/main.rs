@@ -23,8 +23,10 @@ mod server;
 mod settle;
 mod setups;
 mod slow;
+mod states;
 mod surplus;
 mod takeover;
+mod traffic;
 
 mod prelude {
     //! What every case needs.
