@@ -27,6 +27,7 @@ mod states;
 mod surplus;
 mod takeover;
 mod traffic;
+mod trust;
 
 mod prelude {
     //! What every case needs.

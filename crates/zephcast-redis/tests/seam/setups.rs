@@ -10,7 +10,7 @@ use crate::prelude::*;
 use crate::server::free_port;
 
 /// One message there and back, once to the dead letters and once more, on whatever this is.
-async fn everything_works(config: RedisConfig) {
+pub(crate) async fn everything_works(config: RedisConfig) {
     let driver = RedisDriver::connect(config).await.expect("a connection");
     let stream = unique_stream("setup");
     publish(&driver, &stream, &messages(2)).await;
@@ -50,7 +50,12 @@ fn openssl(directory: &Path, arguments: &[&str]) {
 }
 
 /// A root in `NAME.crt`, and a certificate of it for this host in `NAME-server.crt` and `.key`.
-fn certificates(directory: &Path, name: &str, host: &str) {
+pub(crate) fn certificates(directory: &Path, name: &str, host: &str) {
+    certificates_for(directory, name, host, "2");
+}
+
+/// As [`certificates`], of which the host's is valid for so many days.
+pub(crate) fn certificates_for(directory: &Path, name: &str, host: &str, days: &str) {
     let (ca, key) = (format!("{name}.crt"), format!("{name}.key"));
     let (server, server_key, request) =
         (format!("{name}-server.crt"), format!("{name}-server.key"), format!("{name}-server.csr"));
@@ -63,7 +68,7 @@ fn certificates(directory: &Path, name: &str, host: &str) {
     let mut asked = vec!["req", "-subj", "/CN=server", "-keyout", &server_key, "-out", &request];
     asked.extend(new_key);
     openssl(directory, &asked);
-    let signed = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &key, "-CAcreateserial", "-days", "2"];
+    let signed = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &key, "-CAcreateserial", "-days", days];
     let signed = [&signed[..], &["-extfile", &extensions, "-out", &server]].concat();
     openssl(directory, &signed);
 }
