@@ -10,6 +10,7 @@ mod faults;
 mod fences;
 mod foreign;
 mod gone;
+mod herd;
 mod keeper;
 mod log;
 mod looks;
