@@ -60,7 +60,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    upstream: SocketAddr,
+    upstream: Arc<Mutex<SocketAddr>>,
     wiring: Arc<Wiring>,
     /// Filled by the accepting task, emptied when the proxy is dropped.
     connections: Arc<Mutex<JoinSet<()>>>,
@@ -80,7 +80,7 @@ impl Proxy {
                 Ok(listener) => {
                     let proxy = Self {
                         address,
-                        upstream,
+                        upstream: Arc::new(Mutex::new(upstream)),
                         wiring: Arc::default(),
                         connections: Arc::default(),
                         accepting: Mutex::default(),
@@ -98,6 +98,11 @@ impl Proxy {
     /// Where clients connect. It stays the same over [`down`](Self::down) and [`up`](Self::up).
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Forwards new connections to another server; open ones stay where they lead.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        *locked(&self.upstream) = upstream;
     }
 
     /// Delays every byte by `latency`, in each direction.
@@ -184,7 +189,7 @@ impl Proxy {
     }
 
     fn accept_from(&self, listener: TcpListener) {
-        let (upstream, wiring, connections) = (self.upstream, self.wiring.clone(), self.connections.clone());
+        let (upstream, wiring, connections) = (self.upstream.clone(), self.wiring.clone(), self.connections.clone());
         let task = tokio::spawn(async move {
             loop {
                 // An error here is the client's: it went away between its handshake and our accept.
@@ -195,6 +200,7 @@ impl Proxy {
                     counters.accepted.push(Instant::now());
                     counters.open += 1;
                 });
+                let upstream = *locked(&upstream);
                 let connection = serve(client, upstream, wiring.clone(), resets);
                 let mut connections = locked(&connections);
                 connections.spawn(connection);

@@ -232,3 +232,14 @@ async fn a_server_that_does_not_answer_shows_as_a_reset() {
     let (_, ended) = rest(&mut client).await;
     assert!(is_reset(&ended), "{ended:?}");
 }
+
+#[tokio::test]
+async fn another_server_is_for_new_connections_alone() {
+    let (proxy, mut old) = laboratory().await;
+    round_trip(&mut old, b"before").await.unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    proxy.lead_to(other.local_addr().unwrap());
+    let _new = TcpStream::connect(proxy.addr()).await.unwrap();
+    timeout(PATIENCE, other.accept()).await.unwrap().unwrap();
+    assert_eq!(round_trip(&mut old, b"as before").await.unwrap(), b"as before");
+}

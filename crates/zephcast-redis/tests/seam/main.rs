@@ -6,6 +6,7 @@ mod browse;
 mod closing;
 mod consume;
 mod cuts;
+mod failover;
 mod faults;
 mod fences;
 mod foreign;
