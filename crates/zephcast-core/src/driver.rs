@@ -26,6 +26,18 @@ use crate::{Capabilities, GroupName, GroupStatus, MemberName, Result, Start, Str
 /// Whoever makes a driver connects first and fails within its connect timeout; from then on every method may be called
 /// while the broker is away, and fails with a retryable error until it is back. A driver never gives up on a broker
 /// and never sleeps between attempts on its own: the engine decides when to try again.
+///
+/// # Errors
+/// Whatever is asked of a broker, here and at [`Sink`], [`Intake`], [`Settler`] and [`Admin`], can fail with
+///
+/// - [`Unavailable`](crate::ErrorKind::Unavailable), [`Timeout`](crate::ErrorKind::Timeout) or
+///   [`Blocked`](crate::ErrorKind::Blocked) while the broker is away, slow or takes no writes: retryable;
+/// - [`Auth`](crate::ErrorKind::Auth) or [`PermissionDenied`](crate::ErrorKind::PermissionDenied) when it refuses the
+///   user, [`WrongType`](crate::ErrorKind::WrongType) when the name is that of something else;
+/// - [`Broker`](crate::ErrorKind::Broker) for an answer that is not understood, or a reason of the broker's own;
+/// - [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close).
+///
+/// Each method adds its own kinds to these.
 #[async_trait]
 pub trait Driver: Send + Sync + 'static {
     /// What this broker can do.
@@ -35,6 +47,10 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// With `create` a missing stream is created with the broker's defaults, at the latest by its first message; without, a
     /// missing stream is [`NotFound`](crate::ErrorKind::NotFound), now or when it is published to.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name against [`Capabilities::names`], `NotFound` as above,
+    /// and what [every call](Self#errors) can fail with.
     ///
     /// # Cancel safety
     /// Dropped, the stream may have been created; nothing else is left.
@@ -46,6 +62,11 @@ pub trait Driver: Send + Sync + 'static {
     /// An earlier member of the same name is over: what it held comes again as from an unclean end, its settlements are
     /// answered as lost, its next fetch fails with [`Conflict`](crate::ErrorKind::Conflict).
     ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name against [`Capabilities::names`] or a start that the
+    /// stream cannot have; [`NotFound`](crate::ErrorKind::NotFound) for a missing stream that is not to be created; and
+    /// what [every call](Self#errors) can fail with.
+    ///
     /// # Cancel safety
     /// Dropped, the stream and the group may have been created, and the member may be known at the broker until it is
     /// forgotten as a dead one is. An earlier member of the name may be over.
@@ -54,7 +75,8 @@ pub trait Driver: Send + Sync + 'static {
     /// A look at a group.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist.
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist; and what
+    /// [every call](Self#errors) can fail with.
     ///
     /// # Cancel safety
     /// Cancel safe: it only looks.
@@ -64,6 +86,10 @@ pub trait Driver: Send + Sync + 'static {
     fn admin(&self) -> &dyn Admin;
 
     /// Closes every connection within the deadline. Members have left before. Idempotent.
+    ///
+    /// # Errors
+    /// [`Timeout`](crate::ErrorKind::Timeout) when a connection did not close in good order within the deadline, or
+    /// what the broker says; it is given up all the same.
     ///
     /// # Cancel safety
     /// Dropped, some connections may be closed and others not; calling again closes the rest, and so does dropping the

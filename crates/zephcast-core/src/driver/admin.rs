@@ -12,8 +12,14 @@ use crate::{GroupName, Message, Position, Result, Start, StreamName, StreamStatu
 /// not at all; each method says what that leaves. Each can be called again, and then completes what is left.
 #[async_trait]
 pub trait Admin: Send + Sync {
-    /// Creates a stream. One that exists alike is fine; one that exists otherwise is
-    /// [`Conflict`](crate::ErrorKind::Conflict), naming the difference.
+    /// Creates a stream. One that exists alike is fine.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict), naming the difference, when it exists otherwise;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name or a setting that cannot be used;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for more than one unit where
+    /// [`Capabilities::partitions`](crate::Capabilities::partitions) says so; and what
+    /// [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Dropped, the stream may exist, with some of its groups or none. Calling again creates the rest.
@@ -21,12 +27,19 @@ pub trait Admin: Send + Sync {
 
     /// Deletes a stream with its groups and all helper queues.
     ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist; and what
+    /// [every call](super::Driver#errors) can fail with.
+    ///
     /// # Cancel safety
     /// Not cancel safe: dropped, retries, dead letters and groups may be gone while the stream is still there. Where it
     /// is more than one step the stream is the last one, so that calling again deletes the rest.
     async fn delete_stream(&self, stream: &StreamName) -> Result<()>;
 
-    /// Every stream, by name.
+    /// Every stream, by name. One that the user may not look at is left out.
+    ///
+    /// # Errors
+    /// What [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Cancel safe: it only looks.
@@ -34,11 +47,20 @@ pub trait Admin: Send + Sync {
 
     /// One stream.
     ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist; and what
+    /// [every call](super::Driver#errors) can fail with.
+    ///
     /// # Cancel safety
     /// Cancel safe: it only looks.
     async fn stream(&self, stream: &StreamName) -> Result<StreamStatus>;
 
     /// Creates a group at its start, so that it gets everything from then on. One that exists stays as it is.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a start that it cannot have; and what
+    /// [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Dropped, the group may exist, at its start. Calling again changes nothing of it.
@@ -54,13 +76,18 @@ pub trait Admin: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when the stream does not exist;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a start or a unit that the stream cannot have;
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) where [`Capabilities::browse`](crate::Capabilities::browse) says so.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where [`Capabilities::browse`](crate::Capabilities::browse) says
+    /// so; and what [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Cancel safe: the cursor is the caller's.
     async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed>;
 
     /// The group's dead letters in order, at most `limit`, after `after`.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist; and what
+    /// [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Cancel safe: it only looks, and the place is the caller's.
@@ -75,6 +102,10 @@ pub trait Admin: Send + Sync {
     /// Sends a dead letter back to that group only, with its attempts counted afresh, and removes it, so that it is
     /// never lost and, but for a crash between the two, never doubled. `Gone` when it is no longer there.
     ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist; and what
+    /// [every call](super::Driver#errors) can fail with: after a retryable one it may be with its group again.
+    ///
     /// # Cancel safety
     /// Dropped, the dead letter is where it was or with its group again; where a broker needs two steps for that, it can
     /// be both. Calling again redrives what is there or answers `Gone`.
@@ -82,19 +113,30 @@ pub trait Admin: Send + Sync {
 
     /// Removes every dead letter of the group and returns how many there were.
     ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist; and what
+    /// [every call](super::Driver#errors) can fail with: after a retryable one some or all may be gone.
+    ///
     /// # Cancel safety
     /// Not cancel safe: dropped, they may be gone, all or some of them, and nobody says how many. Calling again removes
     /// the rest.
     async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64>;
 
     /// Deletes from the head of the stream what no group needs any more, and returns how many messages that were.
-    /// A broker that retains by its own policy answers [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) from a broker that retains by its own policy; and what
+    /// [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Dropped, a part may have been trimmed: never more than what no group needs. Calling again trims the rest.
     async fn trim(&self, stream: &StreamName) -> Result<u64>;
 
-    /// Looks at the broker: version, rights, risky settings.
+    /// Looks at the broker: version, rights, risky settings. A right that is missing is a warning, not an error.
+    ///
+    /// # Errors
+    /// What [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Cancel safe: it only looks.

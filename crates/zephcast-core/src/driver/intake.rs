@@ -16,8 +16,9 @@ pub trait Intake: Send {
     /// holds; what the engine still has in its window it drops by token.
     ///
     /// # Errors
-    /// A retryable error when the broker is away: the engine waits and calls again, without an end. Any other error
-    /// ends the consumer, which hands it to its user.
+    /// A retryable error when the broker is away: the engine waits and calls again, without an end. Any other of
+    /// [those of every call](super::Driver#errors) ends the consumer, which hands it to its user; so does
+    /// [`Conflict`](crate::ErrorKind::Conflict), when a later member of the same name has taken this one's place.
     ///
     /// # Cancel safety
     /// Need not be cancel safe: a pending call is interrupted, and dropped only when the member ends and the interrupt
@@ -122,7 +123,10 @@ impl Release {
 }
 
 impl Released {
-    /// Waits for the engine. Cancel safe.
+    /// Waits for the engine.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it can be waited for again, until it has resolved.
     pub async fn wait(&mut self) {
         // An engine that ended has released everything.
         let _ = (&mut self.0).await;

@@ -16,8 +16,10 @@ pub trait Settler: Send + Sync {
     /// answers `Ok`.
     ///
     /// # Errors
-    /// A retryable error: any part may have been done, the engine calls again with the same settlements. A permanent
-    /// one: nothing more can be settled.
+    /// A retryable error: any part may have been done, the engine calls again with the same settlements. Any other of
+    /// [those of every call](super::Driver#errors): this cannot be settled as things are, such as
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for a message that cannot be moved. The engine tells whoever waits, and
+    /// calls again all the same.
     ///
     /// # Cancel safety
     /// Dropped, any part may have been done, as after a retryable error. The engine drops it only when the member has
@@ -26,6 +28,10 @@ pub trait Settler: Send + Sync {
 
     /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
     /// Returns what it holds no longer. A driver whose lease is kept otherwise answers with nothing.
+    ///
+    /// # Errors
+    /// Those of [every call](super::Driver#errors): some of it may have been renewed. The engine logs it and calls
+    /// again when it is time; the lease runs on meanwhile.
     ///
     /// # Cancel safety
     /// Dropped, it may have been renewed or not. The engine drops it only when the member has ended.
@@ -41,6 +47,10 @@ pub trait Settler: Send + Sync {
     /// What comes back is no suspect, since its member ended in good order; but a suspect that nobody tried stays one,
     /// with the count that it had before it was handed out: it has not proved its innocence. So does a suspect that is
     /// held and not named, which the engine never saw.
+    ///
+    /// # Errors
+    /// [`Timeout`](crate::ErrorKind::Timeout) when it did not leave within the deadline, and those of
+    /// [every call](super::Driver#errors). What was not given back is taken over after the lease.
     ///
     /// # Cancel safety
     /// Dropped at its deadline: what was not given back by then is taken over after the lease, as from a dead member.
