@@ -33,16 +33,29 @@ impl Client {
     }
 
     /// Sets up a publisher to a stream; `.await` it.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let publisher = client.publisher("orders").in_flight(500).await?;
+    /// let receipt = publisher.publish("two apples").await?;
+    /// assert!(receipt.position.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn publisher(&self, stream: impl AsRef<str>) -> PublisherBuilder {
         PublisherBuilder::new(self.driver.clone(), self.publishers.clone(), stream.as_ref())
     }
 
-    /// Sets up a consumer of a stream: one member of a group, from which deliveries are pulled.
+    /// Sets up a consumer of a stream: one member of a group, from which deliveries are pulled. See
+    /// [`ConsumerBuilder::start`].
     pub fn consumer(&self, stream: impl AsRef<str>) -> ConsumerBuilder {
         ConsumerBuilder::new(self.driver.clone(), self.isolation.clone(), stream.as_ref())
     }
 
-    /// Sets up members of a group that call a handler for each delivery.
+    /// Sets up members of a group that call a handler for each delivery. See [`GroupBuilder::run`].
     pub fn group(&self, stream: impl AsRef<str>, group: impl AsRef<str>) -> GroupBuilder {
         GroupBuilder::new(self.consumer(stream).group(group))
     }
@@ -50,10 +63,28 @@ impl Client {
     /// A look at a group: lag, in flight, oldest pending, members.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when the stream or the group does not exist, and what the broker says.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the stream or the group does not exist,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that neither can have, and what
+    /// [every call of a broker](Driver#errors) can fail with.
     ///
     /// # Cancel safety
-    /// Cancel safe.
+    /// Cancel safe: it only looks.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let consumer = client.consumer("orders").group("billing").member("billing-1").start().await?;
+    /// client.publisher("orders").await?.publish("two apples").await?;
+    ///
+    /// let status = client.group_status("orders", "billing").await?;
+    /// assert_eq!(status.lag, Some(1));
+    /// assert_eq!(status.members[0].name.as_str(), "billing-1");
+    /// # drop(consumer);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn group_status(&self, stream: impl AsRef<str>, group: impl AsRef<str>) -> Result<GroupStatus> {
         self.driver.group_status(&StreamName::new(stream)?, &GroupName::new(group)?).await
     }
@@ -72,6 +103,21 @@ impl Client {
     ///
     /// # Cancel safety
     /// Cancel safe: call it again.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let publisher = client.publisher("orders").await?;
+    /// let receipt = publisher.enqueue("two apples").await?;
+    /// client.close(Duration::from_secs(10)).await?;
+    /// assert!(receipt.await.is_ok(), "it was waited for");
+    /// assert!(publisher.publish("three pears").await.is_err(), "nothing more is taken");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self, deadline: Duration) -> Result<()> {
         let until = after(tokio::time::Instant::now(), deadline);
         // What is not out by then gets its answer from the closed driver.

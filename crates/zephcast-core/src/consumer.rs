@@ -49,6 +49,21 @@ impl Consumer {
     ///
     /// # Cancel safety
     /// Cancel safe: a delivery is either returned or still here.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// client.publisher("orders").await?.publish("two apples").await?;
+    ///
+    /// let delivery = consumer.next().await.expect("no permanent error yet")?;
+    /// assert_eq!(delivery.payload_str()?, "two apples");
+    /// delivery.ack()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Result<Delivery>> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -72,7 +87,21 @@ impl Consumer {
     /// [`ErrorKind::Closed`] when the member has ended. Any other kind when nothing can be settled any more.
     ///
     /// # Cancel safety
-    /// Cancel safe: settlements go on being written.
+    /// Cancel safe: settlements go on being written. A settlement that came too late is told by the next call then.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// # let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// # client.publisher("orders").await?.publish("two apples").await?;
+    /// consumer.next().await.expect("a delivery")?.ack()?;
+    /// consumer.commit().await?;
+    /// assert_eq!(client.group_status("orders", "billing").await?.lag, Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn commit(&self) -> Result<()> {
         let (done, answer) = oneshot::channel();
         self.core.request(Request::Commit(done));
@@ -93,7 +122,23 @@ impl Consumer {
     /// [`ErrorKind::Internal`] when the member's task was ended from outside, as by a runtime's shutdown.
     ///
     /// # Cancel safety
-    /// Leaving goes on in the background when the future is dropped.
+    /// Leaving goes on in the background, within the deadline, when the future is dropped; its report is lost.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// # let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// # client.publisher("orders").await?.publish("two apples").await?;
+    /// consumer.next().await.expect("a delivery")?.ack()?;
+    /// let report = consumer.close(Duration::from_secs(10)).await?;
+    /// assert!(report.clean && report.acked == 1);
+    /// assert!(client.group_status("orders", "billing").await?.members.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(mut self, deadline: Duration) -> Result<CloseReport> {
         // What was fetched and not handed out goes back.
         (self.parcel, self.waiting) = (None, None);

@@ -176,7 +176,21 @@ impl Delivery {
     /// nothing can be settled any more; then the message comes again. While the broker is away this waits.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the ack back.
+    /// Dropped before it was polled, the delivery is unsettled and comes again; later, the ack is not taken back.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// # let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// # client.publisher("orders").await?.publish("two apples").await?;
+    /// let delivery = consumer.next().await.expect("a delivery")?;
+    /// delivery.ack_confirmed().await?;
+    /// assert_eq!(client.group_status("orders", "billing").await?.lag, Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ack_confirmed(self) -> Result<()> {
         self.settle_confirmed(Verdict::Ack).await
     }
@@ -235,7 +249,23 @@ impl Delivery {
     /// As [`ack_confirmed`](Self::ack_confirmed).
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the verdict back.
+    /// Dropped before it was polled, the delivery is unsettled and comes again; later, the verdict is not taken back.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::Verdict;
+    ///
+    /// # let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// # client.publisher("orders").await?.publish("two apples").await?;
+    /// let delivery = consumer.next().await.expect("a delivery")?;
+    /// delivery.settle_confirmed(Verdict::Reject("no such customer".into())).await?;
+    /// assert_eq!(client.group_status("orders", "billing").await?.dead_letters, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn settle_confirmed(mut self, verdict: Verdict) -> Result<()> {
         let (done, answer) = oneshot::channel();
         match verdict {

@@ -55,6 +55,21 @@ impl Publisher {
     ///
     /// # Cancel safety
     /// Dropped while waiting for room, nothing was sent; dropped later, the outcome is unknown and the message goes on.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::Message;
+    ///
+    /// let publisher = client.publisher("orders").await?;
+    /// let receipt = publisher.publish(Message::new("two apples").with_key("customer-7")).await?;
+    /// assert_eq!(client.admin().stream(&"orders".parse()?).await?.depth, Some(1));
+    /// # assert!(receipt.position.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn publish(&self, message: impl Into<Message>) -> Result<Receipt, PublishError> {
         self.enqueue(message).await?.await
     }
@@ -66,6 +81,19 @@ impl Publisher {
     ///
     /// # Cancel safety
     /// Cancel safe: dropped while waiting, nothing was sent.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let publisher = client.publisher("orders").await?;
+    /// let (first, second) = (publisher.enqueue("two apples").await?, publisher.enqueue("three pears").await?);
+    /// // Both are on their way; their receipts come when the broker has them.
+    /// assert_ne!(first.await?.id, second.await?.id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn enqueue(&self, message: impl Into<Message>) -> Result<PendingReceipt, PublishError> {
         let message = message.into();
         let shared = &*self.shared;
@@ -81,8 +109,25 @@ impl Publisher {
 
     /// Publishes messages in order, as many at a time as there is room for, and answers for each in the same order.
     ///
+    /// # Errors
+    /// For each message as [`publish`](Self::publish).
+    ///
     /// # Cancel safety
-    /// As [`publish`](Self::publish), for each message.
+    /// As [`publish`](Self::publish), for each message; those whose turn had not come are not sent.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::Message;
+    ///
+    /// let publisher = client.publisher("orders").await?;
+    /// let receipts = publisher.publish_all((0..1_000).map(|n| Message::new(format!("order {n}")))).await;
+    /// assert!(receipts.len() == 1_000 && receipts.iter().all(Result::is_ok));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn publish_all(&self, messages: impl IntoIterator<Item = Message>) -> Vec<Result<Receipt, PublishError>> {
         let mut pending = Vec::new();
         for message in messages {
@@ -101,7 +146,23 @@ impl Publisher {
     /// Waits until everything enqueued so far has its answer.
     ///
     /// # Cancel safety
-    /// Cancel safe.
+    /// Cancel safe: it only waits.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// let publisher = client.publisher("orders").await?;
+    /// for n in 0..10 {
+    ///     // Nobody asks for these receipts: an error would be seen by nobody.
+    ///     let _ = publisher.enqueue(format!("order {n}")).await?;
+    /// }
+    /// publisher.flush().await;
+    /// assert_eq!(client.admin().stream(&"orders".parse()?).await?.depth, Some(10));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn flush(&self) {
         self.shared.flush().await;
     }

@@ -18,6 +18,23 @@ use crate::{Faults, MemoryConfig, MemoryDriver};
 ///
 /// Streams, groups and members belong to the broker, so several clients in one process can share them, each through a
 /// [driver](Self::driver) of its own. Nothing is shared beside that: there is no global broker.
+///
+/// # Examples
+/// ```
+/// # use zephcast_core::Client;
+/// # use zephcast_memory::MemoryBroker;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> zephcast_core::Result<()> {
+/// let broker = MemoryBroker::new();
+/// let (one, another) = (Client::new(broker.driver()), Client::new(broker.driver()));
+/// one.publisher("orders").await?.publish("two apples").await?;
+/// assert_eq!(another.admin().stream(&"orders".parse()?).await?.depth, Some(1));
+///
+/// let elsewhere = Client::new(MemoryBroker::new().driver());
+/// assert!(elsewhere.admin().streams().await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryBroker {
     core: Arc<Core>,

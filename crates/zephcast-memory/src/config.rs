@@ -2,11 +2,19 @@
 
 /// Settings of an embedded broker, each with a default.
 ///
+/// # Examples
 /// ```
+/// # use zephcast_core::Client;
 /// use zephcast_memory::{MemoryBroker, MemoryConfig};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> zephcast_core::Result<()> {
 /// let broker = MemoryBroker::with_config(MemoryConfig::new().partitions(3).retention_bytes(64 << 20));
-/// # let _ = broker;
+/// let client = Client::new(broker.driver());
+/// client.publisher("orders").await?.publish("two apples").await?;
+/// assert_eq!(client.admin().stream(&"orders".parse()?).await?.units.len(), 3);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryConfig {

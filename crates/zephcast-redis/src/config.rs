@@ -147,6 +147,21 @@ impl RedisConfig {
     ///
     /// # Cancel safety
     /// Cancel safe: a dropped attempt closes its connection.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use zephcast_redis::{ErrorKind, RedisConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// // Nobody listens on port 1, and the error says where it was tried. With a server this is its client.
+    /// let config = RedisConfig::new("127.0.0.1", 1).connect_timeout(Duration::from_millis(200));
+    /// let error = config.connect().await.expect_err("no server");
+    /// assert_eq!(error.kind(), ErrorKind::Unavailable);
+    /// assert!(error.to_string().contains("127.0.0.1:1"));
+    /// # }
+    /// ```
     pub async fn connect(self) -> Result<Client> {
         let driver = RedisDriver::connect(self).await?;
         Ok(Client::new(driver))

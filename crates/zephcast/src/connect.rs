@@ -45,6 +45,23 @@ pub async fn connect(url: &str) -> Result<Client> {
 ///
 /// # Cancel safety
 /// As [`connect`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use zephcast::{ErrorKind, connect_with};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> zephcast::Result<()> {
+/// let client = connect_with("memory://?partitions=4", Duration::from_secs(2)).await?;
+/// client.publisher("orders").await?.publish("hello").await?;
+/// assert_eq!(client.admin().stream(&"orders".parse()?).await?.units.len(), 4);
+///
+/// let unknown = connect_with("pigeon://coop", Duration::from_secs(2)).await.expect_err("no such broker");
+/// assert_eq!(unknown.kind(), ErrorKind::InvalidInput);
+/// # Ok(())
+/// # }
+/// ```
 pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
     let endpoint = Endpoint::parse(url)?;
     match endpoint.scheme() {

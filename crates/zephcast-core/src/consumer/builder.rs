@@ -123,11 +123,26 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used; [`ErrorKind::NotFound`] for a missing
-    /// stream that is not to be created; [`ErrorKind::Unavailable`] when the broker is away just now; and what the
-    /// broker refuses.
+    /// stream that is not to be created; and what [every call of a broker](Driver#errors) can fail with. There is one
+    /// attempt: [`ErrorKind::Unavailable`] when the broker is away just now.
     ///
     /// # Cancel safety
-    /// Not cancel safe in one respect: dropped half way, the group may have been created.
+    /// Not cancel safe: dropped half way, the stream and the group may have been created, an earlier member of the same
+    /// name may be over, and this one may be listed until its lease ends. Calling again joins.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::Start;
+    ///
+    /// let consumer = client.consumer("orders").group("billing").start_at(Start::Latest).prefetch(100).start().await?;
+    /// let status = client.group_status("orders", "billing").await?;
+    /// assert!(status.members.iter().any(|member| member.name == *consumer.member()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start(self) -> Result<Consumer> {
         let subscription = self.subscription()?;
         let capabilities = self.driver.capabilities();

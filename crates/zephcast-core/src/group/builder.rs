@@ -132,27 +132,34 @@ impl GroupBuilder {
     /// that borrows from the task's own variables is refused there by the compiler ("`Send` is not general enough").
     ///
     /// # Errors
-    /// What [`ConsumerBuilder::start`] fails with, or the permanent error that ended a member. The other members have
-    /// left in good order then.
+    /// What [`ConsumerBuilder::start`] fails with, the permanent error that ended a member, or what [`Consumer::close`]
+    /// fails with. The other members have left in good order then.
     ///
     /// # Cancel safety
-    /// Dropped, running handlers are dropped with it; their messages go back to the group.
+    /// Not cancel safe: running handlers are dropped with it, wherever they are. Their messages go back to the group,
+    /// and the members leave in the background within the drain time.
     ///
     /// # Examples
-    /// ```no_run
-    /// # async fn example(client: zephcast_core::Client) -> zephcast_core::Result<()> {
-    /// let report = client
-    ///     .group("orders", "billing")
-    ///     .members(3)
-    ///     .run(
-    ///         async |delivery| {
-    ///             println!("{}", delivery.payload_str()?);
-    ///             Ok::<_, zephcast_core::Error>(())
-    ///         },
-    ///         std::future::pending(),
-    ///     )
-    ///     .await?;
-    /// assert!(report.clean);
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::{Delivery, HandlerError};
+    ///
+    /// client.publisher("orders").await?.publish("two apples").await?;
+    ///
+    /// let (handled, one_handled) = tokio::sync::watch::channel(0);
+    /// let handler = async |delivery: &Delivery| {
+    ///     assert_eq!(delivery.payload_str()?, "two apples");
+    ///     handled.send_modify(|count| *count += 1);
+    ///     Ok::<_, HandlerError>(())
+    /// };
+    /// // In a service this waits for a signal.
+    /// let mut stop = one_handled.clone();
+    /// let shutdown = async { drop(stop.wait_for(|count| *count == 1).await) };
+    ///
+    /// let report = client.group("orders", "billing").members(3).concurrency(8).run(handler, shutdown).await?;
+    /// assert!(report.clean && report.acked == 1);
     /// # Ok(())
     /// # }
     /// ```

@@ -14,6 +14,14 @@ use crate::driver::Driver;
 use crate::{Error, ErrorKind, Result, StreamName};
 
 /// Sets up a [`Publisher`]; `.await` it.
+///
+/// # Errors
+/// Awaited, it fails with [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used, with
+/// [`ErrorKind::NotFound`] for a missing stream that is not to be created, and with what
+/// [every call of a broker](Driver#errors) can fail with.
+///
+/// # Cancel safety
+/// Dropped while it is awaited, the stream may have been created; nothing else is left.
 #[must_use = "nothing happens before it is awaited"]
 pub struct PublisherBuilder {
     driver: Arc<dyn Driver>,
@@ -91,9 +99,6 @@ impl PublisherBuilder {
     }
 }
 
-/// # Errors
-/// [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used; [`ErrorKind::NotFound`] for a missing
-/// stream that is not to be created; and what the broker refuses.
 impl IntoFuture for PublisherBuilder {
     type Output = Result<Publisher>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
