@@ -15,6 +15,12 @@ use zephcast_core::{Error, Result};
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
     /// A new connection to the same broker, as another process would have.
+    ///
+    /// # Errors
+    /// What the driver's connecting fails with; the case fails with it.
+    ///
+    /// # Cancel safety
+    /// Dropped only when a case is out of patience; a connection half made must end by itself.
     async fn connect(&self) -> Result<Arc<dyn Driver>>;
 
     /// A harness of a broker of its own, for one case. By default all cases share this harness's broker, each with a
@@ -35,6 +41,12 @@ pub trait Harness: Send + Sync + 'static {
 
     /// A connection over a line of its own, which can be cut and mended without touching any other connection. Called
     /// only with [`Powers::line`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
     async fn connect_over_line(&self) -> Result<(Arc<dyn Driver>, Arc<dyn Line>)> {
         let connection = self.connect().await?;
         let line: Arc<dyn Line> = Arc::new(Uncuttable);
@@ -43,6 +55,9 @@ pub trait Harness: Send + Sync + 'static {
 
     /// The error of connecting with wrong credentials of which `secret` is the secret part; `None` when the broker let
     /// it in. Called only with [`Powers::wrong_credentials`].
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
     async fn connect_with_secret(&self, secret: &str) -> Option<Error> {
         let _ = secret;
         None
@@ -79,9 +94,15 @@ impl Powers {
 #[async_trait]
 pub trait Line: Send + Sync {
     /// Ends what is open and refuses what is new, until it is mended.
+    ///
+    /// # Cancel safety
+    /// Dropped only when a case is out of patience: it may be cut or not.
     async fn cut(&self);
 
     /// Lets new connections through again.
+    ///
+    /// # Cancel safety
+    /// Dropped only when a case is out of patience: it may be mended or not.
     async fn mend(&self);
 }
 

@@ -94,6 +94,9 @@ impl Lab {
     ///
     /// # Errors
     /// The harness cannot connect.
+    ///
+    /// # Cancel safety
+    /// Cancel safe as far as [`Harness::connect`] is.
     pub async fn process(&self) -> Checked<Process> {
         Ok(process(self.harness.connect().await?))
     }
@@ -102,6 +105,9 @@ impl Lab {
     ///
     /// # Errors
     /// The harness cannot connect.
+    ///
+    /// # Cancel safety
+    /// Cancel safe as far as [`Harness::connect_over_line`] is.
     pub async fn process_over_line(&self) -> Checked<(Process, Arc<dyn Line>)> {
         let (driver, line) = self.harness.connect_over_line().await?;
         Ok((process(driver), line))
@@ -116,6 +122,9 @@ impl Lab {
     ///
     /// # Errors
     /// It cannot join.
+    ///
+    /// # Cancel safety
+    /// As [`ConsumerBuilder::start`].
     pub async fn join(&self, process: &Process) -> Checked<Consumer> {
         self.within("joining", self.member(process, GROUP).start()).await?.map_err(Into::into)
     }
@@ -124,6 +133,9 @@ impl Lab {
     ///
     /// # Errors
     /// It cannot be opened.
+    ///
+    /// # Cancel safety
+    /// Dropped, the stream may have been created.
     pub async fn publisher(&self, process: &Process) -> Checked<Publisher> {
         let opening = process.publisher(self.stream.as_str()).into_future();
         self.within("a publisher", opening).await?.map_err(Into::into)
@@ -133,6 +145,9 @@ impl Lab {
     ///
     /// # Errors
     /// One of them has none.
+    ///
+    /// # Cancel safety
+    /// As [`Publisher::publish_all`].
     pub async fn publish(&self, process: &Process, numbers: std::ops::Range<usize>) -> Checked<Vec<Receipt>> {
         let publisher = self.publisher(process).await?;
         let messages: Vec<Message> = numbers.map(|number| Message::new(number.to_string()).with_key("key")).collect();
@@ -144,6 +159,9 @@ impl Lab {
     ///
     /// # Errors
     /// One of them has no receipt.
+    ///
+    /// # Cancel safety
+    /// As [`Publisher::publish_all`]; the history then has none of the outcomes.
     pub async fn publish_history(&self, process: &Process, history: &History, count: usize) -> Checked {
         let publisher = self.publisher(process).await?;
         let messages: Vec<_> = (0..count).map(|n| history.message(64).with_key(format!("key-{}", n % 16))).collect();
@@ -160,6 +178,9 @@ impl Lab {
     ///
     /// # Errors
     /// Not everything came.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was taken is in the history and acked.
     pub async fn work(&self, members: &mut [Consumer], history: &History) -> Checked {
         let late = tokio::time::Instant::now() + self.timing.patience;
         let mut deliveries = futures_util::stream::select_all(members.iter_mut());

@@ -43,6 +43,9 @@ impl Suite {
     ///
     /// # Errors
     /// The harness cannot connect.
+    ///
+    /// # Cancel safety
+    /// Dropped, the cases that run are given up, and their streams stay at the broker.
     pub async fn run(&self, filter: impl Fn(&Case) -> bool) -> Result<Report, Error> {
         let capabilities = &self.harness.connect().await?.capabilities().clone();
         let chosen: Vec<Case> = cases().filter(filter).collect();

@@ -103,12 +103,18 @@ impl Seam {
         self.change(|state| state.fetch_failure = Some(error));
     }
 
-    /// Waits until every lost settle reply that was asked for has been lost. Cancel safe.
+    /// Waits until every lost settle reply that was asked for has been lost.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     pub async fn settle_replies_lost(&self) {
         self.until(|state| state.settle_replies_to_lose == 0).await;
     }
 
-    /// Waits until so many settlements with a dead letter have been refused. Cancel safe.
+    /// Waits until so many settlements with a dead letter have been refused.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     pub async fn dead_letters_refused(&self, calls: usize) {
         self.until(|state| state.dead_letters_refused >= calls).await;
     }

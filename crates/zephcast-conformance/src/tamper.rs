@@ -18,16 +18,34 @@ use zephcast_core::{
 #[async_trait]
 pub trait Tamper: Send + Sync + 'static {
     /// A batch is published.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Sink::publish`].
     async fn publish(&self, sink: &dyn Sink, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
         sink.publish(batch).await
     }
 
     /// A sink is opened.
+    ///
+    /// # Errors
+    /// As [`Driver::open_sink`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::open_sink`].
     async fn open_sink(&self, driver: &dyn Driver, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
         driver.open_sink(stream, create).await
     }
 
     /// A member joins.
+    ///
+    /// # Errors
+    /// As [`Driver::join`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::join`].
     async fn join(&self, driver: &dyn Driver, subscription: Subscription) -> Result<Membership> {
         driver.join(subscription).await
     }
@@ -39,11 +57,23 @@ pub trait Tamper: Send + Sync + 'static {
     }
 
     /// A group's status is asked for.
+    ///
+    /// # Errors
+    /// As [`Driver::group_status`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::group_status`].
     async fn group_status(&self, driver: &dyn Driver, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
         driver.group_status(stream, group).await
     }
 
     /// The driver is closed.
+    ///
+    /// # Errors
+    /// As [`Driver::close`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::close`].
     async fn close(&self, driver: &dyn Driver, deadline: Duration) -> Result<()> {
         driver.close(deadline).await
     }
@@ -53,22 +83,46 @@ pub trait Tamper: Send + Sync + 'static {
 #[async_trait]
 pub trait TamperMember: Send + Sync + 'static {
     /// The member fetches. The settler is the same member's.
+    ///
+    /// # Errors
+    /// As [`Intake::fetch`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Intake::fetch`].
     async fn fetch(&self, intake: &mut dyn Intake, settler: &dyn Settler, credit: Credit) -> Result<Fetched> {
         let _ = settler;
         intake.fetch(credit).await
     }
 
     /// The member settles.
+    ///
+    /// # Errors
+    /// As [`Settler::settle`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Settler::settle`].
     async fn settle(&self, settler: &dyn Settler, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
         settler.settle(settlement).await
     }
 
     /// The member renews.
+    ///
+    /// # Errors
+    /// As [`Settler::renew`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Settler::renew`].
     async fn renew(&self, settler: &dyn Settler, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
         settler.renew(renewal).await
     }
 
     /// The member leaves.
+    ///
+    /// # Errors
+    /// As [`Settler::leave`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Settler::leave`].
     async fn leave(&self, settler: &dyn Settler, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
         settler.leave(returned, deadline).await
     }

@@ -49,6 +49,9 @@ impl Lab {
     ///
     /// # Errors
     /// They do not come.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was taken is handed out again.
     pub async fn take(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<Delivery>> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
@@ -61,6 +64,9 @@ impl Lab {
     ///
     /// # Errors
     /// They do not come, or are not acked.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was taken is acked all the same, and its numbers are lost.
     pub async fn take_acked(&self, consumer: &mut Consumer, count: usize) -> Checked<Vec<usize>> {
         let mut numbers = Vec::with_capacity(count);
         while numbers.len() < count {
@@ -76,6 +82,9 @@ impl Lab {
     ///
     /// # Errors
     /// Something came.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is taken by the wait.
     pub async fn quiet(&self, consumer: &mut Consumer, time: Duration, why: &str) -> Checked {
         match tokio::time::timeout(time, consumer.next()).await {
             Err(_) => Ok(()),
@@ -92,6 +101,9 @@ impl Lab {
     ///
     /// # Errors
     /// It does not become so; the last status is told.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     pub async fn until_status(
         &self,
         process: &Process,
@@ -115,6 +127,9 @@ impl Lab {
     ///
     /// # Errors
     /// It does not.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
     pub async fn until_done(&self, process: &Process, group: &str) -> Checked<GroupStatus> {
         self.until_status(process, group, "lag 0, nothing in flight", |status| {
             status.lag == Some(0) && status.in_flight.unwrap_or(0) == 0 && status.delayed.unwrap_or(0) == 0
@@ -126,6 +141,9 @@ impl Lab {
     ///
     /// # Errors
     /// It does not come.
+    ///
+    /// # Cancel safety
+    /// Dropped, the events seen so far are gone.
     pub async fn event<T>(
         &self,
         events: &mut Events,
