@@ -1,8 +1,10 @@
 //! `cargo xtask tidy`: the house rules that neither the compiler nor clippy can see.
 
 mod features;
+mod files;
 mod layers;
 mod papers;
+mod sections;
 mod sizes;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ async fn check() -> anyhow::Result<ExitCode> {
         wrong += problems.len();
     };
     say("sizes", sizes::problems(&workspace)?);
+    say("sections of async functions", sections::problems(&workspace)?);
     say("commands in papers", papers::problems(&workspace)?);
     say("layers", layers::problems(&workspace).await?);
     say("features", features::problems(&workspace).await?);

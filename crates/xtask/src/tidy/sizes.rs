@@ -1,8 +1,8 @@
 //! A file is read in one sitting; a crate root is a table of contents.
 
 use std::fs;
-use std::path::Path;
 
+use super::files::visit;
 use crate::workspace::Workspace;
 
 const MOST_CODE_LINES: usize = 400;
@@ -43,21 +43,6 @@ fn problem(name: &str, text: &str) -> Option<String> {
 /// Lines that are neither empty nor a comment alone.
 fn code_lines(text: &str) -> usize {
     text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
-}
-
-fn visit(folder: &Path, file: &mut impl FnMut(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            visit(&path, file)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            file(&path)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
