@@ -1,7 +1,6 @@
 //! Settings of a connection to Redis.
 
 mod env;
-mod url;
 
 use std::fmt;
 use std::path::PathBuf;

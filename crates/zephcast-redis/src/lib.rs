@@ -27,6 +27,7 @@ mod status;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;
+mod url;
 
 pub use self::config::{RedisConfig, Tls, Topology};
 pub use self::driver::RedisDriver;

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The drivers, each with the client library that it may pull.
-const DRIVERS: [(&str, &[&str]); 4] = [
+pub(super) const DRIVERS: [(&str, &[&str]); 4] = [
     ("zephcast-memory", &[]),
     ("zephcast-redis", &["fred"]),
     ("zephcast-rabbit", &["lapin"]),

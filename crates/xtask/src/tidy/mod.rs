@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the house rules that neither the compiler nor clippy can see.
 
+mod drivers;
 mod features;
 mod files;
 mod layers;
@@ -33,6 +34,7 @@ async fn check() -> anyhow::Result<ExitCode> {
     say("sizes", sizes::problems(&workspace)?);
     say("sections of async functions", sections::problems(&workspace)?);
     say("commands in papers", papers::problems(&workspace)?);
+    say("files of drivers", drivers::problems(&workspace)?);
     say("layers", layers::problems(&workspace).await?);
     say("features", features::problems(&workspace).await?);
     println!("tidy: {}", if wrong == 0 { "all well".to_owned() } else { format!("{wrong} to mend") });

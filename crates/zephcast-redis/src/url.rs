@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use zephcast_core::{Endpoint, Result};
 
-use super::{RedisConfig, Tls, Topology};
+use crate::config::{RedisConfig, Tls, Topology};
 use crate::error;
 
 const OPERATION: &str = "read URL";
