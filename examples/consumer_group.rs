@@ -1,7 +1,8 @@
 //! `cargo run --example consumer_group [URL]`
 //!
 //! Three members of a group share a stream of ten messages a second. After three seconds one leaves and another joins.
-//! Each message reaches exactly one member, through the change too. Without a URL the embedded broker is used.
+//! Each message reaches exactly one member, through the change too, and every member has its share. Without a URL the
+//! embedded broker is used.
 
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
@@ -17,6 +18,8 @@ use zephcast::{Client, Message, Publisher, connect};
 
 const RATE: u32 = 10;
 const SECONDS: u32 = 6;
+/// Who is there for some of the time.
+const MEMBERS: [&str; 4] = ["member-1", "member-2", "member-3", "member-4"];
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last messages may take.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(10);
@@ -39,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let (handled, mut history) = mpsc::unbounded_channel();
     let mut members = Vec::new();
-    for name in ["member-1", "member-2", "member-3"] {
+    for name in &MEMBERS[..3] {
         members.push(join(&client, &stream, name, handled.clone()).await?);
     }
 
@@ -47,9 +50,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut tick = interval(Duration::from_secs(1) / RATE);
     let began = Instant::now();
     publish(&publisher, &mut tick, 0..RATE * SECONDS / 2).await?;
-    println!("-- member-1 leaves, member-4 joins");
+    println!("-- {} leaves, {} joins", MEMBERS[0], MEMBERS[3]);
     members.remove(0).leave().await?;
-    members.push(join(&client, &stream, "member-4", handled).await?);
+    members.push(join(&client, &stream, MEMBERS[3], handled).await?);
     publish(&publisher, &mut tick, RATE * SECONDS / 2..RATE * SECONDS).await?;
 
     // Every message is awaited; leaving then proves that none comes twice, and says why if a member ended early.
@@ -126,7 +129,7 @@ impl Member {
     }
 }
 
-/// Prints who got how much, and fails unless each message came exactly once.
+/// Prints who got how much, and fails unless each message came exactly once and every member got some.
 fn summarize(all: &[Handled], seconds: f64) -> Result<(), Box<dyn Error>> {
     let mut by_member: BTreeMap<&str, usize> = BTreeMap::new();
     let mut by_message: BTreeMap<&str, usize> = BTreeMap::new();
@@ -134,12 +137,13 @@ fn summarize(all: &[Handled], seconds: f64) -> Result<(), Box<dyn Error>> {
         *by_member.entry(member).or_default() += 1;
         *by_message.entry(message).or_default() += 1;
     }
-    for (member, count) in by_member {
-        println!("{member}: {count} messages, {:.1} a second", count as f64 / seconds);
+    for (member, count) in &by_member {
+        println!("{member}: {count} messages, {:.1} a second", *count as f64 / seconds);
     }
     println!("total: {} messages, {:.1} a second", all.len(), all.len() as f64 / seconds);
     assert_eq!(by_message.len(), (RATE * SECONDS) as usize, "every message came");
     assert!(by_message.values().all(|count| *count == 1), "no message came twice");
-    println!("each message reached exactly one member");
+    assert!(by_member.keys().eq(&MEMBERS), "every member had a share: {by_member:?}");
+    println!("each message reached exactly one member, and every member got some");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `cargo run -p zephcast-redis --example redis_consumer_group [URL]`
 //!
-//! Three consumers of one group share a Redis stream, with the typed configuration of `zephcast-redis` and no other
-//! broker in the build. Without a URL the one in `REDIS_URL` is used, else `redis://localhost:6379`.
+//! Three consumers of one group share a Redis stream and each gets some of it, with the typed configuration of
+//! `zephcast-redis` and no other broker in the build. Without a URL the one in `REDIS_URL` is used, else
+//! `redis://localhost:6379`.
 
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
@@ -10,10 +11,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use zephcast_redis::{Client, CloseReport, Message, RedisConfig};
+use zephcast_redis::{CloseReport, Consumer, Message, RedisConfig};
 
 const CONSUMERS: usize = 3;
 const MESSAGES: usize = 30;
+/// Slow enough that whoever has waited longest gets the next one: that is how Redis shares a stream.
+const PACE: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -30,8 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (stop, stopped) = watch::channel(false);
     let mut consumers = Vec::new();
     for n in 0..CONSUMERS {
-        let (client, stream, tell, stopped) = (client.clone(), stream.clone(), tell.clone(), stopped.clone());
-        consumers.push(tokio::spawn(async move { consume(&client, &stream, n, tell, stopped).await }));
+        let consumer = client.consumer(&stream).group("my-group").member(format!("consumer-{n}")).start().await?;
+        consumers.push(tokio::spawn(consume(consumer, n, tell.clone(), stopped.clone())));
     }
     drop(tell);
 
@@ -39,7 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut by_consumer: BTreeMap<usize, usize> = BTreeMap::new();
     let mut by_message: BTreeMap<String, usize> = BTreeMap::new();
     tokio::time::timeout(WITHIN, async {
+        let mut tick = tokio::time::interval(PACE);
         for n in 0..MESSAGES {
+            tick.tick().await;
             publisher.publish(Message::new(format!("message {n}"))).await?;
         }
         while by_message.len() < MESSAGES {
@@ -58,25 +63,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         assert!(report.clean, "{report:?}");
     }
     // Whatever came twice came before they left.
-    while let Some((_, text)) = received.recv().await {
+    while let Some((consumer, text)) = received.recv().await {
+        *by_consumer.entry(consumer).or_default() += 1;
         *by_message.entry(text).or_default() += 1;
     }
     client.admin().delete_stream(&stream.parse()?).await?;
     client.close(WITHIN).await?;
     println!("messages by consumer: {by_consumer:?}");
     assert!(by_message.values().all(|times| *times == 1), "each message was delivered to one consumer, once");
+    assert!(by_consumer.keys().copied().eq(0..CONSUMERS), "every consumer had a share");
     Ok(())
 }
 
 /// One consumer of the group, until told to stop.
 async fn consume(
-    client: &Client,
-    stream: &str,
+    mut consumer: Consumer,
     n: usize,
     received: mpsc::UnboundedSender<(usize, String)>,
     mut stopped: watch::Receiver<bool>,
 ) -> zephcast_redis::Result<CloseReport> {
-    let mut consumer = client.consumer(stream).group("my-group").member(format!("consumer-{n}")).start().await?;
     loop {
         let delivery = tokio::select! {
             biased;
