@@ -5,6 +5,7 @@ mod bad_days;
 mod browse;
 mod consume;
 mod exec;
+mod killers;
 mod lab;
 mod publish;
 mod signals;
