@@ -132,7 +132,8 @@ impl Link {
         timeout: Duration,
         answer: impl Future<Output = Result<T, FredError>>,
     ) -> Result<Result<T, CallFailure>, CallFailure> {
-        answer_before_the_end(self.over.clone(), timeout, answer).await
+        // Large, and moved about otherwise.
+        answer_before_the_end(self.over.clone(), timeout, Box::pin(answer)).await
     }
 }
 
