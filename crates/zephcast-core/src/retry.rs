@@ -126,6 +126,41 @@ mod tests {
         }
     }
 
+    /// Full jitter is uniform: a tenth of the draws in each tenth of the ceiling, within a third of that.
+    fn assert_full_jitter(ceiling: Duration, draw: impl Fn() -> Duration) {
+        const DRAWS: usize = 10_000;
+        // The same draws each time.
+        fastrand::seed(7);
+        let mut tenths = [0_usize; 10];
+        for _ in 0..DRAWS {
+            let delay = draw();
+            assert!(delay > Duration::ZERO && delay <= ceiling, "{delay:?} of {ceiling:?}");
+            tenths[((delay.as_secs_f64() / ceiling.as_secs_f64() * 10.0) as usize).min(9)] += 1;
+        }
+        let even = DRAWS / 10 * 2 / 3..DRAWS / 10 * 4 / 3;
+        assert!(tenths.iter().all(|count| even.contains(count)), "up to {ceiling:?}: {tenths:?}");
+    }
+
+    #[test]
+    fn delays_are_spread_evenly_from_nothing_to_the_ceiling() {
+        let retry = Retry::exponential(Duration::from_millis(200)).max_delay(Duration::from_secs(1));
+        for failures in [1, 2, 3, 4, 40] {
+            assert_full_jitter(retry.ceiling(failures), || retry.delay(failures));
+        }
+    }
+
+    #[test]
+    fn delays_between_reconnects_are_spread_as_evenly() {
+        for (failures, ceiling) in [(3, 400), (5, 1_600), (8, 10_000), (30, 10_000)] {
+            // From the third on, where the least delay is less than a tenth of the ceiling.
+            assert_full_jitter(Duration::from_millis(ceiling), || {
+                let mut reconnect = Reconnect::new();
+                reconnect.failures = failures - 1;
+                reconnect.failed()
+            });
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn delays_grow_over_successes_that_do_not_last() {
         let mut reconnect = Reconnect::new();
