@@ -155,3 +155,6 @@ pub struct StreamStatus {
     /// Its groups.
     pub groups: Vec<GroupName>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+
+/// What a look at a group saw: what was ever published, its lag, its committed position, and its members.
+#[derive(Clone, Copy)]
+struct Look {
+    published: Option<u64>,
+    lag: Option<u64>,
+    committed: &'static str,
+    members: &'static [MemberState],
+}
+
+impl Look {
+    fn status(self) -> GroupStatus {
+        let member = |(n, state): (usize, &MemberState)| MemberStatus {
+            name: MemberName::new(format!("m{n}")).unwrap(),
+            state: *state,
+            units: Vec::new(),
+            in_flight: None,
+            idle: None,
+            oldest_delivery: Some(Duration::from_millis(1_234)),
+            lease: None,
+        };
+        let unit = UnitStatus {
+            unit: UnitId(0),
+            committed: Some(self.committed.to_owned()),
+            end: None,
+            lag: self.lag,
+            owner: None,
+        };
+        GroupStatus {
+            stream: StreamName::new("orders").unwrap(),
+            group: GroupName::new("billing").unwrap(),
+            broker: Broker::Memory,
+            looked_at: Instant::now(),
+            published: self.published,
+            lag: self.lag,
+            in_flight: None,
+            oldest_pending: None,
+            delayed: None,
+            dead_letters: None,
+            members: self.members.iter().enumerate().map(member).collect(),
+            units: vec![unit],
+        }
+    }
+}
+
+const NOBODY: &[MemberState] = &[];
+const ONE: &[MemberState] = &[MemberState::Active];
+const DEAD: &[MemberState] = &[MemberState::Dead];
+const STUCK: &[MemberState] = &[MemberState::Active, MemberState::Stuck];
+
+fn look(lag: u64, committed: &'static str, members: &'static [MemberState]) -> Look {
+    Look { published: None, lag: Some(lag), committed, members }
+}
+
+/// Where the broker counts, the position does not matter.
+fn counted(published: u64, lag: u64, committed: &'static str) -> Look {
+    Look { published: Some(published), ..look(lag, committed, ONE) }
+}
+
+#[test]
+fn two_looks_are_judged_by_the_progress_between_them() {
+    let unknown = Look { lag: None, ..look(0, "5", ONE) };
+    let table = [
+        (look(3, "1", NOBODY), look(0, "4", NOBODY), GroupState::Empty, "no member and nothing to do"),
+        (look(0, "4", DEAD), look(0, "4", DEAD), GroupState::Empty, "no member and nothing to do"),
+        (look(0, "4", ONE), look(0, "4", ONE), GroupState::Ok, "nothing to do"),
+        (unknown, unknown, GroupState::Stalled, "lag unknown then unknown, nothing settled"),
+        (unknown, Look { committed: "6", ..unknown }, GroupState::Ok, "lag unknown then unknown"),
+        (counted(10, 9, "1"), counted(20, 12, "1"), GroupState::Lagging, "lag grew from 9 to 12"),
+        (counted(10, 9, "1"), counted(13, 12, "5"), GroupState::Stalled, "lag 9 then 12, nothing settled"),
+        (counted(10, 9, "1"), counted(20, 9, "1"), GroupState::Ok, "lag 9 then 9"),
+        (look(9, "1", ONE), look(5, "5", ONE), GroupState::Ok, "lag 9 then 5"),
+        // Some are settled above an unfinished head: the committed position stands still, and yet there is less to do.
+        (look(9, "1", ONE), look(8, "1", ONE), GroupState::Ok, "lag 9 then 8"),
+        // As much was published as was settled.
+        (look(9, "1", ONE), look(9, "5", ONE), GroupState::Ok, "lag 9 then 9"),
+        (look(9, "1", ONE), look(12, "5", ONE), GroupState::Lagging, "lag grew from 9 to 12"),
+        (look(0, "1", ONE), look(1, "5", ONE), GroupState::Lagging, "lag grew from 0 to 1"),
+        (look(9, "1", ONE), look(12, "1", ONE), GroupState::Stalled, "lag 9 then 12, nothing settled"),
+        (look(9, "1", ONE), look(9, "1", ONE), GroupState::Stalled, "lag 9 then 9, nothing settled"),
+        (look(9, "1", NOBODY), look(9, "1", DEAD), GroupState::Stalled, "lag 9 then 9, nothing settled"),
+        // A stuck member says more than any progress of the others.
+        (look(9, "1", ONE), look(5, "5", STUCK), GroupState::Stuck, "m1 holds a delivery for 1234 ms"),
+        (look(9, "1", ONE), look(0, "9", STUCK), GroupState::Stuck, "m1 holds a delivery for 1234 ms"),
+    ];
+    for (earlier, now, state, evidence) in table {
+        let judgement = now.status().judge_since(&earlier.status());
+        assert_eq!(judgement, Judgement { state, evidence: evidence.to_owned() });
+    }
+}
+
+#[test]
+fn rates_are_what_was_published_and_settled_a_second() {
+    let (mut earlier, mut now) = (counted(10, 9, "1").status(), counted(30, 19, "1").status());
+    now.looked_at = earlier.looked_at + Duration::from_secs(4);
+    assert_eq!(now.rates_since(&earlier), Rates { published: Some(5.0), settled: Some(2.5) });
+    assert_eq!(earlier.rates_since(&earlier), Rates { published: None, settled: None }, "no time has passed");
+    now.lag = None;
+    assert_eq!(now.rates_since(&earlier), Rates { published: Some(5.0), settled: None });
+    earlier.published = None;
+    assert_eq!(now.rates_since(&earlier), Rates { published: None, settled: None });
+}
+
+#[test]
+fn one_look_tells_no_progress() {
+    let table = [
+        (look(0, "4", NOBODY), GroupState::Empty, "no member and nothing to do"),
+        (look(0, "4", ONE), GroupState::Ok, "nothing to do"),
+        (look(7, "4", ONE), GroupState::Ok, "lag 7, one look"),
+        (look(7, "4", NOBODY), GroupState::Stalled, "lag 7 and no member"),
+        (look(7, "4", DEAD), GroupState::Stalled, "lag 7 and no member"),
+        (look(7, "4", STUCK), GroupState::Stuck, "m1 holds a delivery for 1234 ms"),
+    ];
+    for (look, state, evidence) in table {
+        assert_eq!(look.status().judge(), Judgement { state, evidence: evidence.to_owned() });
+    }
+}
