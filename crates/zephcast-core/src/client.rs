@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::deadline::after;
 use crate::driver::{Admin, Driver};
 use crate::engine::Isolation;
 use crate::publisher::Publishers;
 use crate::{
-    Capabilities, ConsumerBuilder, GroupBuilder, GroupName, GroupStatus, PublisherBuilder, Result, StreamName,
+    Capabilities, ConsumerBuilder, Error, ErrorKind, GroupBuilder, GroupName, GroupStatus, PublisherBuilder, Result,
+    StreamName,
 };
 
 /// A client of one broker. Clones share the connection.
@@ -96,10 +99,11 @@ impl Client {
     }
 
     /// Waits for what publishers still have, then closes every connection, all within the deadline. Consumers are
-    /// closed before, each by itself.
+    /// closed before, each by itself. Who closes again, or at the same time, waits for the same; the shortest deadline
+    /// counts.
     ///
     /// # Errors
-    /// What the broker says.
+    /// What the broker says; [`Timeout`](crate::ErrorKind::Timeout) when it does not say anything within the deadline.
     ///
     /// # Cancel safety
     /// Cancel safe: call it again.
@@ -119,10 +123,14 @@ impl Client {
     /// # }
     /// ```
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let until = after(tokio::time::Instant::now(), deadline);
+        let until = after(Instant::now(), deadline);
         // What is not out by then gets its answer from the closed driver.
-        let _ = tokio::time::timeout_at(until, self.publishers.finish()).await;
-        self.driver.close(until.saturating_duration_since(tokio::time::Instant::now())).await
+        let _ = timeout_at(until, self.publishers.finish()).await;
+        let closing = self.driver.close(until.saturating_duration_since(Instant::now()));
+        timeout_at(until, closing).await.unwrap_or_else(|_| {
+            let text = format!("the connection did not close within {deadline:?}");
+            Err(Error::new(ErrorKind::Timeout, "close", text).on(self.capabilities().broker))
+        })
     }
 }
 
@@ -131,3 +139,6 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client").field("broker", &self.capabilities().broker).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

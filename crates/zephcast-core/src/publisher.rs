@@ -7,17 +7,18 @@ mod worker;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use self::answers::Answers;
 pub use self::builder::PublisherBuilder;
 use self::queue::Queue;
+use self::worker::Worker;
 use crate::deadline::after;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
@@ -262,28 +263,49 @@ impl Drop for Shared {
 
 /// Every publisher of a client, so that closing can wait for what they still have.
 #[derive(Debug, Default)]
-pub(crate) struct Publishers(Mutex<Vec<(Weak<Shared>, JoinHandle<()>)>>);
+pub(crate) struct Publishers(Mutex<Vec<Registered>>);
+
+/// A publisher as its client knows it.
+#[derive(Clone, Debug)]
+struct Registered {
+    shared: Weak<Shared>,
+    worker: AbortHandle,
+    /// Its sender lives as long as the worker; nothing is sent.
+    ended: watch::Receiver<()>,
+}
 
 impl Publishers {
-    fn register(&self, shared: &Arc<Shared>, worker: JoinHandle<()>) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|(_, worker)| !worker.is_finished());
-        list.push((Arc::downgrade(shared), worker));
+    /// Runs a publisher's worker.
+    fn start(&self, shared: &Arc<Shared>, worker: Worker) {
+        let (alive, ended) = watch::channel(());
+        let run = async move {
+            worker.run().await;
+            drop(alive);
+        };
+        let worker = tokio::spawn(run).abort_handle();
+        let mut list = self.lock();
+        list.retain(|publisher| !publisher.worker.is_finished());
+        list.push(Registered { shared: Arc::downgrade(shared), worker, ended });
     }
 
-    /// Waits for everything in flight, and lets nothing more in.
+    /// Waits for everything in flight, and lets nothing more in. Nothing is forgotten before its end, so that whoever
+    /// asks again, or beside another, waits as well.
     pub(crate) async fn finish(&self) {
-        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for (shared, worker) in list {
+        let list = self.lock().clone();
+        for Registered { shared, worker, mut ended } in list {
             match shared.upgrade() {
                 Some(shared) => {
                     shared.flush().await;
                     shared.messages.close();
                     worker.abort();
                 }
-                // Nobody publishes any more: the worker ends after its last answer.
-                None => drop(worker.await),
+                // Nobody publishes any more: the worker ends after its last answer, and drops the sender.
+                None => drop(ended.changed().await),
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Registered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

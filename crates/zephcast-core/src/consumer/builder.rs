@@ -20,10 +20,10 @@ pub struct ConsumerBuilder {
     group: Option<String>,
     member: Option<String>,
     start: Start,
-    lease: Duration,
+    pub(crate) lease: Duration,
     create: bool,
-    prefetch: usize,
-    settings: Settings,
+    pub(crate) prefetch: usize,
+    pub(crate) settings: Settings,
 }
 
 impl ConsumerBuilder {

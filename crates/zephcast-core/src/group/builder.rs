@@ -18,12 +18,12 @@ type OnEvent = Arc<dyn Fn(&MemberName, &Event) + Send + Sync>;
 #[derive(Clone)]
 #[must_use = "nothing happens before `run`"]
 pub struct GroupBuilder {
-    consumer: ConsumerBuilder,
+    pub(crate) consumer: ConsumerBuilder,
     member: Option<String>,
-    members: usize,
-    concurrency: usize,
-    ordered: bool,
-    retry: Retry,
+    pub(crate) members: usize,
+    pub(crate) concurrency: usize,
+    pub(crate) ordered: bool,
+    pub(crate) retry: Retry,
     on_event: Option<OnEvent>,
 }
 

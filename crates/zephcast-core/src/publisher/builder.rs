@@ -27,9 +27,9 @@ pub struct PublisherBuilder {
     driver: Arc<dyn Driver>,
     publishers: Arc<Publishers>,
     stream: String,
-    in_flight: u32,
-    in_flight_bytes: u32,
-    timeout: Duration,
+    pub(crate) in_flight: u32,
+    pub(crate) in_flight_bytes: u32,
+    pub(crate) timeout: Duration,
     create: bool,
 }
 
@@ -94,7 +94,7 @@ impl PublisherBuilder {
             queue: queue.clone(),
         });
         let worker = Worker::new(sink, queue, shared.messages.clone(), shared.bytes.clone(), shared.broker);
-        self.publishers.register(&shared, tokio::spawn(worker.run()));
+        self.publishers.start(&shared, worker);
         Ok(Publisher { shared })
     }
 }
