@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use zephcast_core::{Client, ErrorKind};
+use tokio::sync::watch;
+use zephcast_core::{Delivery, ErrorKind};
 
 use crate::case::{Broken, Case, Checked, case, ensure};
 use crate::lab::{GROUP, Lab, number, numbers, sorted};
@@ -11,11 +12,15 @@ pub(super) const CASES: &[Case] = &[
     case!("S3", "close gives back what was not started, at once and complete", gives_back),
     case!("S3", "close ends at its deadline with a stuck handler, and says so", stuck),
     case!("S3", "close waits for a delivery that is settled in time", waits),
-    case!("S3", "nothing is handed out once a group was told to stop", stops_intake),
+    case!("S3", "no handler starts once a group was told to stop", stops_intake),
     case!("S3", "close ends at its deadline while the broker is away", away),
     case!("S4", "settling after the end is an error and no more", after_the_end),
     case!("S4", "dropping everything, and the runtime, blocks nobody and loses nothing", drop_all),
+    case!("S4", "dropping the runtime while the broker is silent blocks nobody and loses nothing", drop_silent),
 ];
+
+/// So many handlers finish before those that wait for the stop.
+const FREELY: usize = 40;
 
 /// Of a hundred prefetched one is acked; the other ninety-nine are with another member long before a lease of a minute
 /// ends.
@@ -84,40 +89,57 @@ async fn waits(lab: Lab) -> Checked {
     lab.quiet(&mut heir, Duration::from_millis(300), "its ack was waited for").await
 }
 
-/// Under full load, no handler starts after the stop; what runs is finished.
+/// Handlers at work, and as much again at hand. All of them become ready in the very moment of the stop: what runs is
+/// finished, and nothing is started with it or after it, neither what is at hand nor what waits for its key.
 async fn stops_intake(lab: Lab) -> Checked {
     let process = lab.process().await?;
     drop(lab.join(&process).await?);
     lab.publish(&process, 0..300).await?;
-    let stop = tokio::sync::watch::Sender::new(false);
-    let mut stopped = stop.subscribe();
-    let counts = tokio::sync::watch::Sender::new((0_u32, 0_u32, 0_u32));
-    let handler = async |_: &zephcast_core::Delivery| {
-        counts.send_modify(|(started, _, late)| {
-            *started += 1;
-            *late += u32::from(*stop.borrow());
-        });
-        if counts.borrow().0 == 40 {
+    let mut settled = 0;
+    // All messages have one key, so that with order by key a single handler is at work.
+    for (ordered, at_work) in [(false, 8), (true, 1)] {
+        let (stop, gate) = (watch::Sender::new(false), watch::Sender::new(false));
+        let counts = watch::Sender::new((0_usize, 0_usize, 0_usize));
+        let handler = async |_: &Delivery| {
+            counts.send_modify(|(started, _, late)| {
+                *started += 1;
+                *late += usize::from(*stop.borrow());
+            });
+            if counts.borrow().0 > FREELY {
+                // The sender outlives the handler.
+                let _ = gate.subscribe().wait_for(|open| *open).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+            counts.send_modify(|(_, finished, _)| *finished += 1);
+            Ok::<_, zephcast_core::Error>(())
+        };
+        let mut stopped = stop.subscribe();
+        let shutdown = async {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let full = async {
+            let full =
+                |(started, finished, _): &(usize, usize, usize)| (*started, *finished) == (FREELY + at_work, FREELY);
+            lab.within("all handlers at work", counts.subscribe().wait_for(full)).await?.map(drop)?;
+            // Both at once, without letting the group run in between.
+            gate.send_replace(true);
             stop.send_replace(true);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        counts.send_modify(|(_, finished, _)| *finished += 1);
-        Ok::<_, zephcast_core::Error>(())
-    };
-    let shutdown = async {
-        // The sender outlives this future.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    let group = process.group(lab.stream().as_str(), GROUP).concurrency(8).lease(lab.lease());
-    let report = lab.within("the group", group.run(handler, shutdown)).await??;
-    let (started, finished, late) = *counts.borrow();
-    // Those that were being handed out at the moment of the stop are at most one a handler.
-    ensure!(late <= 8, "{late} handlers started after the stop");
-    ensure!(started == finished, "{started} started and {finished} finished");
-    ensure!(report.clean && report.acked == u64::from(finished), "{finished} finished, and yet {report:?}");
+            Checked::Ok(())
+        };
+        let group = process.group(lab.stream().as_str(), GROUP).concurrency(8).lease(lab.lease());
+        let group = if ordered { group.ordered_by_key() } else { group };
+        let (report, full) = tokio::join!(lab.within("the group", group.run(handler, shutdown)), full);
+        full?;
+        let report = report??;
+        let (started, finished, late) = *counts.borrow();
+        ensure!(late == 0, "{late} handlers started with the stop or after it, ordered by key: {ordered}");
+        ensure!(started == finished, "{started} started and {finished} finished");
+        ensure!(report.clean && report.acked == finished as u64, "{finished} finished, and yet {report:?}");
+        settled += finished;
+    }
     let mut heir = lab.join(&process).await?;
-    let rest = 300 - finished as usize;
-    lab.take_acked(&mut heir, rest).await?;
+    lab.take_acked(&mut heir, 300 - settled).await?;
     lab.quiet(&mut heir, Duration::from_millis(200), "the finished ones were settled").await
 }
 
@@ -169,6 +191,15 @@ async fn after_the_end(lab: Lab) -> Checked {
 
 /// On one thread: a consumer with deliveries out, a publisher with messages under way, a client, and then the runtime.
 async fn drop_all(lab: Lab) -> Checked {
+    dropped_runtime(lab, false).await
+}
+
+/// The same with calls under way that nobody answers: acks, a renewal, a publish, a fetch.
+async fn drop_silent(lab: Lab) -> Checked {
+    dropped_runtime(lab, true).await
+}
+
+async fn dropped_runtime(lab: Lab, silent: bool) -> Checked {
     let survivor = lab.process().await?;
     drop(lab.join(&survivor).await?);
     lab.publish(&survivor, 0..20).await?;
@@ -176,7 +207,7 @@ async fn drop_all(lab: Lab) -> Checked {
     let (done, outcome) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         // Nobody listens any more only if the case has failed already.
-        let _ = done.send(drop_on_one_thread(&inner));
+        let _ = done.send(drop_on_one_thread(&inner, silent));
     });
     lab.within("the other runtime", outcome).await???;
     let mut heir = lab.join(&survivor).await?;
@@ -189,17 +220,24 @@ async fn drop_all(lab: Lab) -> Checked {
     Ok(())
 }
 
-fn drop_on_one_thread(lab: &Lab) -> Checked {
+fn drop_on_one_thread(lab: &Lab, silent: bool) -> Checked {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let left = runtime.block_on(async {
-        let client = Client::new(lab.harness().connect().await?);
-        let mut consumer = client.consumer(lab.stream().as_str()).group(GROUP).lease(lab.lease()).start().await?;
+        let process = lab.process().await?;
+        let mut consumer = lab.join(&process).await?;
         let mut held = lab.take(&mut consumer, 5).await?;
-        let publisher = lab.within("a publisher", client.publisher(lab.stream().as_str()).into_future()).await??;
+        let publisher = lab.publisher(&process).await?;
+        if silent {
+            process.seam().freeze();
+            held.drain(..2).try_for_each(Delivery::ack)?;
+            // Longer than a renewal's third, so that each sort of call waits.
+            tokio::time::sleep(lab.lease() / 2).await;
+        }
         let pending = publisher.enqueue("20").await?;
+        tokio::task::yield_now().await;
         let began = Instant::now();
         let last = held.pop();
-        drop((held, pending, publisher, consumer, client));
+        drop((held, pending, publisher, consumer, process));
         let took = began.elapsed();
         ensure!(took < Duration::from_millis(500), "dropping blocked the thread for {took:?}");
         Ok::<_, Broken>(last)

@@ -122,7 +122,8 @@ impl GroupBuilder {
     }
 
     /// Runs the members until `shutdown` resolves, then drains and leaves: running handlers finish within the drain
-    /// time, the rest goes back to the group.
+    /// time, the rest goes back to the group. From the moment that `shutdown` resolves no handler is started, not even
+    /// for what became ready with it.
     ///
     /// The handler's result settles: `Ok` acks, an error is a failed attempt, [`HandlerError::reject`] gives up at
     /// once, a panic is a failed attempt like any other. All members and handlers run in the task that awaits this;
@@ -172,9 +173,10 @@ impl GroupBuilder {
         let (stop, stopped) = watch::channel(false);
         let members = consumers.into_iter().map(|consumer| self.serve(consumer, &handler, stopped.clone(), &stop));
         let members = futures_util::future::join_all(members);
-        let reports = match select(std::pin::pin!(members), std::pin::pin!(shutdown)).await {
-            Either::Left((reports, _)) => reports,
-            Either::Right(((), members)) => {
+        // The wish to stop is looked at first: what became ready with it starts no handler any more.
+        let reports = match select(std::pin::pin!(shutdown), std::pin::pin!(members)).await {
+            Either::Right((reports, _)) => reports,
+            Either::Left(((), members)) => {
                 stop.send_replace(true);
                 members.await
             }
