@@ -230,3 +230,6 @@ impl Slots {
         if self.handed_at(index).is_some() { attempt } else { attempt.saturating_sub(1) }
     }
 }
+
+#[cfg(test)]
+mod tests;
