@@ -2,10 +2,12 @@
 
 mod browsing;
 mod bytes;
+mod closing;
 mod confirmed;
 mod dead_letters;
 mod dropped;
 mod flow;
+mod given_up;
 mod groups;
 mod killers;
 mod leases;
@@ -16,6 +18,7 @@ mod retry;
 mod settling;
 mod shutdown;
 mod sight;
+mod storm;
 
 use crate::Case;
 
@@ -26,15 +29,18 @@ pub fn cases() -> impl Iterator<Item = Case> {
         groups::CASES,
         settling::CASES,
         dropped::CASES,
+        given_up::CASES,
         bytes::CASES,
         order::CASES,
         retry::CASES,
         dead_letters::CASES,
         killers::CASES,
         membership::CASES,
+        storm::CASES,
         leases::CASES,
         flow::CASES,
         shutdown::CASES,
+        closing::CASES,
         recovery::CASES,
         sight::CASES,
         browsing::CASES,

@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     case!("D2", "each message reaches one member of every group", one_member_of_each),
     case!("D2", "another member takes over what a dead one held", takeover),
     case!("D9", "two groups do not see each other", independent),
+    case!("D9", "a slow consumer holds up no other one of its client", slow_beside),
     case!("D10", "a new group starts at the earliest message", earliest, KeepsWithoutGroup),
     case!("D10", "a new group starts at the latest message if told so", latest, StartLatest),
     case!("D10", "a new group starts at a position if told so", position, StartPosition),
@@ -84,6 +85,31 @@ async fn independent(lab: Lab) -> Checked {
     ensure!(redelivered == [again], "{again} was postponed, {redelivered:?} came");
     lab.until_done(&process, "two").await?;
     lab.quiet(&mut one, Duration::from_millis(300), "group two's failures are its own").await
+}
+
+/// One holds what it got, and waits at the broker for news only; another asks for one message after the other. If they
+/// shared a connection, each of these would wait until the first one's read is over.
+async fn slow_beside(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let mut slow = lab.member(&process, "slow").prefetch(1).lease(Duration::from_secs(60)).start().await?;
+    let mut fast = lab.member(&process, "fast").start().await?;
+    let publisher = lab.publisher(&process).await?;
+    lab.within("a receipt", publisher.publish("0")).await??;
+    let held = lab.next(&mut slow, "the slow one's only message").await?;
+    let rounds = async {
+        for n in 1..=50 {
+            lab.take_acked(&mut fast, 1).await?;
+            lab.within("a receipt", publisher.publish(n.to_string())).await??;
+        }
+        lab.take_acked(&mut fast, 1).await
+    };
+    let done = tokio::select! {
+        beyond = slow.next() => return Err(Broken::new(format!("beyond its window the slow one got {beyond:?}"))),
+        done = lab.within("fifty round trips beside a slow consumer", rounds) => done??,
+    };
+    ensure!(done == [50], "the last of them is {done:?}");
+    held.ack()?;
+    lab.take_acked(&mut slow, 50).await.map(drop)
 }
 
 /// What was published before there was a group belongs to it.

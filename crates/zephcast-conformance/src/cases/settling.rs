@@ -1,7 +1,10 @@
 //! D3, D5, D6: what is settled, what is not, and what came too late.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::sync::Barrier;
 use zephcast_core::{Delivery, ErrorKind};
 
 use crate::case::{Broken, Case, Checked, case, ensure};
@@ -11,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     case!("D3", "what was not settled comes again, and nothing else", unsettled),
     case!("D3", "a message below later acks is not skipped", gap),
     case!("D5", "a settled delivery is never redelivered while its owner lives", settled),
+    case!("D5", "64 tasks that settle at once lose no settlement", many_tasks),
     case!("D5", "a settlement whose reply was lost counts once", lost_reply),
     case!("D5", "a cut connection brings nothing again that is held or settled", cut, Line),
     case!("D6", "a settlement by a member that was stopped too long is refused", stopped),
@@ -75,6 +79,41 @@ async fn settled(lab: Lab) -> Checked {
     let mut last = lab.join(&process).await?;
     lab.quiet(&mut last, Duration::from_millis(300), why).await?;
     lab.until_done(&process, GROUP).await.map(drop)
+}
+
+/// Ten deliveries each, dealt out so that neighbours are settled by different tasks at the same moment. After the commit
+/// the process dies: whatever settlement was lost would come again.
+async fn many_tasks(lab: Lab) -> Checked {
+    const TASKS: usize = 64;
+    let (first, second) = (lab.process().await?, lab.process().await?);
+    let mut consumer = lab.join(&first).await?;
+    lab.publish(&second, 0..TASKS * 10).await?;
+    let mut hands: Vec<Vec<Delivery>> = (0..TASKS).map(|_| Vec::new()).collect();
+    for (n, delivery) in lab.take(&mut consumer, TASKS * 10).await?.into_iter().enumerate() {
+        hands[n % TASKS].push(delivery);
+    }
+    let together = Arc::new(Barrier::new(TASKS));
+    let tasks = hands.into_iter().enumerate().map(|(n, hand)| {
+        let together = together.clone();
+        tokio::spawn(async move {
+            together.wait().await;
+            for delivery in hand {
+                // Every eighth waits for each of its own.
+                if n % 8 == 0 { delivery.ack_confirmed().await } else { delivery.ack() }?;
+            }
+            Ok::<(), zephcast_core::Error>(())
+        })
+    });
+    for ended in lab.within("all tasks", join_all(tasks)).await? {
+        ended??;
+    }
+    lab.within("the commit", consumer.commit()).await??;
+    ensure!(consumer.report().acked == TASKS as u64 * 10, "the report says {:?}", consumer.report());
+    first.crash();
+    drop(consumer);
+    let mut other = lab.join(&second).await?;
+    lab.quiet(&mut other, lab.lease() * 2, "everything was committed").await?;
+    lab.until_done(&second, GROUP).await.map(drop)
 }
 
 /// The engine settles again what may not have been settled; that harms nobody and redelivers nothing.
