@@ -1,6 +1,7 @@
 //! Members that are wrong in one way.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,16 +41,27 @@ impl TamperMember for AcksEarly {
     }
 }
 
-/// Settles what was to come again later.
-#[derive(Clone, Copy)]
-pub(crate) struct ForgetsRedelivery;
+/// Settles one message that was to come again later: exactly one, whichever member it is.
+#[derive(Default)]
+pub(crate) struct ForgetsRedelivery {
+    forgot: Arc<AtomicBool>,
+}
+
+struct Forgetful(Arc<AtomicBool>);
+
+impl Tamper for ForgetsRedelivery {
+    fn member(&self, _: &Subscription) -> Arc<dyn TamperMember> {
+        Arc::new(Forgetful(self.forgot.clone()))
+    }
+}
 
 #[async_trait]
-impl TamperMember for ForgetsRedelivery {
+impl TamperMember for Forgetful {
     async fn settle(&self, settler: &dyn Settler, settlement: &Settlement) -> Result<Lost> {
         let mut settlement = settlement.clone();
         for unit in &mut settlement.units {
-            ack_instead(unit, |disposition| matches!(disposition, Disposition::Later { .. }));
+            let is_later = |disposition: &Disposition| matches!(disposition, Disposition::Later { .. });
+            ack_instead(unit, |disposition| is_later(disposition) && !self.0.swap(true, Ordering::SeqCst));
         }
         settler.settle(&settlement).await
     }

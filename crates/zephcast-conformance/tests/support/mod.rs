@@ -34,7 +34,6 @@ impl Embedded {
         Self { broker: MemoryBroker::new(), defect: None, timing: Timing::default() }
     }
 
-    /// Broken in one way; not waited for as long, since something will not come.
     /// With something around each connection that must not make a difference.
     pub(crate) fn with(tamper: Break) -> Self {
         Self { broker: MemoryBroker::new(), defect: Some((tamper, tamper())), timing: Timing::default() }
@@ -42,7 +41,16 @@ impl Embedded {
 
     /// Broken in one way; not waited for as long, since something will not come.
     pub(crate) fn broken(defect: Break) -> Self {
-        Self { timing: Timing::default().patience(Duration::from_secs(6)), ..Self::with(defect) }
+        Self::with(defect).in_a_hurry()
+    }
+
+    /// Intact, and waited for no longer than for a broken one.
+    pub(crate) fn hurried() -> Self {
+        Self::intact().in_a_hurry()
+    }
+
+    fn in_a_hurry(self) -> Self {
+        Self { timing: self.timing.patience(Duration::from_secs(6)), ..self }
     }
 }
 
