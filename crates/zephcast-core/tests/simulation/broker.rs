@@ -92,7 +92,11 @@ pub(crate) struct Member {
     pub(crate) frontiers: BTreeMap<u32, u64>,
     /// Where reading goes on in each unit.
     pub(crate) positions: BTreeMap<u32, u64>,
+    /// Its handlers keep the order of keys, not of units.
+    pub(crate) by_key: bool,
     pub(crate) introduced: bool,
+    /// Its engine lives: it has fetched.
+    pub(crate) fetched: bool,
     /// After an error: from where on what it holds is handed out once more.
     pub(crate) repeat: Option<(u32, u64)>,
     pub(crate) interrupted: bool,

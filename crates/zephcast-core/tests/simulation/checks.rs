@@ -125,7 +125,8 @@ impl State {
         self.require(beside.is_none(), || format!("{number} (suspect: {suspect}) is started beside {beside:?}"));
     }
 
-    /// D8: a unit that one member has is handed out in order, but for what comes back.
+    /// D8: a unit that one member has is handed out in order, but for what comes back; handlers of a group that works in
+    /// order of keys begin each key in order.
     fn check_order(&mut self, number: usize) {
         if self.setup.flavour == Flavour::Shared || self.handouts[number].stage == Stage::Back {
             return;
@@ -134,8 +135,11 @@ impl State {
         let same = |other: &&Handout| {
             (other.member, other.unit, other.generation) == (handout.member, handout.unit, handout.generation)
         };
-        let later = self.handouts.iter().filter(same).find(|other| other.delivered && other.token > handout.token);
-        let later = later.map(|later| later.token);
+        let by_key = self.members[handout.member].by_key;
+        let key = self.key_of(handout.message);
+        let mut later =
+            self.handouts.iter().filter(same).filter(|other| other.delivered && other.token > handout.token);
+        let later = later.find(|other| !by_key || self.key_of(other.message) == key).map(|later| later.token);
         let (unit, token) = (handout.unit, handout.token);
         self.require(later.is_none(), || format!("{unit}:{token} is delivered after {later:?}"));
     }

@@ -130,7 +130,8 @@ impl Driver for ModelDriver {
         let (process, name) = (self.wire.process, subscription.member.as_str().to_owned());
         let join = |state: &mut State| {
             let id = state.members.len();
-            state.members.push(Member { name: name.clone(), process, ..Member::default() });
+            let by_key = name.starts_with('h');
+            state.members.push(Member { name: name.clone(), process, by_key, ..Member::default() });
             if state.setup.flavour == Flavour::Assigned {
                 state.join_assigned(id);
             }

@@ -7,6 +7,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{Link, Tally};
+use crate::handlers::Handlers;
 use crate::ledger::Outcome;
 use crate::polling::poll_once;
 use crate::process::{Process, Received};
@@ -83,18 +84,21 @@ impl Simulation {
             process += 1;
         }
         sleep(Duration::from_millis(100)).await;
+        self.bury();
         self.check()
     }
 
     /// Every member leaves, with nothing in its handlers' hands.
     async fn close_all(&mut self) -> Result<(), String> {
         for process in 0..self.processes.len() {
+            self.processes[process].groups.iter_mut().for_each(Handlers::stop);
             for worker in 0..self.processes[process].workers.len() {
                 self.settle(process, worker, 64);
                 self.processes[process].close(worker, Duration::from_secs(20), TO_THE_END);
             }
         }
         sleep(Duration::from_secs(21)).await;
+        self.bury();
         self.check()
     }
 

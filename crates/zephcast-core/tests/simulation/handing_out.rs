@@ -28,6 +28,15 @@ impl State {
             .count()
     }
 
+    /// The key of a hand-out's message, of which there are two in each unit.
+    pub(crate) fn key(&self, number: usize) -> (u32, usize) {
+        (self.handouts[number].unit, self.key_of(self.handouts[number].message))
+    }
+
+    pub(crate) fn key_of(&self, message: usize) -> usize {
+        message / self.units.len() % 2
+    }
+
     /// Notes a hand-out and makes the message of it.
     pub(crate) fn hand_out(&mut self, id: usize, unit: u32, offset: u64, suspect: bool, attempt: u32) -> Incoming {
         let entry = &self.units[unit as usize].log[at_usize(offset)];
@@ -36,6 +45,7 @@ impl State {
         let generation = self.members[id].told.get(&unit).copied().unwrap_or(0);
         let payload = Payload::new(&self.messages[message].payload, &self.payloads);
         let message_out = Message::new(Bytes::from_owner(payload)).with_header("handout", format!("{number:06}"));
+        let message_out = message_out.with_key(format!("k{}", self.key_of(message)));
         self.handouts.push(Handout {
             message,
             member: id,
@@ -128,8 +138,8 @@ impl State {
     }
 }
 
-/// The header that carries the hand-out's number.
-const HEADER: usize = 13;
+/// The header that carries the hand-out's number, and the key.
+const HEADER: usize = 15;
 
 /// The number of the hand-out that made this message.
 pub(crate) fn number_of(message: &Message) -> usize {

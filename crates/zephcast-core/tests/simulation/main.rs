@@ -10,6 +10,7 @@ mod driver;
 mod ending;
 mod faults;
 mod handing_out;
+mod handlers;
 mod ledger;
 mod member;
 mod polling;

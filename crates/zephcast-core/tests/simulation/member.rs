@@ -28,6 +28,7 @@ impl ModelIntake {
     async fn wait(&self, credit: Credit) -> Result<Fetched> {
         let fault = {
             let mut state = self.wire.broker.open();
+            state.members[self.id].fetched = true;
             state.check_credit(self.id, credit);
             state.draw(Operation::Fetch, |state| state.members[self.id].name.clone())
         };

@@ -12,6 +12,7 @@ use crate::checks::Busy;
 use crate::driver::ModelDriver;
 use crate::faults::Link;
 use crate::handing_out::number_of;
+use crate::handlers::Handlers;
 use crate::ledger::{Move, Stage};
 use crate::polling::{poll_once, poll_times};
 
@@ -20,6 +21,7 @@ pub(crate) struct Process {
     pub(crate) client: Client,
     pub(crate) publisher: Publisher,
     pub(crate) workers: Vec<Worker>,
+    pub(crate) groups: Vec<Handlers>,
     pub(crate) dead: bool,
     broker: Arc<Broker>,
 }
@@ -40,7 +42,6 @@ pub(crate) struct Worker {
 pub(crate) struct Held {
     pub(crate) delivery: Delivery,
     pub(crate) handout: usize,
-    since: Instant,
 }
 
 /// What a wait for a delivery came to.
@@ -60,7 +61,7 @@ impl Process {
         let publisher =
             client.publisher("stream").in_flight(4).in_flight_bytes(100).timeout(Duration::from_secs(3)).await;
         let publisher = publisher.expect("the model opens every sink");
-        Self { number, client, publisher, workers: Vec::new(), dead: false, broker: broker.clone() }
+        Self { number, client, publisher, workers: Vec::new(), groups: Vec::new(), dead: false, broker: broker.clone() }
     }
 
     /// Joins a member, unless the joining future is dropped before.
@@ -89,10 +90,18 @@ impl Process {
         });
     }
 
+    /// Starts a member that works by `run`; its future is dropped after so many polls at the latest.
+    pub(crate) fn run(&mut self, polls: u32, seed: u64) {
+        self.groups.push(Handlers::start(&self.broker, &self.client, self.number, polls, seed));
+    }
+
+    /// Whether a message killed it in the hands of a handler.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.broker.open().processes[self.number] == Link::Dead
+    }
+
     /// Waits for the next delivery of a worker, with the future dropped after so many polls.
     pub(crate) async fn receive(&mut self, worker: usize, polls: u32) -> Received {
-        let busy = self.workers.iter().flat_map(|worker| &worker.held);
-        let busy: Vec<Busy> = busy.map(|held| Busy { handout: held.handout, since: held.since }).collect();
         let worker = &mut self.workers[worker];
         let Some(consumer) = &mut worker.consumer else { return Received::Nothing };
         let next = timeout(Duration::from_millis(20), poll_times(consumer.next(), polls)).await;
@@ -115,13 +124,13 @@ impl Process {
         let mut state = self.broker.open();
         let handout = number_of(&delivery);
         state.note(|| format!("handler gets hand-out {handout}"));
+        let busy: Vec<Busy> = state.with_handlers(self.number).collect();
         state.check_delivery(worker.member, handout, &delivery, &busy);
-        let since = state.now;
-        (state.handouts[handout].stage, state.handouts[handout].delivered) = (Stage::Handler(since), true);
+        (state.handouts[handout].stage, state.handouts[handout].delivered) = (Stage::Handler(state.now), true);
         state.members[worker.member].delivered += 1;
         let kills = state.messages[state.handouts[handout].message].kills;
         drop(state);
-        worker.held.push(Held { delivery, handout, since });
+        worker.held.push(Held { delivery, handout });
         if kills {
             self.kill();
             return Received::Killed;
@@ -250,6 +259,7 @@ impl Process {
         for worker in &self.workers {
             state.members[worker.member].stopping = true;
         }
+        self.groups.iter_mut().for_each(|group| group.kill(&mut state));
         drop(state);
         for worker in &mut self.workers {
             worker.consumer = None;

@@ -51,10 +51,18 @@ impl Simulation {
         for _ in 0..self.rng.u32(15..60) {
             self.step().await;
             self.let_others_run().await;
+            self.bury();
             self.check()?;
         }
         self.drain().await?;
         self.end().await
+    }
+
+    /// What a handler of a group killed is killed as a whole.
+    pub(crate) fn bury(&mut self) {
+        while let Some(killed) = self.processes.iter().position(Process::is_killed) {
+            self.kill(killed);
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -90,6 +98,7 @@ impl Simulation {
             Step::Join if self.processes.len() < 3 && self.rng.bool() => {
                 self.processes.push(Process::start(&self.broker).await);
             }
+            Step::Join if self.rng.bool() => self.run_group(process, polls),
             Step::Join => self.processes[process].join(polls).await,
             Step::Wait => sleep(Duration::from_millis(self.rng.u64(1..4_000))).await,
             Step::Shuffle => self.shuffle(),
@@ -112,6 +121,11 @@ impl Simulation {
                 }
             }
             Step::Commit => self.processes[process].commit(worker, polls).await,
+            Step::Close | Step::Abandon if !self.processes[process].groups.is_empty() && self.rng.bool() => {
+                let groups = &mut self.processes[process].groups;
+                let mut group = groups.swap_remove(self.rng.usize(0..groups.len()));
+                if step == Step::Close { group.stop() } else { group.give_up() }
+            }
             Step::Close => {
                 let deadline = Duration::from_millis([0, 50, 1_000, 10_000][self.rng.usize(0..4)]);
                 self.processes[process].close(worker, deadline, polls);
@@ -127,6 +141,13 @@ impl Simulation {
                 self.expire(member);
             }
         }
+    }
+
+    /// A member whose handlers are called, dropped after some polls or when told so.
+    fn run_group(&mut self, process: usize, polls: u32) {
+        let polls = if polls == TO_THE_END { polls } else { self.rng.u32(0..80) };
+        let seed = self.rng.u64(..);
+        self.processes[process].run(polls, seed);
     }
 
     /// Units move to other members.
