@@ -43,3 +43,50 @@ async fn a_password_that_changes_is_waited_for() {
     server.cli(&["XADD", stream.as_str(), "*", "data", "after"]);
     assert_eq!(member.receive(1).await.len(), 1);
 }
+
+/// Calls of every sort wait for a server that is stopped: a read, acks, a publish.
+#[test]
+fn a_runtime_is_dropped_at_once_before_a_server_that_is_silent() {
+    let server = Server::own(&[]);
+    let stream = unique_stream("silent");
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let consumer = async || {
+        let client = server.config().connect().await.unwrap();
+        client.consumer(stream.as_str()).group("g").lease(Duration::from_secs(1)).start().await.unwrap()
+    };
+    let first = runtime();
+    let left = first.block_on(async {
+        let client = server.config().connect().await.unwrap();
+        let mut consumer = consumer().await;
+        let publisher = client.publisher(stream.as_str()).await.unwrap();
+        for n in 0..10 {
+            publisher.publish(n.to_string()).await.unwrap();
+        }
+        let mut held = Vec::new();
+        while held.len() < 5 {
+            held.push(consumer.next().await.unwrap().unwrap());
+        }
+        server.signal("-STOP");
+        held.drain(..2).for_each(|delivery| delivery.ack().unwrap());
+        let pending = publisher.enqueue("10").await.unwrap();
+        // Long enough for each call to be on its way, a renewal too.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (held, pending, publisher, consumer, client)
+    });
+    let began = Instant::now();
+    drop(first);
+    drop(left);
+    let took = began.elapsed();
+    server.signal("-CONT");
+    assert!(took < Duration::from_secs(1), "dropping the runtime took {took:?}");
+    runtime().block_on(async {
+        let mut heir = consumer().await;
+        let mut missing: std::collections::BTreeSet<_> = (2..10).map(|n| n.to_string()).collect();
+        while !missing.is_empty() {
+            let next = tokio::time::timeout(Duration::from_secs(20), heir.next()).await;
+            let delivery = next.unwrap_or_else(|_| panic!("{missing:?} did not come")).unwrap().unwrap();
+            missing.remove(delivery.payload_str().unwrap());
+            delivery.ack().unwrap();
+        }
+    });
+}
