@@ -3,6 +3,8 @@
 //! A [`History`] makes messages that carry a number and a checksum, is told what happened to them, and then says what
 //! was lost, what was corrupt, and what was delivered more often than once, and when.
 
+mod payload;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +12,7 @@ use std::time::Instant;
 
 use zephcast_core::{Message, PublishError, Receipt};
 
+use self::payload::{decode, encode};
 use crate::case::{Checked, ensure};
 
 /// A record of one stream and one group. Shared by reference between tasks.
@@ -134,16 +137,21 @@ impl History {
 }
 
 fn repeats(number: u64, seen: &[Seen], unknown: &BTreeSet<u64>) -> Vec<Repeat> {
-    let repeat = |pair: &[Seen]| Repeat {
-        number,
-        first_by: pair[0].by.clone(),
-        again_by: pair[1].by.clone(),
-        first: pair[0].at,
-        again: pair[1].at,
-        settled_before: pair[0].settled.is_some_and(|settled| settled < pair[1].at),
-        maybe_published_twice: unknown.contains(&number),
+    let repeat = |at: usize| {
+        let (earlier, again) = (&seen[..at], &seen[at]);
+        let before = &seen[at - 1];
+        Repeat {
+            number,
+            first_by: before.by.clone(),
+            again_by: again.by.clone(),
+            first: before.at,
+            again: again.at,
+            // Of any, since the one just before may itself have come after a settlement.
+            settled_before: earlier.iter().any(|seen| seen.settled.is_some_and(|settled| settled < again.at)),
+            maybe_published_twice: unknown.contains(&number),
+        }
     };
-    seen.windows(2).map(repeat).collect()
+    (1..seen.len()).map(repeat).collect()
 }
 
 /// What a record amounts to.
@@ -176,24 +184,43 @@ pub struct Repeat {
     pub first: Instant,
     /// When it was delivered again.
     pub again: Instant,
-    /// Whether the earlier delivery had been settled, as the broker confirmed, before it came again.
+    /// Whether an earlier delivery had been settled, as the broker confirmed, before it came again.
     pub settled_before: bool,
     /// Whether it may have been published twice, so that the two are not one message.
     pub maybe_published_twice: bool,
 }
 
 impl Findings {
-    /// What holds at all times: nothing lost, nothing corrupt, nothing that was never published, and nothing again
-    /// after its settlement was confirmed.
+    /// What holds wherever no lease ended: nothing lost, nothing corrupt, nothing that was never published, and nothing
+    /// again after its settlement was confirmed.
     ///
     /// # Errors
     /// What was found.
     pub fn at_least_once(&self) -> Checked {
+        self.all_there()?;
+        self.settled_for_good(|_| false)
+    }
+
+    /// What holds at all times: nothing lost, nothing corrupt, nothing that was never published.
+    ///
+    /// # Errors
+    /// What was found.
+    pub fn all_there(&self) -> Checked {
         ensure!(self.lost.is_empty(), "lost {} of {}: {:?}", self.lost.len(), self.confirmed, few(&self.lost));
         ensure!(self.corrupt.is_empty(), "corrupt: {:?}", few(&self.corrupt));
         ensure!(self.unpublished.is_empty(), "delivered though not stored: {:?}", few(&self.unpublished));
-        let settled: Vec<_> = self.repeated.iter().filter(|r| r.settled_before && !r.maybe_published_twice).collect();
-        ensure!(settled.is_empty(), "delivered again after their settlement: {:?}", few(&settled));
+        Ok(())
+    }
+
+    /// Nothing again after its settlement was confirmed, but where `allowed` says that a member went on with what it
+    /// had in its hands when its lease ended.
+    ///
+    /// # Errors
+    /// The repeats that nothing explains.
+    pub fn settled_for_good(&self, allowed: impl Fn(&Repeat) -> bool) -> Checked {
+        let is_wrong = |r: &&Repeat| r.settled_before && !r.maybe_published_twice && !allowed(r);
+        let settled: Vec<_> = self.repeated.iter().filter(is_wrong).collect();
+        ensure!(settled.is_empty(), "{} delivered again after their settlement: {:?}", settled.len(), few(&settled));
         Ok(())
     }
 
@@ -227,28 +254,6 @@ impl fmt::Display for Findings {
 
 fn few<T>(all: &[T]) -> &[T] {
     &all[..all.len().min(8)]
-}
-
-/// `LABEL/NUMBER/FILLING/CHECKSUM`, text so that it passes through any tool.
-fn encode(label: &str, number: u64, bytes: usize) -> String {
-    let head = format!("{label}/{number}/");
-    let filling = bytes.saturating_sub(head.len() + 17);
-    let body = head + &"0123456789abcdef".repeat(filling.div_ceil(16))[..filling];
-    let sum = checksum(body.as_bytes());
-    format!("{body}/{sum:016x}")
-}
-
-fn decode(label: &str, payload: &[u8]) -> Option<u64> {
-    let (body, sum) = std::str::from_utf8(payload).ok()?.rsplit_once('/')?;
-    if u64::from_str_radix(sum, 16).ok()? != checksum(body.as_bytes()) {
-        return None;
-    }
-    body.strip_prefix(label)?.strip_prefix('/')?.split('/').next()?.parse().ok()
-}
-
-/// FNV-1a, 64 bits: enough to see a changed or mixed-up payload.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use zephcast_core::{Client, Consumer, ConsumerBuilder, Delivery, GroupName, Message, Publisher, Receipt, StreamName};
+use zephcast_core::{
+    Client, Consumer, ConsumerBuilder, Delivery, GroupName, MemberName, Message, Publisher, Receipt, StreamName,
+};
 
 use crate::History;
 use crate::case::{Broken, Checked, ensure};
@@ -18,6 +20,9 @@ use crate::tamper::Tampered;
 
 /// How long nothing more must come for it to be the end.
 const LINGER: Duration = Duration::from_millis(300);
+
+/// After so many acks at the latest, the lab's workers commit.
+const COMMIT_EVERY: usize = 40;
 
 /// The group that most cases use.
 pub(crate) const GROUP: &str = "group";
@@ -174,7 +179,7 @@ impl Lab {
     }
 
     /// Lets these members ack whatever comes until everything published has been delivered, and a little longer, so
-    /// that what comes twice is seen.
+    /// that what comes twice is seen. Commits now and then, and tells the history what is settled since.
     ///
     /// # Errors
     /// Not everything came.
@@ -183,27 +188,48 @@ impl Lab {
     /// Cancel safe: what was taken is in the history and acked.
     pub async fn work(&self, members: &mut [Consumer], history: &History) -> Checked {
         let late = tokio::time::Instant::now() + self.timing.patience;
-        let mut deliveries = futures_util::stream::select_all(members.iter_mut());
         loop {
-            let wait = if history.is_complete() { LINGER } else { self.timing.patience };
-            let next = tokio::time::timeout(wait, deliveries.next()).await;
-            match next {
+            let was_complete = history.is_complete();
+            let acked =
+                self.ack_some(members, history, if was_complete { LINGER } else { self.timing.patience }).await?;
+            for member in &*members {
+                self.within("the commit", member.commit()).await??;
+            }
+            acked.iter().for_each(|(member, number)| history.settled(member.as_str(), *number));
+            match (acked.is_empty(), was_complete) {
+                (true, true) => return Ok(()),
+                (true, false) => return Err(Broken::new(format!("not everything came: {}", history.findings()))),
+                (false, _) => ensure!(tokio::time::Instant::now() < late, "no end: {}", history.findings()),
+            }
+        }
+    }
+
+    /// Acks what comes until nothing does for `wait`, all of the history was delivered, or it is time for a commit.
+    async fn ack_some(
+        &self,
+        members: &mut [Consumer],
+        history: &History,
+        wait: Duration,
+    ) -> Checked<Vec<(MemberName, u64)>> {
+        let was_complete = history.is_complete();
+        let mut deliveries = futures_util::stream::select_all(members.iter_mut());
+        let mut acked = Vec::new();
+        for _ in 0..COMMIT_EVERY {
+            match tokio::time::timeout(wait, deliveries.next()).await {
                 Ok(Some(delivery)) => {
                     let delivery = delivery?;
-                    history.delivered(delivery.member().as_str(), delivery.payload());
+                    let member = delivery.member().clone();
+                    acked.extend(history.delivered(member.as_str(), delivery.payload()).map(|number| (member, number)));
                     delivery.ack()?;
                 }
                 Ok(None) => return Err(Broken::new("every member ended")),
-                Err(_) if history.is_complete() => break,
-                Err(_) => return Err(Broken::new(format!("not everything came: {}", history.findings()))),
+                Err(_) => break,
             }
-            ensure!(tokio::time::Instant::now() < late, "no end: {}", history.findings());
+            if !was_complete && history.is_complete() {
+                break;
+            }
         }
-        drop(deliveries);
-        for member in members {
-            self.within("the commit", member.commit()).await??;
-        }
-        Ok(())
+        Ok(acked)
     }
 
     /// The group's name as the administration wants it.

@@ -1,6 +1,7 @@
 //! M1, M4, M5: members that come, go and are named.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -31,8 +32,10 @@ async fn deployment(
     handled: &watch::Sender<usize>,
     stop: oneshot::Receiver<()>,
 ) -> Checked {
+    let mine = Mutex::new(Vec::new());
     let handler = async |delivery: &Delivery| {
-        history.delivered(delivery.member().as_str(), delivery.payload());
+        let number = history.delivered(delivery.member().as_str(), delivery.payload());
+        lock(&mine).extend(number.map(|number| (delivery.member().clone(), number)));
         tokio::time::sleep(Duration::from_millis(2)).await;
         handled.send_modify(|count| *count += 1);
         Ok::<_, HandlerError>(())
@@ -44,7 +47,13 @@ async fn deployment(
     };
     let report = group.drain(Duration::from_secs(10)).run(handler, shutdown).await?;
     ensure!(report.clean && report.unfinished == 0, "a clean leave was not: {report:?}");
+    // A clean leave has committed whatever was handled.
+    lock(&mine).drain(..).for_each(|(member, number)| history.settled(member.as_str(), number));
     Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Three members under load, each replaced in turn, twice: every message is handled exactly once.
@@ -139,14 +148,21 @@ async fn gives_up_when_full(lab: Lab) -> Checked {
     lab.publish_history(&first, &history, 64).await?;
     // The window is full when its first message is here, and with one less it is as good as full.
     let taken = lab.next(&mut owner, "the first message").await?;
-    history.delivered(taken.member().as_str(), taken.payload());
-    lab.within("the ack", taken.ack_confirmed()).await??;
+    confirm(&lab, &history, taken).await?;
     let mut joiner = lab.join(&second).await?;
     let moved = lab.next(&mut joiner, "a message of a unit that was given up").await?;
-    history.delivered(moved.member().as_str(), moved.payload());
-    lab.within("the ack", moved.ack_confirmed()).await??;
+    confirm(&lab, &history, moved).await?;
     lab.work(&mut [owner, joiner], &history).await?;
     history.findings().exactly_once()
+}
+
+/// Handles a message of the history, and waits until its settlement is confirmed.
+async fn confirm(lab: &Lab, history: &History, delivery: Delivery) -> Checked {
+    let member = delivery.member().clone();
+    let number = history.delivered(member.as_str(), delivery.payload());
+    lab.within("the ack", delivery.ack_confirmed()).await??;
+    number.into_iter().for_each(|number| history.settled(member.as_str(), number));
+    Ok(())
 }
 
 /// From one member to four and back to one, under load, all leaves clean: each message once.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::sync::Barrier;
 use zephcast_core::{Delivery, ErrorKind};
 
+use crate::History;
 use crate::case::{Broken, Case, Checked, case, ensure};
 use crate::lab::{GROUP, Lab, Process, number, numbers, sorted};
 
@@ -15,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     case!("D3", "a message below later acks is not skipped", gap),
     case!("D5", "a settled delivery is never redelivered while its owner lives", settled),
     case!("D5", "64 tasks that settle at once lose no settlement", many_tasks),
+    case!("D5", "what was confirmed stays settled under load, while members come and go", confirmed),
     case!("D5", "a settlement whose reply was lost counts once", lost_reply),
     case!("D5", "a cut connection brings nothing again that is held or settled", cut, Line),
     case!("D6", "a settlement by a member that was stopped too long is refused", stopped),
@@ -114,6 +116,22 @@ async fn many_tasks(lab: Lab) -> Checked {
     let mut other = lab.join(&second).await?;
     lab.quiet(&mut other, lab.lease() * 2, "everything was committed").await?;
     lab.until_done(&second, GROUP).await.map(drop)
+}
+
+/// Two members work and commit; one leaves, another joins; what each saw confirmed comes to nobody again.
+async fn confirmed(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let mut members = [lab.join(&process).await?, lab.join(&process).await?];
+    let history = History::new("confirmed");
+    for _ in 0..2 {
+        lab.publish_history(&process, &history, 150).await?;
+        lab.work(&mut members, &history).await?;
+    }
+    let leaving = std::mem::replace(&mut members[0], lab.join(&process).await?);
+    lab.within("closing", leaving.close(Duration::from_secs(5))).await??;
+    lab.publish_history(&process, &history, 150).await?;
+    lab.work(&mut members, &history).await?;
+    history.findings().at_least_once()
 }
 
 /// The engine settles again what may not have been settled; that harms nobody and redelivers nothing.

@@ -99,3 +99,28 @@ fn foreign_payloads_are_corrupt() {
     assert_eq!(history.delivered("a", b"something else"), None);
     assert!(history.findings().at_least_once().is_err());
 }
+
+#[test]
+fn a_settlement_is_remembered_over_a_repeat_of_its_own() {
+    let (history, messages) = record(&[receipt()]);
+    for member in ["a", "b", "c"] {
+        history.delivered(member, messages[0].payload());
+        if member == "a" {
+            history.settled("a", 1);
+        }
+    }
+    let settled: Vec<_> = history.findings().repeated.iter().map(|repeat| repeat.settled_before).collect();
+    assert_eq!(settled, [true, true]);
+}
+
+#[test]
+fn a_confirmed_settlement_may_be_outlived_only_by_what_is_explained() {
+    let (history, messages) = record(&[receipt()]);
+    history.delivered("a", messages[0].payload());
+    history.settled("a", 1);
+    history.delivered("b", messages[0].payload());
+    let findings = history.findings();
+    findings.all_there().expect("nothing is lost");
+    findings.settled_for_good(|repeat| repeat.again_by == "b").expect("b was frozen with it");
+    assert!(findings.settled_for_good(|repeat| repeat.again_by == "a").is_err());
+}

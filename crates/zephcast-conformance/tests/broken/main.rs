@@ -8,6 +8,7 @@ mod connections;
 mod frontier;
 mod members;
 mod publishing;
+mod settled;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -46,6 +47,11 @@ const DEFECTS: &[Defect] = &[
         name: "delivers to two members",
         caught_by: &["D2 each message reaches one member of every group"],
         make: || Arc::new(members::DeliversTwice::default()),
+    },
+    Defect {
+        name: "redelivers after a confirmed ack",
+        caught_by: &["D5 what was confirmed stays settled under load, while members come and go"],
+        make: || Arc::new(settled::Redelivers),
     },
     Defect {
         name: "lets a late ack through",

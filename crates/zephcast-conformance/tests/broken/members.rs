@@ -236,7 +236,7 @@ impl TamperMember for Copying {
     }
 }
 
-fn copy(message: &Incoming) -> Incoming {
+pub(crate) fn copy(message: &Incoming) -> Incoming {
     let Incoming { token, origin, message, attempt, published_ms, first_failed_ms, suspect } = message;
     Incoming {
         token: *token,
