@@ -9,6 +9,7 @@ mod flight;
 mod intake;
 mod isolation;
 mod member;
+mod outage;
 mod queue;
 mod renewal;
 mod revocation;

@@ -108,6 +108,9 @@ impl RedisIntake {
             }
             self.settle_surplus().await?;
             if credit.messages == 0 {
+                if self.reader.is_none() {
+                    return self.connect().await;
+                }
                 self.wait_for_news(credit).await?;
                 continue;
             }
@@ -119,9 +122,7 @@ impl RedisIntake {
                 return Ok(Fetched::Batch(batch));
             }
             if self.reader.is_none() {
-                self.connect().await?;
-                // So that whoever waits for it hears at once that the server is back.
-                return Ok(Fetched::Idle);
+                return self.connect().await;
             }
             if self.relist.is_some() {
                 self.relist_some(credit).await?;
@@ -143,12 +144,13 @@ impl RedisIntake {
         }
     }
 
-    /// Connects, or connects again. With the first connection the member holds nothing yet.
-    async fn connect(&mut self) -> Result<()> {
+    /// Connects, or connects again, and brings nothing, so that whoever waits for it hears at once that the server is
+    /// back. With the first connection the member holds nothing yet.
+    async fn connect(&mut self) -> Result<Fetched> {
         let reader = Reader::open(&self.connection, self.member.clone()).await?;
         self.require_settling().await?;
         self.reader = Some(reader);
-        Ok(())
+        Ok(Fetched::Idle)
     }
 
     /// What is read here can be acked: an ack of nothing is refused by a replica, and to a user without the right.

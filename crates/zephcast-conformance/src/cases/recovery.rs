@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     case!("R2", "wrong credentials fail at once as such", credentials, WrongCredentials),
     case!("R2", "what cannot be used is refused before anything is sent", unusable),
     case!("R3", "an outage is told: events, status and publishes", told),
+    case!("R3", "a member whose window is full is told of an outage and of its end", told_when_full, Line),
 ];
 
 /// Away for two leases: the same consumer and the same publisher go on, and everything with a receipt comes.
@@ -47,6 +48,24 @@ async fn long_outage(lab: Lab) -> Checked {
     };
     lab.within("everything to be settled", work).await??;
     ensure!(missing.is_empty(), "settled, and yet {missing:?} never came");
+    Ok(())
+}
+
+/// A slow handler has all that the member may hold, so that nothing is fetched: the outage is told all the same.
+async fn told_when_full(lab: Lab) -> Checked {
+    let ((process, line), other) = (lab.process_over_line().await?, lab.process().await?);
+    let mut consumer = lab.within("joining", lab.member(&process, GROUP).prefetch(4).start()).await??;
+    let mut events = consumer.events();
+    lab.publish(&other, 0..20).await?;
+    let held = lab.take(&mut consumer, 4).await?;
+    lab.quiet(&mut consumer, lab.lease(), "the window is full").await?;
+    line.cut().await;
+    let is_away = |event| matches!(event, Event::Disconnected(_)).then_some(());
+    lab.event(&mut events, "disconnected", is_away).await?;
+    line.mend().await;
+    let is_back = |event| matches!(event, Event::Reconnected(_)).then_some(());
+    lab.event(&mut events, "reconnected", is_back).await?;
+    drop(held);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::{CloseReport, Error, Event, Position, PositionStyle, Result, Retry, T
 
 use super::flight::{Item, Slot};
 use super::isolation::Isolation;
+use super::outage::Outage;
 use super::queue::DeliveryQueue;
 use super::slots::{Epoch, Slots};
 use super::window::Window;
@@ -89,6 +90,8 @@ pub(crate) struct MemberCore {
     swept: AtomicU64,
     /// Acks that were recorded and then lost with their assignment, until a commit tells it.
     pub(crate) late_acks: AtomicU64,
+    /// Written by the intake and by renewals.
+    pub(super) outage: Mutex<Option<Outage>>,
     /// How many wait for every single settlement: a parked consumer, a revocation, a drain.
     eager: AtomicUsize,
     /// Whether the consumer waits with nothing to hand out. Written by the consumer.
@@ -136,6 +139,7 @@ impl MemberCore {
             settled: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             late_acks: AtomicU64::new(0),
+            outage: Mutex::new(None),
             eager: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             asks: Notify::new(),

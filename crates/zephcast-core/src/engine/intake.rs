@@ -16,6 +16,7 @@ use super::core::{MemberCore, Request};
 use super::flight::{Flight, Item};
 use super::isolation::SuspectTurn;
 use super::member::Stop;
+use super::outage::Talker;
 use super::revocation::{Revocation, flush};
 
 pub(crate) struct Fetching {
@@ -24,8 +25,6 @@ pub(crate) struct Fetching {
     pub(crate) stop: watch::Receiver<Option<Stop>>,
     pub(crate) revocations: mpsc::UnboundedSender<Revocation>,
     pub(crate) backoff: Reconnect,
-    /// Since when the broker has been away.
-    pub(crate) away_since: Option<Instant>,
 }
 
 impl Fetching {
@@ -98,23 +97,15 @@ impl Fetching {
                 fetch.await
             }
         };
-        // An interrupted wait for news says nothing of the broker.
-        let is_word = |fetched: &Fetched| credit.messages > 0 || !matches!(fetched, Fetched::Idle);
-        if fetched.as_ref().is_ok_and(is_word) {
+        if fetched.is_ok() {
             self.backoff.succeeded();
-            if let Some(since) = self.away_since.take() {
-                self.core.emit(Event::Reconnected(since.elapsed()));
-            }
+            self.core.connected(Talker::Intake);
         }
         fetched
     }
 
     async fn wait_to_reconnect(&mut self, error: Error, end: &mut End) {
-        if self.away_since.is_none() {
-            self.away_since = Some(Instant::now());
-            tracing::warn!(%error, stream = %self.core.subscription.stream, "disconnected, trying again");
-            self.core.emit(Event::Disconnected(error));
-        }
+        self.core.disconnected(Talker::Intake, error);
         let delay = self.backoff.failed();
         // A stop ends the wait early.
         let _ = tokio::time::timeout(delay, end.wished()).await;

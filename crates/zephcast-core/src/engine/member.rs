@@ -68,7 +68,6 @@ async fn live(core: Arc<MemberCore>, membership: Membership, stop: watch::Receiv
         stop: stop.clone(),
         revocations,
         backoff: Reconnect::new(),
-        away_since: None,
     };
     let _ended = EndOnDrop(core.clone());
     tokio::select! {

@@ -7,6 +7,7 @@ use crate::Event;
 use crate::driver::{Renewal, Settler};
 
 use super::core::MemberCore;
+use super::outage::Talker;
 
 /// Runs until dropped.
 pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
@@ -24,9 +25,17 @@ pub(crate) async fn run(core: Arc<MemberCore>, settler: Arc<dyn Settler>) {
         };
         let renewal = Renewal { held, oldest };
         match settler.renew(renewal).await {
-            Ok(lost) => core.lose_held(&assignments, &lost),
-            // The intake notices an outage by itself, and the lease goes on for two more renewals.
-            Err(error) => tracing::warn!(%error, stream = %core.subscription.stream, "the lease could not be renewed"),
+            Ok(lost) => {
+                core.lose_held(&assignments, &lost);
+                core.connected(Talker::Renewal);
+            }
+            // The lease goes on for two more renewals.
+            Err(error) => {
+                tracing::warn!(%error, stream = %core.subscription.stream, "the lease could not be renewed");
+                if error.is_retryable() {
+                    core.disconnected(Talker::Renewal, error);
+                }
+            }
         }
         drop(renewing);
         reported = match oldest {
