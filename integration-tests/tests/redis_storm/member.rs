@@ -3,35 +3,68 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use zephcast::{Client, CloseReport, Consumer};
+use zephcast::{Client, CloseReport, Consumer, ErrorKind, Event, Events};
 use zephcast_conformance::History;
 
-use super::{GROUP, LEASE, STREAM};
+use super::outages::Outages;
+use super::{GROUP, LEASE, PREFETCH, STREAM};
 
-/// Acks everything and notes it.
+/// So many acks are confirmed at a time.
+const COMMIT_EVERY: usize = 100;
+
+/// Acks everything, and notes what was delivered and what is settled for certain.
 pub(crate) struct Member {
     leave: oneshot::Sender<()>,
     task: JoinHandle<CloseReport>,
+    /// How many deliveries it has handled.
+    pub(crate) handled: watch::Receiver<u64>,
+    pub(crate) outages: Outages,
+    /// Ends with the consumer.
+    listening: JoinHandle<()>,
 }
 
 impl Member {
     pub(crate) async fn join(client: &Client, history: Arc<History>) -> Self {
-        let consumer = client.consumer(STREAM).group(GROUP).lease(LEASE).prefetch(200).start().await.expect("joins");
+        let builder = client.consumer(STREAM).group(GROUP).lease(LEASE).prefetch(PREFETCH);
+        let consumer = builder.start().await.expect("joins");
+        let outages = Outages::default();
+        // Apart from the deliveries: whoever waits for a commit during an outage is to hear of the outage.
+        let listening = tokio::spawn(listen(consumer.events(), outages.clone()));
         let (leave, left) = oneshot::channel();
-        Self { leave, task: tokio::spawn(serve(consumer, history, left)) }
+        let (handle, handled) = watch::channel(0);
+        let task = tokio::spawn(serve(consumer, history, handle, left));
+        Self { leave, task, handled, outages, listening }
     }
 
     pub(crate) async fn leave(self) -> CloseReport {
         // One that ended by itself has panicked, which joining it tells.
         let _ = self.leave.send(());
-        self.task.await.expect("the member does not panic")
+        let report = self.task.await.expect("the member does not panic");
+        self.listening.await.expect("listening does not panic");
+        report
     }
 }
 
-async fn serve(mut consumer: Consumer, history: Arc<History>, mut left: oneshot::Receiver<()>) -> CloseReport {
+async fn listen(mut events: Events, outages: Outages) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Disconnected(_) => outages.disconnected(),
+            Event::Reconnected(_) => outages.reconnected(),
+            _ => {}
+        }
+    }
+}
+
+async fn serve(
+    mut consumer: Consumer,
+    history: Arc<History>,
+    handled: watch::Sender<u64>,
+    mut left: oneshot::Receiver<()>,
+) -> CloseReport {
     let name = consumer.member().to_string();
+    let mut acked = Vec::with_capacity(COMMIT_EVERY);
     loop {
         let next = tokio::select! {
             biased;
@@ -39,9 +72,25 @@ async fn serve(mut consumer: Consumer, history: Arc<History>, mut left: oneshot:
             next = consumer.next() => next,
         };
         let delivery = next.expect("a consumer does not end by itself").expect("no permanent error");
-        history.delivered(&name, delivery.payload());
+        let number = history.delivered(&name, delivery.payload());
         // One that came too late comes again, which the history sees.
-        let _ = delivery.ack();
+        if delivery.ack().is_ok() {
+            acked.extend(number);
+        }
+        handled.send_modify(|count| *count += 1);
+        if acked.len() >= COMMIT_EVERY {
+            confirm(&consumer, &name, &history, &mut acked).await;
+        }
     }
     consumer.close(Duration::from_secs(10)).await.expect("closes")
+}
+
+/// Waits until what was acked is settled for certain, and notes it.
+async fn confirm(consumer: &Consumer, name: &str, history: &History, acked: &mut Vec<u64>) {
+    match consumer.commit().await {
+        Ok(()) => acked.drain(..).for_each(|number| history.settled(name, number)),
+        // It is not said which of them came too late.
+        Err(error) if error.kind() == ErrorKind::LeaseLost => acked.clear(),
+        Err(error) => panic!("a commit ends well or too late: {error}"),
+    }
 }

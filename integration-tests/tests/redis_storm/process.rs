@@ -1,5 +1,6 @@
 //! A member in a process of its own: the command line, which can be killed and frozen.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,43 +14,55 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zephcast_conformance::History;
 
-use super::{GROUP, LEASE, PATIENCE, STREAM};
+use super::outages::Outages;
+use super::{GROUP, LEASE, PATIENCE, PREFETCH, STREAM};
 
 pub(crate) struct Process {
     child: Child,
+    /// The member's name in the group.
+    pub(crate) name: String,
+    pub(crate) outages: Outages,
     /// How many deliveries it has printed.
     printed: watch::Receiver<u64>,
     reader: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts a member and waits until it has printed a delivery.
+    /// Starts a member and waits until it has joined.
     pub(crate) async fn start(url: &str, history: Arc<History>) -> Self {
-        let lease = format!("{}ms", LEASE.as_millis());
+        let (lease, prefetch) = (format!("{}ms", LEASE.as_millis()), PREFETCH.to_string());
         let mut child = Command::new(command())
             .args(["--url", url, "--output", "json", "consume", STREAM, "--group", GROUP, "--lease", &lease])
-            .args(["--prefetch", "200"])
+            .args(["--prefetch", &prefetch])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("the command starts");
         let stdout = child.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(stdout).lines();
+        let joined = lines.next_line().await.expect("reads").expect("a record of joining");
+        let joined: Value = serde_json::from_str(&joined).expect("a record");
+        let name = joined["member"].as_str().expect("a member's name").to_owned();
         let (print, printed) = watch::channel(0);
+        let outages = Outages::default();
+        let told = outages.clone();
         let reader = tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 // A process that is killed may leave half a line: it was not acked.
                 let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
-                if record["event"] == "delivery" {
-                    note(&history, &record);
-                    print.send_modify(|count| *count += 1);
+                match record["event"].as_str() {
+                    Some("delivery") => {
+                        note(&history, &record);
+                        print.send_modify(|count| *count += 1);
+                    }
+                    Some("disconnected") => told.disconnected(),
+                    Some("reconnected") => told.reconnected(),
+                    _ => {}
                 }
             }
         });
-        let mut process = Self { child, printed, reader };
-        process.more(1).await;
-        process
+        Self { child, name, outages, printed, reader }
     }
 
     /// Waits until it has printed so many more.
@@ -66,7 +79,9 @@ impl Process {
 
     /// Ends it as a crash does, and reads what it had printed.
     pub(crate) async fn kill9(mut self) {
-        self.child.kill().await.expect("kills");
+        self.signal(Signal::KILL);
+        let status = self.child.wait().await.expect("waits");
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended by itself, with {status}");
         self.reader.await.expect("reads to the end");
     }
 
