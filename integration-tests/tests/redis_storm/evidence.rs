@@ -19,6 +19,12 @@ impl Storm {
         self.outages().map(Outages::told).collect()
     }
 
+    /// Waits until no member is without its broker, since one that is cannot lose it.
+    pub(super) async fn all_connected(&self) {
+        // One that stays away has no part in the next fault, which then shows no effect.
+        self.all(&self.told(), |now, _| now.reconnected == now.disconnected).await;
+    }
+
     /// Waits until every member has said that it lost its broker.
     pub(super) async fn all_disconnected(&self, before: &[Told]) -> Option<String> {
         self.all(before, |now, before| now.disconnected > before.disconnected).await?;
@@ -38,8 +44,9 @@ impl Storm {
 
     /// The fault is over, and counts if it was noticed and everybody comes back.
     pub(super) async fn then_reconnected(&self, before: &[Told], noticed: Option<String>) -> Struck {
-        let ended = Instant::now();
         let back = self.all_reconnected(before).await;
+        // Until then nobody looks for what was left behind.
+        let ended = Instant::now();
         Struck { ended, seen: noticed.zip(back).map(|(noticed, back)| format!("{noticed}; {back}")) }
     }
 

@@ -62,6 +62,7 @@ impl Storm {
         let begin = Instant::now();
         for (number, fault) in (1..).zip(FAULTS) {
             self.until_delivered(MESSAGES * number / (FAULTS.len() as u64 + 1)).await;
+            self.all_connected().await;
             let (from, before) = (Instant::now(), self.history.distinct());
             let struck = self.strike(fault).await;
             let seen = struck.seen.as_deref().unwrap_or("NO EFFECT, does not count");
