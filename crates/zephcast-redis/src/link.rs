@@ -144,12 +144,14 @@ async fn answer_before_the_end<T>(
     answer: impl Future<Output = Result<T, FredError>>,
 ) -> Result<Result<T, CallFailure>, CallFailure> {
     let mut answer = pin!(answer);
+    // Without the look at the state in hand, which would lock it while the answer is looked at.
+    let ended = async { drop(over.wait_for(|over| *over).await) };
     tokio::select! {
         biased;
         answer = &mut answer => Ok(answer.map_err(classify)),
         // The answer, or word that there is none, may have come just after the look at it and before the end. What has
         // none even now was never sent.
-        _ = over.wait_for(|over| *over) => match unconstrained(answer).now_or_never() {
+        () = ended => match unconstrained(answer).now_or_never() {
             Some(answer) => Ok(answer.map_err(classify)),
             None => Err(CallFailure::NotSent(FredError::new(FredKind::IO, "Connection closed."))),
         },
@@ -294,7 +296,7 @@ mod tests {
             looks += 1;
             // The connection breaks right after the first look.
             ended.send_replace(true);
-            if looks == 1 { Poll::Pending } else { Poll::Ready(Err::<(), _>(FredError::new(FredKind::IO, "reset"))) }
+            if looks > 1 { Poll::Ready(Err::<(), _>(FredError::new(FredKind::IO, "reset"))) } else { Poll::Pending }
         });
         let answer = answer_before_the_end(over, Duration::from_secs(60), answer).await;
         assert!(matches!(answer, Ok(Err(CallFailure::NoAnswer(_)))), "it was sent");

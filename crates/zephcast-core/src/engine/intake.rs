@@ -81,6 +81,9 @@ impl Fetching {
 
     /// Fetches, and never drops the call: a stop, or room after all, interrupts it and takes what it still brings.
     async fn fetch(&mut self, intake: &mut dyn Intake, credit: Credit, end: &mut End) -> Result<Fetched, Error> {
+        if credit.messages == 0 {
+            self.core.waits_for_news();
+        }
         let fetch = intake.fetch(credit);
         tokio::pin!(fetch);
         let interrupted = async {

@@ -22,7 +22,7 @@ pub(crate) enum Talker {
 #[derive(Debug)]
 pub(crate) struct Outage {
     since: Instant,
-    /// Whether a fetch failed, so that only a fetch can say that it is over.
+    /// Whether a fetch failed and one with room follows, so that only a fetch can say that it is over.
     fetch_failed: bool,
 }
 
@@ -38,6 +38,13 @@ impl MemberCore {
         *outage = Some(Outage { since: Instant::now(), fetch_failed });
         tracing::warn!(%error, stream = %self.subscription.stream, "disconnected, trying again");
         self.emit(Event::Disconnected(error));
+    }
+
+    /// The fetch that begins has no room and may bring nothing for long: that it is over is then for a renewal to say too.
+    pub(crate) fn waits_for_news(&self) {
+        if let Some(outage) = &mut *self.outage.lock().unwrap_or_else(PoisonError::into_inner) {
+            outage.fetch_failed = false;
+        }
     }
 
     /// A call went well. A connection that renews is not always the one that fetches.
