@@ -1,5 +1,6 @@
 //! The receiving half of a member.
 
+mod ahead;
 mod buffer;
 mod parked;
 mod size;
@@ -181,6 +182,7 @@ impl RedisIntake {
             reading = reader.read(count, self.patience) => reading,
             () = member.news.notified() => return Ok(()),
         };
+        self.read_ahead(reading.as_ref(), credit);
         self.take_answer(reading).await
     }
 

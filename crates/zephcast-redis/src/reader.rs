@@ -32,6 +32,8 @@ pub(crate) struct Reader {
     readings: mpsc::Receiver<Reading>,
     /// Whether a read was asked for and has not been received.
     waiting: bool,
+    /// The most entries of each stream that the last read was asked for.
+    asked: usize,
     task: JoinHandle<()>,
 }
 
@@ -45,7 +47,7 @@ impl Reader {
         let (requests, receiver) = mpsc::channel(1);
         let (sender, readings) = mpsc::channel(1);
         let task = tokio::spawn(serve(link, member, id, receiver, sender));
-        Ok(Self { requests, readings, waiting: false, task })
+        Ok(Self { requests, readings, waiting: false, asked: 0, task })
     }
 
     /// Waits for the read that is under way, or asks for one of at most `count` entries of each stream, whose answer may
@@ -53,13 +55,23 @@ impl Reader {
     ///
     /// Cancel safe: what a read brings waits for the next call.
     pub(crate) async fn read(&mut self, count: usize, patience: u32) -> Option<Reading> {
-        if !self.waiting {
-            self.requests.send((count, patience)).await.ok()?;
-            self.waiting = true;
-        }
+        self.ask(count, patience);
         let reading = self.readings.recv().await;
         self.waiting = false;
         reading
+    }
+
+    /// Asks for a read unless one is under way. It is taken by [`read`](Self::read).
+    pub(crate) fn ask(&mut self, count: usize, patience: u32) {
+        // Of an ended task the next reading tells. There is always room: one read at a time.
+        if !self.waiting && self.requests.try_send((count, patience)).is_ok() {
+            (self.waiting, self.asked) = (true, count);
+        }
+    }
+
+    /// The most entries of each stream that the last read was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
