@@ -135,8 +135,11 @@ impl Settling {
     fn next_wake(&self) -> Option<Instant> {
         let again = self.again.keys().next().map(|(at, _)| *at);
         let acks = if self.acks.is_some() { self.acks_pace.not_before } else { self.flush_at };
-        let others = self.others.values().filter_map(|other| other.alone.as_ref()?.not_before).min();
-        let others = if self.others.is_empty() { None } else { others.max(self.others_pace.not_before) };
+        let others = self.others.values().filter_map(|other| {
+            let own = other.alone.as_ref().and_then(|pace| pace.not_before);
+            own.max(self.others_pace.not_before)
+        });
+        let others = others.min();
         [again, acks, others].into_iter().flatten().min()
     }
 

@@ -29,6 +29,7 @@ impl Settling {
             return;
         }
         let due = |other: &&Other| other.alone.as_ref().is_none_or(Pace::may_go);
+        let mut failure = None;
         let (mut together, mut again, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         for (number, other) in self.others.iter().filter(|(_, other)| due(other)) {
             match (&other.alone, other.again) {
@@ -42,10 +43,16 @@ impl Settling {
                 self.others_pace.succeeded();
                 continue;
             };
-            self.failed(&error);
-            if self.note_failure(&batch, &error) {
-                return self.others_pace.failed();
+            let is_away = self.note_failure(&batch, &error);
+            failure = Some(error);
+            if is_away {
+                self.others_pace.failed();
+                break;
             }
+        }
+        // Told once, however many were refused.
+        if let Some(error) = failure {
+            self.failed(&error);
         }
     }
 
