@@ -183,18 +183,17 @@ impl Consumer {
                     self.core.read_clock();
                     self.parcel = Some(parcel);
                 }
-                Popped::Again(item) => self.waiting = Some(item),
-                // Nobody holds up the suspect's turn for one that is lost.
-                Popped::Suspect(item) if !item.may_be_handed_out() => {
-                    self.core.queue.suspect_is_taken();
-                    self.core.isolation.progressed();
+                Popped::Again(item) => {
+                    debug_assert!(!at_hand, "nothing takes the place of what is at hand");
+                    self.waiting = Some(item);
                 }
                 Popped::Suspect(item) => {
-                    let handed_out = Delivery::hand_out(item, true);
+                    // Nobody holds up the suspect's turn for one that is lost.
+                    let handed_out = item.may_be_handed_out().then(|| Delivery::hand_out(item, true));
                     // Only now: until it counts as started the next suspect must wait.
                     self.core.queue.suspect_is_taken();
                     self.core.isolation.progressed();
-                    if let Ok(delivery) = handed_out {
+                    if let Some(Ok(delivery)) = handed_out {
                         return Poll::Ready(Some(Ok(delivery)));
                     }
                 }

@@ -1,15 +1,7 @@
 //! What is trimmed from the stream while it is held is finished or told, never lost in silence.
 
+use crate::member::dead;
 use crate::prelude::*;
-
-fn dead(incoming: &Incoming) -> Disposition {
-    Disposition::Dead {
-        message: Box::new(incoming.message.clone()),
-        origin: crate::member::position(incoming),
-        attempts: 1,
-        failure: crate::member::failure(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_handler_has_can_be_given_up_after_a_trim_and_a_reconnect() {

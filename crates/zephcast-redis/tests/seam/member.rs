@@ -163,6 +163,15 @@ fn credit(room: usize) -> Credit {
     Credit { messages: room, bytes: 1 << 24, suspect: false }
 }
 
+pub(crate) fn dead(incoming: &Incoming) -> Disposition {
+    Disposition::Dead {
+        message: Box::new(incoming.message.clone()),
+        origin: position(incoming),
+        attempts: 1,
+        failure: failure(),
+    }
+}
+
 pub(crate) fn failure() -> Failure {
     Failure { reason: "no stock".into(), first_failed_ms: 11, last_failed_ms: 22 }
 }

@@ -1,30 +1,15 @@
 //! Rights that are missing, replicas, streams that are not there: refused before anything is done by halves.
 
+use crate::member::dead;
 use crate::prelude::*;
+use crate::settle::later;
+
+const LATER: Duration = Duration::from_secs(60);
 
 /// A driver of the user `app`, who may do everything until a test takes a right away.
 async fn as_app(server: &Server) -> Arc<RedisDriver> {
     assert_eq!(server.cli(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all"]), "OK");
     RedisDriver::connect(server.config().user("app").password("pw")).await.expect("a connection")
-}
-
-fn later(incoming: &Incoming) -> Disposition {
-    Disposition::Later {
-        delay: Duration::from_secs(60),
-        attempts: 1,
-        message: Box::new(incoming.message.clone()),
-        origin: crate::member::position(incoming),
-        first_failed_ms: None,
-    }
-}
-
-fn dead(incoming: &Incoming) -> Disposition {
-    Disposition::Dead {
-        message: Box::new(incoming.message.clone()),
-        origin: crate::member::position(incoming),
-        attempts: 1,
-        failure: crate::member::failure(),
-    }
 }
 
 async fn settle(member: &Joined, incoming: &Incoming, disposition: Disposition) -> ErrorKind {
@@ -45,13 +30,13 @@ async fn a_missing_right_leaves_no_copy_however_often_it_is_tried() {
         let held = member.receive(1).await.remove(0);
         assert_eq!(server.cli(&["ACL", "SETUSER", "app", &format!("-{right}")]), "OK");
         for _ in 0..3 {
-            assert_eq!(settle(&member, &held, later(&held)).await, ErrorKind::PermissionDenied, "{right}");
+            assert_eq!(settle(&member, &held, later(&held, LATER, 1)).await, ErrorKind::PermissionDenied, "{right}");
             assert_eq!(settle(&member, &held, dead(&held)).await, ErrorKind::PermissionDenied, "{right}");
         }
         assert_eq!(server.cli(&["ZCARD", &format!("{{{stream}}}.g.delayed")]), "0", "{right}");
         assert_eq!(server.cli(&["XLEN", &format!("{{{stream}}}.g.dead")]), "0", "{right}");
         assert_eq!(server.cli(&["ACL", "SETUSER", "app", "+@all"]), "OK");
-        assert!(member.other(&held, later(&held)).await.is_empty());
+        assert!(member.other(&held, later(&held, LATER, 1)).await.is_empty());
         assert_eq!(server.cli(&["ZCARD", &format!("{{{stream}}}.g.delayed")]), "1", "{right}");
     }
 }
@@ -65,12 +50,8 @@ async fn what_is_due_is_not_copied_by_one_who_may_not_remove_it() {
     publish(&driver, &stream, &messages(1)).await;
     let mut member = Joined::with(&driver, &stream, |_| ()).await;
     let held = member.receive(1).await.remove(0);
-    let mut soon = later(&held);
-    if let Disposition::Later { delay, .. } = &mut soon {
-        *delay = Duration::from_millis(10);
-    }
     assert_eq!(server.cli(&["ACL", "SETUSER", "app", "-zrem"]), "OK");
-    assert!(member.other(&held, soon).await.is_empty());
+    assert!(member.other(&held, later(&held, Duration::from_millis(10), 1)).await.is_empty());
     crate::log::said(&[stream.as_str(), "nothing that is due is moved"]).await;
     assert_eq!(server.cli(&["XLEN", &format!("{{{stream}}}.g.retry")]), "0");
     assert_eq!(server.cli(&["ACL", "SETUSER", "app", "+@all"]), "OK");

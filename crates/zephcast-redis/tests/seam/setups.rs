@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use zephcast_core::driver::StreamSpec;
 use zephcast_redis::Tls;
 
+use crate::member::dead;
 use crate::prelude::*;
 use crate::server::free_port;
 
@@ -18,13 +19,7 @@ pub(crate) async fn everything_works(config: RedisConfig) {
     let held = member.receive(2).await;
     assert!(member.renew(&held).await.is_empty());
     assert!(member.ack(&held[..1]).await.is_empty());
-    let dead = Disposition::Dead {
-        message: Box::new(held[1].message.clone()),
-        origin: crate::member::position(&held[1]),
-        attempts: 1,
-        failure: crate::member::failure(),
-    };
-    assert!(member.other(&held[1], dead).await.is_empty());
+    assert!(member.other(&held[1], dead(&held[1])).await.is_empty());
     let letters = driver.admin().dead_letters(&stream, &group(), None, 10).await.expect("dead letters");
     driver.admin().redrive(&stream, &group(), letters[0].position).await.expect("redriven");
     let again = member.receive(1).await;
