@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::brokers::Broker;
+use crate::brokers::{Broker, Wanted};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Starts real brokers and runs what this workspace is proved with")]
@@ -45,6 +45,8 @@ pub(crate) enum BrokersCommand {
     Up {
         /// All by default
         brokers: Vec<Broker>,
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Stops what `up` started
     Down {
@@ -63,6 +65,7 @@ pub(crate) enum BrokersCommand {
 pub(crate) enum Only {
     Memory,
     Redis,
+    Kafka,
 }
 
 impl Only {
@@ -71,6 +74,7 @@ impl Only {
         match self {
             Self::Memory => None,
             Self::Redis => Some(Broker::Redis),
+            Self::Kafka => Some(Broker::Kafka),
         }
     }
 

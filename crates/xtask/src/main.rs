@@ -22,7 +22,7 @@ use crate::arguments::{Arguments, BrokersCommand, Command};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Brokers { command: BrokersCommand::Up { brokers } } => brokers::up(&brokers).await,
+        Command::Brokers { command: BrokersCommand::Up { brokers, wanted } } => brokers::up(&brokers, &wanted).await,
         Command::Brokers { command: BrokersCommand::Down { brokers } } => brokers::down(&brokers).await,
         Command::Brokers { command: BrokersCommand::Status { brokers } } => brokers::status(&brokers).await,
         Command::Test { only } => test::run(only).await,

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::Broker;
-use super::record::{How, Record};
+use super::record::{How, Node, Record};
+use super::{Broker, Wanted, ports};
 use crate::process::{self, Echo};
 use crate::workspace::Workspace;
 
 /// Pulling an image over a slow line takes its time.
 const START_LIMIT: Duration = Duration::from_secs(600);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+const DOWN: [&str; 2] = ["down", "--volumes"];
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether an engine answers, not only the command; and whether that command knows Compose.
@@ -23,43 +24,42 @@ pub(super) async fn engine_answers() -> bool {
 }
 
 /// Starts a container and records it. One that is not recorded, since this failed or was dropped, is removed.
-pub(super) async fn start(broker: Broker, workspace: &Workspace) -> anyhow::Result<Record> {
-    let port = broker.free_port()?;
+pub(super) async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> anyhow::Result<Record> {
+    let ports = ports::free(broker.recipe().first_port, 1)?;
+    let version = wanted.version(broker);
     let unrecorded = Unrecorded { broker, workspace };
-    compose(broker, workspace, port, &["up", "--detach", "--wait"], START_LIMIT).await?;
-    broker.wait_until_it_answers(port, || Ok(())).await?;
-    let record = Record { port, how: How::Compose };
+    let mut command = command(broker, workspace, &["up", "--detach", "--wait"]);
+    command.env(broker.recipe().port_variable, ports[0].to_string());
+    if let (Some(versions), Some(version)) = (&broker.recipe().versions, &version) {
+        command.env(versions.variable, version);
+    }
+    succeed(command, START_LIMIT).await?;
+    broker.wait_until_it_answers(&ports, || Ok(())).await?;
+    let record = Record { how: How::Compose, version, nodes: vec![Node { ports, pid: None }] };
     record.save(broker, workspace)?;
     std::mem::forget(unrecorded);
     Ok(record)
 }
 
 pub(super) async fn stop(broker: Broker, workspace: &Workspace) -> anyhow::Result<()> {
-    compose(broker, workspace, broker.recipe().first_port, &["down", "--volumes"], STOP_LIMIT).await
+    succeed(command(broker, workspace, &DOWN), STOP_LIMIT).await
 }
 
-async fn compose(
-    broker: Broker,
-    workspace: &Workspace,
-    port: u16,
-    arguments: &[&str],
-    limit: Duration,
-) -> anyhow::Result<()> {
-    let command = command(broker, workspace, port, arguments);
+async fn succeed(command: Command, limit: Duration) -> anyhow::Result<()> {
+    let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let finished = process::run(command.into(), limit, Echo::Hidden).await?;
     if !finished.success() {
-        bail!("docker compose {}: {}", arguments.join(" "), finished.end());
+        bail!("docker {}: {}", arguments.join(" "), finished.end());
     }
     Ok(())
 }
 
-fn command(broker: Broker, workspace: &Workspace, port: u16, arguments: &[&str]) -> Command {
+fn command(broker: Broker, workspace: &Workspace, arguments: &[&str]) -> Command {
     let mut command = Command::new("docker");
     command
         .args(["compose", "--project-name", &format!("zephcast-{}", broker.name()), "--file"])
         .arg(workspace.root().join(broker.recipe().compose_file))
-        .args(arguments)
-        .env(broker.recipe().port_variable, port.to_string());
+        .args(arguments);
     command
 }
 
@@ -71,8 +71,7 @@ struct Unrecorded<'a> {
 
 impl Drop for Unrecorded<'_> {
     fn drop(&mut self) {
-        let port = self.broker.recipe().first_port;
-        let mut down = command(self.broker, self.workspace, port, &["down", "--volumes"]);
+        let mut down = command(self.broker, self.workspace, &DOWN);
         // A Ctrl-C at the terminal is the reason to remove it, not to stop removing it.
         let _ = down.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).status();
     }

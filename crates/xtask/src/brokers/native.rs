@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,16 +10,29 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::record::{self, How, Record};
-use super::{Broker, POLL, packages};
+use super::recipe::POLL;
+use super::record::{self, How, Node, Record};
+use super::{Broker, Wanted, ports};
 use crate::workspace::Workspace;
 
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Of a log, when its server does not start.
+const SHOWN_LINES: usize = 10;
+
+/// Where the processes of a broker are to run, and from what.
+pub(super) struct Site {
+    /// The program, or the folder that it is started from.
+    pub(super) installed: PathBuf,
+    /// Exists and is empty.
+    pub(super) data: PathBuf,
+    /// The ports of each process.
+    pub(super) nodes: Vec<Vec<u16>>,
+}
 
 /// Starts a server and records it. One that is not recorded, since this failed or was dropped, is killed.
-pub(super) async fn start(broker: Broker, workspace: &Workspace) -> anyhow::Result<Record> {
-    let program = packages::ensure(broker.recipe()).await?;
-    let port = broker.free_port()?;
+pub(super) async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> anyhow::Result<Record> {
+    let version = wanted.version(broker);
+    let installed = broker.install(version.as_deref(), workspace).await?;
     let folder = record::folder(broker, workspace);
     let data = folder.join("data");
     // Every start is a fresh broker: what an earlier run left behind must not reach the tests.
@@ -26,53 +40,76 @@ pub(super) async fn start(broker: Broker, workspace: &Workspace) -> anyhow::Resu
         fs::remove_dir_all(&data)?;
     }
     fs::create_dir_all(&data)?;
-    let log_file = folder.join("server.log");
-    let log = File::create(&log_file)?;
-    let server = Command::new(program)
-        .args((broker.recipe().arguments)(port, &data))
+    let recipe = broker.recipe();
+    let free = ports::free(recipe.first_port, wanted.nodes() * recipe.ports)?;
+    let (clients, _) = free.split_at(wanted.nodes());
+    // Clients' ports first, so that they follow each other in a URL.
+    let node = |index| free.iter().copied().skip(index).step_by(wanted.nodes()).collect();
+    let site = Site { installed, data, nodes: (0..wanted.nodes()).map(node).collect() };
+    let commands = broker.commands(&site).await?;
+
+    let logs: Vec<PathBuf> = match commands.len() {
+        1 => vec![folder.join("server.log")],
+        nodes => (1..=nodes).map(|number| folder.join(format!("server-{number}.log"))).collect(),
+    };
+    let mut servers = Unrecorded(Vec::new());
+    for (command, log) in commands.into_iter().zip(&logs) {
+        servers.0.push(spawn(command, log)?);
+    }
+    let up = broker.wait_until_it_answers(clients, || servers.all_run()).await;
+    if let Err(error) = up {
+        drop(servers);
+        return Err(logs.iter().rev().fold(error, |error, log| error.context(end(log))));
+    }
+    let pids = servers.0.iter().map(|server| Some(server.id()));
+    let nodes = site.nodes.into_iter().zip(pids).map(|(ports, pid)| Node { ports, pid }).collect();
+    let record = Record { how: How::Native, version, nodes };
+    record.save(broker, workspace)?;
+    servers.recorded();
+    Ok(record)
+}
+
+fn spawn(mut command: Command, log_file: &Path) -> anyhow::Result<Child> {
+    let log = File::create(log_file)?;
+    command
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)
         .stdout(log)
         // Ctrl-C at the terminal ends our steps, not the broker under them.
         .process_group(0)
         .spawn()
-        .with_context(|| format!("{} did not start", broker.recipe().program))?;
-    let mut server = Unrecorded(Some(server));
-    let up = broker
-        .wait_until_it_answers(port, || match server.process().try_wait()? {
-            Some(status) => bail!("{} ended with {status}", broker.recipe().program),
-            None => Ok(()),
-        })
-        .await;
-    if let Err(error) = up {
-        drop(server);
-        let log = fs::read_to_string(&log_file).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().skip(log.lines().count().saturating_sub(10)).collect();
-        return Err(error.context(format!("{} ends:\n{}", log_file.display(), tail.join("\n"))));
-    }
-    let record = Record { port, how: How::Native { pid: server.process().id() } };
-    record.save(broker, workspace)?;
-    server.recorded();
-    Ok(record)
+        .with_context(|| format!("{} did not start", command.get_program().display()))
 }
 
-/// A server that nobody else knows of yet: killed when dropped.
-struct Unrecorded(Option<Child>);
+/// The last lines of a log.
+fn end(log_file: &Path) -> String {
+    let log = fs::read_to_string(log_file).unwrap_or_default();
+    let tail: Vec<&str> = log.lines().skip(log.lines().count().saturating_sub(SHOWN_LINES)).collect();
+    format!("{} ends:\n{}\n", log_file.display(), tail.join("\n"))
+}
+
+/// Processes of a server that nobody else knows of yet: killed when dropped.
+struct Unrecorded(Vec<Child>);
 
 impl Unrecorded {
-    fn process(&mut self) -> &mut Child {
-        self.0.as_mut().expect("there is a process until it is recorded, and that takes this")
+    fn all_run(&mut self) -> anyhow::Result<()> {
+        for server in &mut self.0 {
+            if let Some(status) = server.try_wait()? {
+                bail!("the server (pid {}) ended with {status}", server.id());
+            }
+        }
+        Ok(())
     }
 
-    /// Whoever reads the record ends it.
+    /// Whoever reads the record ends them.
     fn recorded(mut self) {
-        self.0 = None;
+        self.0.clear();
     }
 }
 
 impl Drop for Unrecorded {
     fn drop(&mut self) {
-        if let Some(server) = &mut self.0 {
+        for server in &mut self.0 {
             // Both fail only when it has ended.
             let _ = server.kill();
             let _ = server.wait();
@@ -80,21 +117,29 @@ impl Drop for Unrecorded {
     }
 }
 
-/// Ends the server that is known to be ours: in order, by force when it does not listen.
-pub(super) async fn stop(broker: Broker, pid: u32, port: u16) -> anyhow::Result<()> {
-    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
-    kill_process(process, Signal::TERM)?;
-    // A frozen process acts on it only once it goes on.
-    let _ = kill_process(process, Signal::CONT);
+/// Ends the processes that are known to be ours: in order, by force when they do not listen.
+pub(super) async fn stop(broker: Broker, record: &Record) -> anyhow::Result<()> {
+    for (_, pid) in record.living(broker) {
+        let process = process(pid)?;
+        kill_process(process, Signal::TERM)?;
+        // A frozen process acts on it only once it goes on.
+        let _ = kill_process(process, Signal::CONT);
+    }
     let deadline = Instant::now() + STOP_LIMIT;
-    while record::is_server(broker, pid, port) {
+    while let Some((_, pid)) = record.living(broker).next() {
         if Instant::now() > deadline {
-            kill_process(process, Signal::KILL)?;
+            for (_, pid) in record.living(broker) {
+                kill_process(process(pid)?, Signal::KILL)?;
+            }
             bail!("pid {pid} did not end in {STOP_LIMIT:?} and was killed");
         }
         sleep(POLL).await;
     }
     Ok(())
+}
+
+fn process(pid: u32) -> anyhow::Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")
 }
 
 #[cfg(test)]
@@ -104,11 +149,11 @@ mod tests {
     fn server() -> (Unrecorded, u32) {
         let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
-        (Unrecorded(Some(child)), pid)
+        (Unrecorded(vec![child]), pid)
     }
 
     fn lives(pid: u32) -> bool {
-        kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::CONT).is_ok()
+        kill_process(process(pid).unwrap(), Signal::CONT).is_ok()
     }
 
     #[test]
@@ -121,6 +166,6 @@ mod tests {
         let (recorded, pid) = server();
         recorded.recorded();
         assert!(lives(pid));
-        kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+        kill_process(process(pid).unwrap(), Signal::KILL).unwrap();
     }
 }

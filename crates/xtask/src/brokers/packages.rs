@@ -1,4 +1,4 @@
-//! Finds a server program, or installs it where we may.
+//! Finds a program, or installs it where we may.
 
 use std::fs;
 use std::io;
@@ -10,25 +10,38 @@ use anyhow::{Context, bail};
 use rustix::process::geteuid;
 use tokio::process::Command;
 
-use super::Recipe;
 use crate::process::{self, Echo};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Where the broker's server program is; installs it as root with apt-get.
-pub(super) async fn ensure(recipe: &Recipe) -> anyhow::Result<PathBuf> {
-    if let Some(program) = process::find(recipe.program) {
-        return Ok(program);
+/// A program that the system's package manager knows.
+pub(super) struct Package {
+    pub(super) program: &'static str,
+    /// Its name for apt-get.
+    pub(super) package: &'static str,
+    /// What to do where nothing can be installed.
+    pub(super) advice: &'static str,
+}
+
+/// Where the program is; installs it as root with apt-get.
+pub(super) async fn ensure(package: &Package) -> anyhow::Result<PathBuf> {
+    match process::find(package.program) {
+        Some(program) => Ok(program),
+        None => install(package).await,
     }
+}
+
+/// Installs it, even where a program of its name is found already: that one may be too old.
+pub(super) async fn install(package: &Package) -> anyhow::Result<PathBuf> {
     if !geteuid().is_root() || process::find("apt-get").is_none() {
-        bail!("{} is not installed. {}", recipe.program, recipe.advice);
+        bail!("there is no {}. {}", package.program, package.advice);
     }
-    eprintln!("{} is not installed: apt-get install {}", recipe.program, recipe.package);
+    eprintln!("there is no {}: apt-get install {}", package.program, package.package);
     let _policy = NoServices::hold(Path::new(POLICY))?;
     apt_get(&["update"]).await?;
-    apt_get(&["install", "--yes", "--no-install-recommends", recipe.package]).await.context(recipe.advice)?;
-    process::find(recipe.program).with_context(|| format!("{} brought no {}", recipe.package, recipe.program))
+    apt_get(&["install", "--yes", "--no-install-recommends", package.package]).await.context(package.advice)?;
+    process::find(package.program).with_context(|| format!("{} brought no {}", package.package, package.program))
 }
 
 async fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {

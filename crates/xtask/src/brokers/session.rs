@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{Broker, ensure_up, redacted, stop};
+use super::{Broker, Wanted, ensure_up, redacted, stop};
 use crate::process::{Interrupted, interruption};
 use crate::workspace::Workspace;
 
@@ -43,7 +43,7 @@ pub(crate) async fn with_brokers<T>(
         outcome = async {
             let mut session = Session { urls: Vec::new() };
             for broker in needed {
-                let url = match ensure_up(*broker, workspace).await {
+                let url = match ensure_up(*broker, &Wanted::default(), workspace).await {
                     Ok(found) => {
                         if found.started {
                             started.push(*broker);

@@ -4,6 +4,7 @@ mod build;
 mod plan;
 mod report;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -50,17 +51,21 @@ async fn report(only: Option<Only>) -> anyhow::Result<Report> {
         report.push(Row::broken("build", "-", "see the compiler's messages above".to_owned()).took(started.elapsed()));
     }
     with_brokers(&needed, &workspace, async |session| {
+        let mut laboratory = Laboratory { workspace: &workspace, build: &build, session, variables: Vec::new() };
         for broker in &needed {
             // Fault tests start servers of their own, also where the shared one is remote or in a container.
-            if let Err(error) = broker.ensure_program().await {
-                report.push(Row::broken("a server for the fault tests", broker.name(), format!("{error:#}")));
+            match broker.equip_tests(&workspace).await {
+                Ok(variables) => laboratory.variables.extend(variables),
+                Err(error) => {
+                    report.push(Row::broken("a server for the fault tests", broker.name(), format!("{error:#}")));
+                }
             }
         }
         for (number, step) in steps.iter().enumerate() {
             heading(number + 1, steps.len(), &format!("{} ({})", step.name, step.against()));
             let row = match step.server.map(|broker| session.url(broker)) {
                 Some(Err(reason)) => Row::broken(&step.name, step.against(), format!("no server: {reason}")),
-                _ => run_step(step, &workspace, &build, session).await,
+                _ => run_step(step, &laboratory).await,
             };
             report.push(row);
         }
@@ -70,14 +75,23 @@ async fn report(only: Option<Only>) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn run_step(step: &Step, workspace: &Workspace, build: &Build, session: &Session) -> Row {
+/// What all steps run with.
+struct Laboratory<'a> {
+    workspace: &'a Workspace,
+    build: &'a Build,
+    session: &'a Session,
+    /// Tell the fault tests where their servers are.
+    variables: Vec<(&'static str, OsString)>,
+}
+
+async fn run_step(step: &Step, laboratory: &Laboratory<'_>) -> Row {
     let started = Instant::now();
     let row =
         |tally, notes| Row { step: step.name.clone(), against: step.against(), tally, notes, took: started.elapsed() };
     let mut tally = Tally::default();
     let mut notes = Vec::new();
     for run in &step.runs {
-        let (mut command, limit) = match command(run, step, workspace, build, session) {
+        let (mut command, limit) = match command(run, step, laboratory) {
             Ok(command) => command,
             Err(reason) => {
                 tally.failed += 1;
@@ -85,8 +99,9 @@ async fn run_step(step: &Step, workspace: &Workspace, build: &Build, session: &S
                 continue;
             }
         };
-        session.tell(&mut command);
-        command.envs(build.program("zephcast").map(|program| ("ZEPHCAST_TEST_CLI", program)));
+        laboratory.session.tell(&mut command);
+        command.envs(laboratory.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(laboratory.build.program("zephcast").map(|program| ("ZEPHCAST_TEST_CLI", program)));
         match process::run(command, limit, Echo::Shown).await {
             Ok(finished) => judge(run, &finished, &mut tally, &mut notes),
             Err(error) => {
@@ -98,13 +113,8 @@ async fn run_step(step: &Step, workspace: &Workspace, build: &Build, session: &S
     row(tally, notes)
 }
 
-fn command(
-    run: &Run,
-    step: &Step,
-    workspace: &Workspace,
-    build: &Build,
-    session: &Session,
-) -> Result<(Command, Duration), String> {
+fn command(run: &Run, step: &Step, laboratory: &Laboratory<'_>) -> Result<(Command, Duration), String> {
+    let Laboratory { workspace, build, session, .. } = laboratory;
     match run {
         Run::Tests { target, folder, .. } => {
             let program = build.tests(target).ok_or_else(|| format!("{} did not build", target.name))?;
