@@ -20,9 +20,8 @@ pub(crate) enum Command {
     },
     /// Runs every test and example, and says what ran against what
     Test {
-        /// Only what needs this broker; `memory` is everything that needs no server
-        #[arg(long)]
-        only: Option<Only>,
+        /// Only what needs this broker; `memory` is everything that needs no server; all by default
+        broker: Option<Only>,
     },
     /// Checks what the compiler cannot see: sizes, layers, features, commands in papers
     Tidy,

@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
         Command::Brokers { command: BrokersCommand::Up { brokers, wanted } } => brokers::up(&brokers, &wanted).await,
         Command::Brokers { command: BrokersCommand::Down { brokers } } => brokers::down(&brokers).await,
         Command::Brokers { command: BrokersCommand::Status { brokers } } => brokers::status(&brokers).await,
-        Command::Test { only } => test::run(only).await,
+        Command::Test { broker } => test::run(broker).await,
         Command::Tidy => tidy::run().await,
         Command::Bench { broker, output, arguments } => bench::run(broker, output, &arguments).await,
     };

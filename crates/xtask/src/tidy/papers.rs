@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn what_exists_passes_and_what_does_not_is_named() {
         for fine in [
-            "cargo xtask test --only redis",
-            "cargo xtask brokers up redis",
+            "cargo xtask test redis",
+            "cargo xtask brokers up kafka --version 4.1.1 --nodes 3",
             "cargo xtask bench redis --output json",
             "cargo test -p xtask",
             "cargo run --package xtask --bin xtask -- --example anything",
