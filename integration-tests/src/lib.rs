@@ -1,8 +1,11 @@
 //! Shared laboratory of the tests against real servers.
 //!
-//! [`proxy`] breaks the network between a client and its broker, [`redis_server`] runs a private Redis that can be
-//! killed, frozen and restarted. Both listen on loopback only.
+//! [`proxy`] breaks the network between a client and its broker; [`redis_server`] and [`kafka_server`] run private
+//! servers that can be killed, frozen and restarted, and [`certificates`] makes what their TLS needs. All of them listen
+//! on loopback only.
 
+pub mod certificates;
+pub mod kafka_server;
 pub mod ports;
 pub mod proxy;
 pub mod redis_server;
