@@ -44,12 +44,21 @@ pub(super) const RECIPE: Recipe = Recipe {
 const LIBS_VARIABLE: &str = "ZEPHCAST_KAFKA_LIBS";
 const FORMAT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A client that shares no code with ours: what it reads is there.
-const WITNESS: Package = Package {
-    program: "kcat",
-    package: "kcat",
-    advice: "Install kcat (Debian, Ubuntu: sudo apt-get install kcat; Fedora, macOS: see its README).",
-};
+/// What fault tests call.
+const TEST_TOOLS: [Package; 2] = [
+    // A client of others: what it reads is there.
+    Package {
+        program: "kcat",
+        package: "kcat",
+        advice: "Install kcat (Debian, Ubuntu: sudo apt-get install kcat; macOS: brew install kcat).",
+    },
+    // Makes certificates.
+    Package {
+        program: "openssl",
+        package: "openssl",
+        advice: "Install OpenSSL (Debian, Ubuntu: sudo apt-get install openssl; Fedora: sudo dnf install openssl).",
+    },
+];
 
 /// The folder with the jars.
 pub(super) async fn install(version: Option<&str>, workspace: &Workspace) -> anyhow::Result<PathBuf> {
@@ -58,7 +67,9 @@ pub(super) async fn install(version: Option<&str>, workspace: &Workspace) -> any
 }
 
 pub(super) async fn equip_tests(workspace: &Workspace) -> anyhow::Result<Vec<(&'static str, OsString)>> {
-    packages::ensure(&WITNESS).await?;
+    for tool in &TEST_TOOLS {
+        packages::ensure(tool).await?;
+    }
     let libs = match env::var_os(LIBS_VARIABLE) {
         Some(libs) => libs,
         None => install(RECIPE.versions.as_ref().map(|versions| versions.usual), workspace).await?.into(),

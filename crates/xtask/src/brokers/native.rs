@@ -84,7 +84,9 @@ fn spawn(mut command: Command, log_file: &Path) -> anyhow::Result<Child> {
 /// The last lines of a log.
 fn end(log_file: &Path) -> String {
     let log = fs::read_to_string(log_file).unwrap_or_default();
-    let tail: Vec<&str> = log.lines().skip(log.lines().count().saturating_sub(SHOWN_LINES)).collect();
+    // Where it happened says less than what happened.
+    let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("\tat ")).collect();
+    let tail = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
     format!("{} ends:\n{}\n", log_file.display(), tail.join("\n"))
 }
 
