@@ -121,9 +121,12 @@ impl Drop for Unrecorded {
 
 /// Ends the processes that are known to be ours: in order, by force when they do not listen.
 pub(super) async fn stop(broker: Broker, record: &Record) -> anyhow::Result<()> {
+    let living = record.living(broker).count();
+    // The rest of a cluster may wait for a majority before it ends, and waits for ever; nobody needs its data.
+    let signal = if living < record.nodes.len() { Signal::KILL } else { Signal::TERM };
     for (_, pid) in record.living(broker) {
         let process = process(pid)?;
-        kill_process(process, Signal::TERM)?;
+        kill_process(process, signal)?;
         // A frozen process acts on it only once it goes on.
         let _ = kill_process(process, Signal::CONT);
     }
