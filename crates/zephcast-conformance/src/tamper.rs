@@ -105,6 +105,17 @@ pub trait TamperMember: Send + Sync + 'static {
         settler.settle(settlement).await
     }
 
+    /// The member waits until what it settled is durable.
+    ///
+    /// # Errors
+    /// As [`Settler::commit`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Settler::commit`].
+    async fn commit(&self, settler: &dyn Settler) -> Result<Vec<UnitId>> {
+        settler.commit().await
+    }
+
     /// The member renews.
     ///
     /// # Errors
@@ -222,6 +233,10 @@ struct TamperedSettler {
 impl Settler for TamperedSettler {
     async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
         self.tamper.settle(&*self.inner, settlement).await
+    }
+
+    async fn commit(&self) -> Result<Vec<UnitId>> {
+        self.tamper.commit(&*self.inner).await
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {

@@ -94,7 +94,7 @@ impl Delivery {
     #[must_use]
     pub fn redelivered(&self) -> bool {
         let item = self.item();
-        let came_back = item.incoming().origin != item.incoming().token;
+        let came_back = item.incoming().origin != (item.slots().unit(), item.incoming().token);
         came_back || item.attempt() > 1 || item.slots().handed_back(item.index) > 0
     }
 

@@ -298,7 +298,7 @@ impl RedisIntake {
         };
         Ok(Incoming {
             token: token::of_entry(OPERATION, id, retried)?,
-            origin,
+            origin: (UNIT, origin),
             attempt: u32::try_from(count.saturating_add(earlier)).unwrap_or(u32::MAX).max(1),
             published_ms: Some(origin.0),
             first_failed_ms: if retried { entry.number(FIRST_FAILED) } else { None },

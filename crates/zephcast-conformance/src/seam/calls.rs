@@ -142,6 +142,10 @@ impl TamperMember for Member {
         if lose { Err(away("settle")) } else { answer }
     }
 
+    async fn commit(&self, settler: &dyn Settler) -> Result<Vec<UnitId>> {
+        self.seam.call("commit", settler.commit()).await
+    }
+
     async fn renew(&self, settler: &dyn Settler, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
         if self.seam.state.borrow().unheard {
             return Ok(Vec::new());

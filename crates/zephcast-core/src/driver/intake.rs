@@ -81,8 +81,8 @@ pub struct Batch {
 pub struct Incoming {
     /// What settles it.
     pub token: Token,
-    /// Where it lies in the stream. Equal to the token, but for one that came back by way of a helper queue.
-    pub origin: Token,
+    /// Where it lies in the stream. Unit and token of the batch, but for one that came back by way of a helper queue.
+    pub origin: (UnitId, Token),
     /// The message. Reserved headers have been taken out.
     pub message: Message,
     /// Which attempt this is by the broker's count, from 1.

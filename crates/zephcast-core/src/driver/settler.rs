@@ -9,11 +9,14 @@ use crate::{Message, Position, Result, Token, UnitId};
 /// The settling half of a member. Works while a fetch waits.
 #[async_trait]
 pub trait Settler: Send + Sync {
-    /// Makes settlements durable at the broker.
+    /// Takes settlements to the broker.
     ///
     /// `Ok` means that every one of them is durable, but for those returned as lost: a settlement that came too late
     /// changes nothing for the message's new owner. Settling again what an unanswered call may have settled is fine and
     /// answers `Ok`.
+    ///
+    /// Where one write settles however many messages, as a committed offset does, a driver may keep acks for its next
+    /// write, which follows within a documented interval; [`commit`](Self::commit) waits for it.
     ///
     /// # Errors
     /// A retryable error: any part may have been done, the engine calls again with the same settlements. Any other of
@@ -25,6 +28,19 @@ pub trait Settler: Send + Sync {
     /// Dropped, any part may have been done, as after a retryable error. The engine drops it only when the member has
     /// to be gone; what was not done comes again.
     async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>>;
+
+    /// Makes everything durable that [`settle`](Self::settle) answered `Ok` to. Called when somebody waits for it; returns
+    /// the units of which something that was settled has been lost since, told once. By default `settle` has done it all.
+    ///
+    /// # Errors
+    /// A retryable error: it may have been done, the engine calls again. Any other of
+    /// [those of every call](super::Driver#errors): whoever waits is told.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may have been done. The engine drops it only when the member has to be gone.
+    async fn commit(&self) -> Result<Vec<UnitId>> {
+        Ok(Vec::new())
+    }
 
     /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
     /// Returns what it holds no longer. A driver whose lease is kept otherwise answers with nothing.

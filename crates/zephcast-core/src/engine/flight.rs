@@ -78,7 +78,8 @@ impl Item {
     }
 
     pub(crate) fn origin(&self) -> Position {
-        self.core().position(self.slots().unit(), self.incoming().origin)
+        let (unit, token) = self.incoming().origin;
+        self.core().position(unit, token)
     }
 
     pub(crate) fn attempt(&self) -> u32 {

@@ -36,9 +36,12 @@ pub(crate) struct Settling {
     /// While the broker is away, nothing of them is tried.
     others_pace: Pace,
     next_number: u64,
-    /// Sweeps of acks so far, and up to which of them everything is durable or lost.
+    /// Sweeps of acks so far; up to which of them the driver has everything; and up to which of them everything is
+    /// durable or lost.
     sweeps: u64,
+    recorded_sweeps: u64,
     durable_sweeps: u64,
+    commit_pace: Pace,
     /// When what was acked and not collected must be flushed.
     flush_at: Option<Instant>,
     /// Whether something was settled otherwise than by an ack since the last sweep: the frontier may pass it now.
@@ -102,7 +105,9 @@ impl Settling {
             others_pace: Pace::default(),
             next_number: 0,
             sweeps: 0,
+            recorded_sweeps: 0,
             durable_sweeps: 0,
+            commit_pace: Pace::default(),
             flush_at: None,
             frontier_may_move: false,
             again: BTreeMap::new(),
@@ -126,6 +131,7 @@ impl Settling {
             self.hand_out_again();
             self.flush_acks().await;
             self.flush_others().await;
+            self.commit().await;
             self.arm();
             self.answer();
             core.progress.notify_waiters();
@@ -140,7 +146,8 @@ impl Settling {
             own.max(self.others_pace.not_before)
         });
         let others = others.min();
-        [again, acks, others].into_iter().flatten().min()
+        let commit = if self.commit_is_awaited() { self.commit_pace.not_before } else { None };
+        [again, acks, others, commit].into_iter().flatten().min()
     }
 
     /// Whatever was settled and not collected has a time at which it is flushed, also when it was settled while a flush
@@ -229,10 +236,43 @@ impl Settling {
         self.waiting.iter().any(|waiting| waiting.sweep > self.sweeps)
     }
 
-    /// Everything that was collected is durable or lost.
-    fn sweep_is_durable(&mut self) {
+    /// Everything that was collected is with the driver, or lost.
+    fn sweep_is_recorded(&mut self) {
         self.acks_pace.succeeded();
-        self.durable_sweeps = self.sweeps;
+        self.recorded_sweeps = self.sweeps;
+    }
+
+    /// Whether somebody waits for what the driver has and has not made durable.
+    fn commit_is_awaited(&self) -> bool {
+        let undurable = self.durable_sweeps + 1..=self.recorded_sweeps;
+        self.waiting.iter().any(|waiting| undurable.contains(&waiting.sweep))
+    }
+
+    /// Makes durable what somebody waits for.
+    async fn commit(&mut self) {
+        if !self.commit_is_awaited() || !self.commit_pace.may_go() {
+            return;
+        }
+        match self.settler.commit().await {
+            Ok(lost) => {
+                self.commit_pace.succeeded();
+                self.durable_sweeps = self.recorded_sweeps;
+                self.lost_since_commit += lost.len() as u64;
+                for waiting in &self.waiting {
+                    if let Awaited::Delivery(slot) = &waiting.what
+                        && waiting.sweep <= self.durable_sweeps
+                        && lost.contains(&slot.key().0)
+                    {
+                        slot.slots.lose(slot.index);
+                    }
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.refuse(&error, |_| true);
+                self.commit_pace.failed();
+            }
+        }
     }
 
     /// Writes collected acks when it is time: enough of them, long enough, nothing else to do, or somebody waits.
@@ -246,11 +286,11 @@ impl Settling {
         let Some(mut collected) = self.acks.take() else { return };
         self.drop_acks_of_former_assignments(&mut collected);
         if collected.settlement.units.is_empty() {
-            return self.sweep_is_durable();
+            return self.sweep_is_recorded();
         }
         match self.settler.settle(&collected.settlement).await {
             Ok(lost) => {
-                self.sweep_is_durable();
+                self.sweep_is_recorded();
                 self.core.window().confirmed();
                 let count: usize = collected.settlement.units.iter().map(|unit| unit.acked.len()).sum();
                 self.core.counters.acked.fetch_add((count - lost.len().min(count)) as u64, Ordering::Relaxed);
@@ -302,7 +342,7 @@ impl Settling {
         };
         self.core.room.notify_one();
         if settlement.units.is_empty() {
-            self.sweep_is_durable();
+            self.sweep_is_recorded();
             return false;
         }
         self.acks = Some(Collected { settlement, assignments });

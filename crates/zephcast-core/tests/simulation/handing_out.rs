@@ -71,7 +71,7 @@ impl State {
         });
         Incoming {
             token: Token(offset, 0),
-            origin: Token(origin, 0),
+            origin: (UnitId(unit), Token(origin, 0)),
             message: message_out,
             attempt,
             published_ms: Some(origin),

@@ -170,7 +170,7 @@ pub(crate) fn read_first(log: &Log, unit: UnitId, from: u64, credit: Credit) -> 
         let token = Token(offset, 0);
         messages.push(Incoming {
             token,
-            origin: token,
+            origin: (unit, token),
             message: record.message.clone(),
             attempt: 1,
             published_ms: Some(record.published_ms),
@@ -236,7 +236,7 @@ fn incoming_again(unit: &Unit, log: &Log, offset: u64) -> Option<Incoming> {
         let record = record.filter(|_| unit.ring.is_out(offset))?;
         return Some(Incoming {
             token: origin,
-            origin,
+            origin: (unit.id, origin),
             message: record.message.clone(),
             attempt: 1,
             published_ms: Some(record.published_ms),
@@ -247,7 +247,7 @@ fn incoming_again(unit: &Unit, log: &Log, offset: u64) -> Option<Incoming> {
     let Stage::Out { suspect } = again.stage() else { return None };
     Some(Incoming {
         token: Token(offset, again.mark),
-        origin,
+        origin: (unit.id, origin),
         message: message_of(again, log, offset)?.clone(),
         attempt: again.attempts,
         published_ms: again.published_ms.or_else(|| record.map(|record| record.published_ms)),

@@ -177,7 +177,7 @@ impl World {
     }
 
     fn handed_out(&mut self, name: u32, unit: u32, incoming: Incoming, credit: Credit) {
-        let key = (unit, incoming.origin.0);
+        let key = (unit, incoming.origin.1.0);
         assert!(!self.settled.contains(&key), "{key:?} was settled");
         assert!(credit.suspect || !incoming.suspect, "a suspect without being asked for");
         let held = &mut self.players.get_mut(&name).unwrap().held;
@@ -251,7 +251,7 @@ impl World {
                 if let Fetched::Batch(batch) = last.intake.fetch(credit).await.unwrap() {
                     assert_eq!(last.ack(&batch).await, []);
                     for incoming in batch.messages {
-                        assert!(self.settled.insert((batch.unit.0, incoming.origin.0)), "settled twice");
+                        assert!(self.settled.insert((batch.unit.0, incoming.origin.1.0)), "settled twice");
                     }
                 }
             }

@@ -206,7 +206,7 @@ pub(crate) fn later(message: &Incoming, delay: Duration) -> Disposition {
         delay,
         attempts: message.attempt,
         message: Box::new(message.message.clone()),
-        origin: position(0, message.origin.0),
+        origin: position(0, message.origin.1.0),
         first_failed_ms: Some(failure().first_failed_ms),
     }
 }
@@ -214,7 +214,7 @@ pub(crate) fn later(message: &Incoming, delay: Duration) -> Disposition {
 pub(crate) fn dead(message: &Incoming) -> Disposition {
     Disposition::Dead {
         message: Box::new(message.message.clone()),
-        origin: position(0, message.origin.0),
+        origin: position(0, message.origin.1.0),
         attempts: message.attempt,
         failure: failure(),
     }

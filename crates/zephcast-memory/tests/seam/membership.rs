@@ -53,7 +53,7 @@ async fn what_runs_is_settled_until_the_release_and_not_after_it() {
     assert_eq!((again.message.payload_str().unwrap(), again.attempt, again.suspect), ("v1", 1, false));
     let late = second.messages[1].token;
     assert_ne!(again.token, late);
-    assert_eq!(again.origin, late);
+    assert_eq!(again.origin.1, late);
     assert_eq!(a.ack_tokens(1, [late]).await.unwrap(), [(UnitId(1), late)]);
     assert_eq!(lab.status().await.in_flight, Some(3));
     assert_eq!(b.ack_tokens(1, [again.token]).await.unwrap(), []);

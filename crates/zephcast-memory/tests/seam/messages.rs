@@ -17,7 +17,7 @@ async fn arrives_in_order_with_its_position_and_first_attempt() {
     let batch = member.batch().await;
     assert_eq!(payloads(&batch), ["x", "y"]);
     for (incoming, position) in batch.messages.iter().zip(positions) {
-        assert_eq!((incoming.token, incoming.origin), (position.token, position.token));
+        assert_eq!((incoming.token, incoming.origin.1), (position.token, position.token));
         assert_eq!((incoming.attempt, incoming.suspect, incoming.first_failed_ms), (1, false, None));
         assert!(incoming.published_ms.unwrap() > 1_600_000_000_000);
     }

@@ -67,7 +67,7 @@ async fn what_comes_back_after_it_was_dropped_is_missing() {
         a.dispose(0, message.token, Disposition::Return { attempts: 0 }).await.unwrap();
     }
     assert_eq!(missing(&mut a).await, 2);
-    assert_eq!(a.one().await.origin.0, 2);
+    assert_eq!(a.one().await.origin.1.0, 2);
     assert_eq!(a.batch().await.messages.len(), 2);
     assert_eq!(lab.status().await.lag, Some(3));
 }

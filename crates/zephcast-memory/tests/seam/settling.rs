@@ -67,7 +67,7 @@ async fn later_comes_again_after_its_delay_to_this_group_only() {
     let again = a.one().await;
     assert_eq!(before.elapsed(), delay);
     assert_eq!((again.attempt, again.suspect, again.first_failed_ms), (2, false, Some(7)));
-    assert_eq!((again.message, again.published_ms, again.origin), (first.message, first.published_ms, first.token));
+    assert_eq!((again.message, again.published_ms, again.origin.1), (first.message, first.published_ms, first.token));
     assert!(again.token > first.token);
     assert_eq!(lab.status().await.delayed, Some(0));
     // The old token is settled; only the new one counts.

@@ -17,7 +17,7 @@ async fn what_is_published_is_fetched_acked_and_left() {
     let received = member.receive(10).await;
     assert_eq!(received.iter().map(|incoming| incoming.message.clone()).collect::<Vec<_>>(), batch);
     assert_eq!(
-        received.iter().map(|incoming| incoming.origin).collect::<Vec<_>>(),
+        received.iter().map(|incoming| incoming.origin.1).collect::<Vec<_>>(),
         positions.iter().map(|p| p.token).collect::<Vec<_>>()
     );
     assert!(received.iter().all(|incoming| incoming.attempt == 1 && !incoming.suspect));

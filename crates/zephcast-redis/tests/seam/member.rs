@@ -177,5 +177,6 @@ pub(crate) fn failure() -> Failure {
 }
 
 pub(crate) fn position(incoming: &Incoming) -> Position {
-    Position::new(PositionStyle::EntryId, UnitId(0), incoming.origin)
+    let (unit, token) = incoming.origin;
+    Position::new(PositionStyle::EntryId, unit, token)
 }

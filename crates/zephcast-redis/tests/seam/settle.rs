@@ -30,13 +30,13 @@ async fn equal_messages_scheduled_for_later_all_come_back_in_time_to_their_group
     let again = member.receive(100).await;
     let waited = scheduled.elapsed();
     assert!(waited >= Duration::from_millis(300), "{waited:?}");
-    let mut origins: Vec<Token> = again.iter().map(|incoming| incoming.origin).collect();
+    let mut origins: Vec<Token> = again.iter().map(|incoming| incoming.origin.1).collect();
     origins.sort_unstable();
-    assert_eq!(origins, received.iter().map(|incoming| incoming.origin).collect::<Vec<_>>());
+    assert_eq!(origins, received.iter().map(|incoming| incoming.origin.1).collect::<Vec<_>>());
     for incoming in &again {
         assert_eq!((incoming.attempt, incoming.first_failed_ms), (2, Some(11)));
         assert_eq!(incoming.message, equal[0]);
-        assert_ne!(incoming.token, incoming.origin);
+        assert_ne!(incoming.token, incoming.origin.1);
     }
     assert!(member.ack(&again).await.is_empty());
     assert_eq!(server.cli(&["XLEN", stream.as_str()]), "100", "other groups see no copies");
@@ -76,7 +76,7 @@ async fn a_scheduled_message_survives_its_member_and_reaches_another() {
     member.die();
     let mut other = Joined::new(&driver, &stream, "b").await;
     let again = other.receive(1).await;
-    assert_eq!((again[0].attempt, again[0].suspect, again[0].origin), (4, false, received[0].origin));
+    assert_eq!((again[0].attempt, again[0].suspect, again[0].origin.1), (4, false, received[0].origin.1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn a_dead_letter_says_everything_and_can_be_redriven() {
     let gone = driver.admin().redrive(&stream, &group(), letter.position).await.unwrap();
     assert_eq!(gone, Redrive::Gone);
     let again = member.receive(1).await;
-    assert_eq!((again[0].attempt, again[0].origin, &again[0].message), (1, positions[0].token, &message));
+    assert_eq!((again[0].attempt, again[0].origin.1, &again[0].message), (1, positions[0].token, &message));
     assert!(driver.admin().dead_letters(&stream, &group(), None, 10).await.unwrap().is_empty());
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn everything_works(config: RedisConfig) {
     };
     assert!(member.other(&again[0], later).await.is_empty());
     let again = member.receive(1).await;
-    assert_eq!((again[0].attempt, again[0].origin), (2, held[1].origin));
+    assert_eq!((again[0].attempt, again[0].origin.1), (2, held[1].origin.1));
     let status = driver.group_status(&stream, &group()).await.expect("a status");
     assert_eq!((status.lag, status.in_flight), (Some(1), Some(1)));
     assert!(member.ack(&again).await.is_empty());

@@ -35,7 +35,7 @@ fn batches(messages: usize) -> Vec<Batch> {
     let numbers: Vec<u64> = (0..messages as u64).collect();
     let incoming = |number: &u64| Incoming {
         token: Token(*number, 0),
-        origin: Token(*number, 0),
+        origin: (UnitId(0), Token(*number, 0)),
         message: Message::new(payload.clone()).with_id(MessageId::new("id")),
         attempt: 1,
         published_ms: Some(1),

@@ -28,7 +28,7 @@ fn incoming(number: usize, payload: Bytes) -> Incoming {
     let token = Token(number as u64, 0);
     Incoming {
         token,
-        origin: token,
+        origin: (UnitId(0), token),
         message: Message::new(payload),
         attempt: 1,
         published_ms: None,

@@ -6,7 +6,7 @@ use crate::Message;
 fn slots() -> Slots {
     let incoming = |number| Incoming {
         token: Token(number, 0),
-        origin: Token(number, 0),
+        origin: (UnitId(0), Token(number, 0)),
         message: Message::new("x"),
         attempt: 1,
         published_ms: None,

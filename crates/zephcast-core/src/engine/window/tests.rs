@@ -12,7 +12,7 @@ fn hand_in(window: &mut Window, tokens: &[u64]) -> Arc<Slots> {
     let epoch = window.epoch(UNIT);
     let incoming = tokens.iter().map(|token| Incoming {
         token: Token(*token, 0),
-        origin: Token(*token, 0),
+        origin: (UnitId(0), Token(*token, 0)),
         message: Message::new("ten bytes!"),
         attempt: 1,
         published_ms: None,
