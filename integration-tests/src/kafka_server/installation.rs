@@ -37,6 +37,11 @@ impl Installation {
         let mut command = Command::new(&self.java);
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true"]);
         command.arg(format!("-Dorg.slf4j.simpleLogger.defaultLogLevel={level}"));
+        let archive = self.libs.join("classes.jsa");
+        if archive.is_file() {
+            // One of another Java is passed over; Java need not tell.
+            command.arg(format!("-XX:SharedArchiveFile={}", archive.display())).arg("-Xlog:disable");
+        }
         // Each start would log all settings several times.
         command.args(["-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn", "-cp"]);
         command.arg(self.libs.join("*"));

@@ -1,7 +1,9 @@
 //! Kafka: jars from Maven, run by this machine's Java as brokers and controllers in one, without a further service.
 
+mod archive;
 mod download;
 mod java;
+mod partial;
 mod properties;
 
 use std::ffi::OsString;
@@ -63,7 +65,11 @@ const TEST_TOOLS: [Package; 2] = [
 /// The folder with the jars.
 pub(super) async fn install(version: Option<&str>, workspace: &Workspace) -> anyhow::Result<PathBuf> {
     java::ensure().await?;
-    download::ensure(version.context("a version of Kafka")?, workspace).await
+    let jars = download::ensure(version.context("a version of Kafka")?, workspace).await?;
+    if let Err(error) = archive::ensure(&jars).await {
+        eprintln!("kafka: no archive of its classes: {error:#}");
+    }
+    Ok(jars)
 }
 
 pub(super) async fn equip_tests(workspace: &Workspace) -> anyhow::Result<Vec<(&'static str, OsString)>> {
@@ -83,6 +89,11 @@ pub(super) async fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
     let java = || {
         let mut command = Command::new(&java);
         command.args(["-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]);
+        let archive = archive::file(&site.installed);
+        if archive.is_file() {
+            // One of another Java is passed over; Java need not tell.
+            command.arg(format!("-XX:SharedArchiveFile={}", archive.display())).arg("-Xlog:disable");
+        }
         // Each start would log all settings several times.
         command.args(["-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn", "-cp"]);
         command.arg(site.installed.join("*"));
@@ -139,4 +150,28 @@ fn mark(port: u16) -> String {
 fn cluster_id() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     format!("{since:021}A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_ours_is_known_by_its_port() {
+        let ours = format!("/usr/bin/java -Xmx512m {} kafka.Kafka /data/server.properties ", mark(19_092));
+        assert!((RECIPE.recognises)(&ours, 19_092));
+        for (other, port) in [
+            (ours.as_str(), 1909),
+            (ours.as_str(), 19_093),
+            ("java -Xmx512m kafka.Kafka /etc/kafka/server.properties ", 19_092),
+            ("tail -f -Dzephcast.port=19092 ", 19_092),
+        ] {
+            assert!(!(RECIPE.recognises)(other, port), "{other} on {port}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_told_in_one_url() {
+        assert_eq!((RECIPE.url)(&[1, 2]), "kafka://127.0.0.1:1,127.0.0.1:2");
+    }
 }

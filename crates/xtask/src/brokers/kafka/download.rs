@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
+use super::partial::Partial;
 use crate::brokers::packages::{self, Package};
 use crate::brokers::{Broker, record};
 use crate::process::{self, Echo};
@@ -27,15 +28,14 @@ pub(super) async fn ensure(version: &str, workspace: &Workspace) -> anyhow::Resu
     if !is_version(version) {
         bail!("{version} is no version");
     }
-    let folder = record::folder(Broker::Kafka, workspace);
-    let jars = folder.join(version);
+    let jars = record::folder(Broker::Kafka, workspace).join(version);
     if jars.is_dir() {
         return Ok(jars);
     }
     let maven = packages::ensure(&MAVEN).await?;
     eprintln!("kafka: downloading {version} with Maven, some 50 MB");
-    let partial = Partial::new(folder.join(format!("download-{}", std::process::id())))?;
-    let fetched = fetch(&maven, version, &partial.0).await?;
+    let partial = Partial::beside(&jars)?;
+    let fetched = fetch(&maven, version, partial.path()).await?;
     match fs::rename(&fetched, &jars) {
         // Somebody else was faster.
         Err(_) if jars.is_dir() => {}
@@ -85,23 +85,6 @@ fn artifact(group: &str, name: &str) -> String {
 fn is_version(text: &str) -> bool {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '-';
     text.starts_with(|first: char| first.is_ascii_digit()) && text.chars().all(allowed)
-}
-
-/// A folder that is removed when dropped.
-struct Partial(PathBuf);
-
-impl Partial {
-    fn new(folder: PathBuf) -> anyhow::Result<Self> {
-        fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // What cannot be removed is in nobody's way.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]
