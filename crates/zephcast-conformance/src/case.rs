@@ -53,6 +53,8 @@ pub enum Need {
     AssignedUnits,
     /// What a member holds is leased.
     Leases,
+    /// A later member of the same name takes the place of an earlier one.
+    ExclusiveNames,
     /// Order by key holds, if only with one member.
     Order,
     /// Order by key holds with many members.
@@ -82,6 +84,7 @@ impl Need {
         match self {
             Self::AssignedUnits => capabilities.assigns_units,
             Self::Leases => capabilities.leases,
+            Self::ExclusiveNames => capabilities.exclusive_names,
             Self::Order => capabilities.order != Order::None,
             Self::OrderAcrossMembers => capabilities.order == Order::Unit,
             Self::StartLatest => capabilities.starts.latest,

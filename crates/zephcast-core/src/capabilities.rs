@@ -18,6 +18,9 @@ pub struct Capabilities {
     pub assigns_units: bool,
     /// Whether what a member holds must be renewed, and is taken over by others when it is not.
     pub leases: bool,
+    /// Whether a member's name is its identity at the broker: a later member of the same name takes its place. Otherwise
+    /// two members of one name are two members.
+    pub exclusive_names: bool,
     /// Whether a new group can start at the newest message, at a time, at a position.
     pub starts: Starts,
     /// Whether a message can have no payload (null), and a header no value.
@@ -51,6 +54,7 @@ impl Capabilities {
             order: Order::None,
             assigns_units: false,
             leases: false,
+            exclusive_names: false,
             starts: Starts::default(),
             nulls: false,
             duplicate_headers: false,

@@ -94,8 +94,7 @@ impl Delivery {
     #[must_use]
     pub fn redelivered(&self) -> bool {
         let item = self.item();
-        let came_back = item.incoming().origin != (item.slots().unit(), item.incoming().token);
-        came_back || item.attempt() > 1 || item.slots().handed_back(item.index) > 0
+        item.incoming().redelivered || item.attempt() > 1 || item.slots().handed_back(item.index) > 0
     }
 
     /// When it was published, in milliseconds since the Unix epoch, if the broker says it.

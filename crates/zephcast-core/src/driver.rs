@@ -59,7 +59,7 @@ pub trait Driver: Send + Sync + 'static {
     /// Joins a group. When this returns, the group and its start exist at the broker: whatever is published from now on
     /// reaches the group.
     ///
-    /// An earlier member of the same name is over: what it held comes again as from an unclean end, its settlements are
+    /// With [`Capabilities::exclusive_names`] an earlier member of the same name is over: what it held comes again as from an unclean end, its settlements are
     /// answered as lost, its next fetch fails with [`Conflict`](crate::ErrorKind::Conflict).
     ///
     /// # Errors

@@ -53,6 +53,7 @@ fn capabilities() -> Capabilities {
     capabilities.order = Order::Unit;
     capabilities.assigns_units = true;
     capabilities.leases = true;
+    capabilities.exclusive_names = true;
     capabilities.starts = Starts { latest: true, time: true, position: true };
     capabilities.nulls = true;
     capabilities.duplicate_headers = true;

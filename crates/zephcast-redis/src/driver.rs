@@ -78,6 +78,7 @@ fn capabilities() -> Capabilities {
     capabilities.positions = PositionStyle::EntryId;
     capabilities.order = Order::SingleMember;
     capabilities.leases = true;
+    capabilities.exclusive_names = true;
     capabilities.starts = Starts { latest: true, time: true, position: true };
     capabilities.duplicate_headers = true;
     capabilities.binary_header_names = true;

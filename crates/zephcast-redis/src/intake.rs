@@ -300,6 +300,7 @@ impl RedisIntake {
             token: token::of_entry(OPERATION, id, retried)?,
             origin: (UNIT, origin),
             attempt: u32::try_from(count.saturating_add(earlier)).unwrap_or(u32::MAX).max(1),
+            redelivered: retried || count > 1,
             published_ms: Some(origin.0),
             first_failed_ms: if retried { entry.number(FIRST_FAILED) } else { None },
             suspect,

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     case!("M1", "a member without room gives its units up", gives_up_when_full, AssignedUnits),
     case!("M4", "scaling up and down while running loses nothing", scaling),
     case!("M5", "members have names of their own, and leave no trace behind", names),
-    case!("M5", "of two members with one name the last to join has it", namesakes),
+    case!("M5", "of two members with one name the last to join has it", namesakes, ExclusiveNames),
     case!("M5", "a dead member stays until nothing is left with it", dead_member),
 ];
 

@@ -107,8 +107,8 @@ async fn judged(lab: Lab) -> Checked {
     let process = lab.process().await?;
     let mut consumer = lab.join(&process).await?;
     let look = async || process.group_status(lab.stream().as_str(), GROUP).await;
-    let idle = look().await?;
-    ensure!(idle.judge().state == GroupState::Ok, "nothing to do is {:?}", idle.judge());
+    // Once the broker knows its member.
+    lab.until_status(&process, GROUP, "ok", |idle| idle.judge().state == GroupState::Ok).await?;
     lab.publish(&process, 0..10).await?;
     let held = lab.take(&mut consumer, 10).await?;
     let before = look().await?;

@@ -237,12 +237,13 @@ impl TamperMember for Copying {
 }
 
 pub(crate) fn copy(message: &Incoming) -> Incoming {
-    let Incoming { token, origin, message, attempt, published_ms, first_failed_ms, suspect } = message;
+    let Incoming { token, origin, message, attempt, redelivered, published_ms, first_failed_ms, suspect } = message;
     Incoming {
         token: *token,
         origin: *origin,
         message: message.clone(),
         attempt: *attempt,
+        redelivered: *redelivered,
         published_ms: *published_ms,
         first_failed_ms: *first_failed_ms,
         suspect: *suspect,

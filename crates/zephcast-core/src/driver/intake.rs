@@ -87,6 +87,8 @@ pub struct Incoming {
     pub message: Message,
     /// Which attempt this is by the broker's count, from 1.
     pub attempt: u32,
+    /// Whether it may have been delivered before.
+    pub redelivered: bool,
     /// Milliseconds since the Unix epoch at which it was published, if known.
     pub published_ms: Option<u64>,
     /// Milliseconds since the Unix epoch at which its first attempt failed, if one did and the broker knows.

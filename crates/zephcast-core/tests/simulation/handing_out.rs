@@ -74,6 +74,7 @@ impl State {
             origin: (UnitId(unit), Token(origin, 0)),
             message: message_out,
             attempt,
+            redelivered: origin != offset,
             published_ms: Some(origin),
             first_failed_ms: (attempts > 0 && !suspect).then_some(1),
             suspect,

@@ -40,6 +40,7 @@ fn batches(messages: usize) -> Vec<Batch> {
         attempt: 1,
         published_ms: Some(1),
         first_failed_ms: None,
+        redelivered: false,
         suspect: false,
     };
     let batch = |numbers: &[u64]| Batch { unit: UnitId(0), messages: numbers.iter().map(incoming).collect() };

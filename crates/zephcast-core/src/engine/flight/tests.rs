@@ -33,6 +33,7 @@ fn incoming(number: usize, payload: Bytes) -> Incoming {
         attempt: 1,
         published_ms: None,
         first_failed_ms: None,
+        redelivered: false,
         suspect: false,
     }
 }

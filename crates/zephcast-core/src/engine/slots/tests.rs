@@ -11,6 +11,7 @@ fn slots() -> Slots {
         attempt: 1,
         published_ms: None,
         first_failed_ms: None,
+        redelivered: false,
         suspect: false,
     };
     let messages: Vec<_> = (0..Slots::MOST as u64).map(incoming).collect();

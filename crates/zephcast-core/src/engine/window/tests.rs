@@ -17,6 +17,7 @@ fn hand_in(window: &mut Window, tokens: &[u64]) -> Arc<Slots> {
         attempt: 1,
         published_ms: None,
         first_failed_ms: None,
+        redelivered: false,
         suspect: false,
     });
     let slots = Arc::new(Slots::of_first(UNIT, epoch, &incoming.collect::<Vec<_>>()));
