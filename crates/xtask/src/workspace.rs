@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
+/// Every driver, and nothing that has to be built twice: not all features, since one of Kafka's builds OpenSSL along.
+pub(crate) const EVERYTHING: &str = "zephcast/full";
+
 /// The packages of this workspace, without their dependencies.
 pub(crate) struct Workspace {
     pub(crate) metadata: Metadata,

@@ -34,8 +34,8 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// The broker: memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://user:password@host:port/db; valkey
-    /// is redis, valkeys is rediss
+    /// The broker: memory://, kafka:// or kafka+ssl://user:password@host:port, redis://, rediss://, redis+sentinel:// or
+    /// redis+cluster://user:password@host:port/db; valkey is redis, valkeys is rediss
     #[arg(long, global = true, env = "ZEPHCAST_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// What stdout shows [default: text at a terminal, json in a pipe]

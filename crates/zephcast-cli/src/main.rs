@@ -98,7 +98,8 @@ async fn not_begun(command: &Command, output: &Output, shutdown: Shutdown) -> Re
 
 async fn connect(global: &Global) -> Result<Client, Failure> {
     let Some(url) = &global.url else {
-        return Err(Failure::usage("no broker is named").advise("--url redis://localhost:6379, or ZEPHCAST_URL"));
+        return Err(Failure::usage("no broker is named")
+            .advise("--url kafka://localhost:9092, --url redis://localhost:6379, or ZEPHCAST_URL"));
     };
     Ok(zephcast::connect_with(url, global.connect_timeout).await?)
 }
@@ -107,9 +108,12 @@ async fn connect(global: &Global) -> Result<Client, Failure> {
 fn log(global: &Global) {
     let level = match global.verbose {
         0 => return,
-        1 => "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,warn",
-        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,warn",
-        _ => "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,info",
+        1 => "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,zephcast_kafka=info,warn",
+        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,zephcast_kafka=debug,warn",
+        _ => {
+            "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,zephcast_kafka=trace,\
+             librdkafka=debug,info"
+        }
     };
     let colours = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     tracing_subscriber::fmt()

@@ -13,6 +13,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// |---|---|---|
 /// | `memory://` | a new embedded broker of this process | `memory` |
 /// | `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`; `valkey` is `redis`, `valkeys` is `rediss` | Redis Streams | `redis` |
+/// | `kafka://`, `kafka+ssl://` | Kafka | `kafka` |
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for a URL that cannot be read, [`ErrorKind::Unsupported`] for a broker whose feature is
@@ -75,6 +76,10 @@ pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
         scheme if is_redis(scheme) => {
             zephcast_redis::RedisConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
         }
+        #[cfg(feature = "kafka")]
+        scheme if is_kafka(scheme) => {
+            zephcast_kafka::KafkaConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
+        }
         scheme => {
             let _ = timeout;
             Err(unknown(scheme))
@@ -89,13 +94,20 @@ fn is_redis(scheme: &str) -> bool {
         && matches!(several, None | Some("sentinel" | "cluster"))
 }
 
+/// Whether a scheme is Kafka's, in plain text or by TLS.
+fn is_kafka(scheme: &str) -> bool {
+    matches!(scheme, "kafka" | "kafka+ssl")
+}
+
 fn unknown(scheme: &str) -> Error {
     let feature = match scheme {
         "memory" => "memory",
         scheme if is_redis(scheme) => "redis",
+        scheme if is_kafka(scheme) => "kafka",
         _ => {
             let text = format!(
-                "unknown scheme `{scheme}`; known: memory, redis, rediss, valkey, valkeys, redis+sentinel, redis+cluster"
+                "unknown scheme `{scheme}`; known: memory, redis, rediss, valkey, valkeys, redis+sentinel, \
+                 redis+cluster, kafka, kafka+ssl"
             );
             return Error::new(ErrorKind::InvalidInput, "connect", text);
         }
@@ -126,8 +138,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_scheme_of_kafka_is_known() {
+        for scheme in ["kafka", "kafka+ssl"] {
+            // The driver reads the path before anything is connected.
+            let error = refusal(&format!("{scheme}://127.0.0.1:1/orders")).await;
+            assert_eq!(error.kind() == ErrorKind::Unsupported, cfg!(not(feature = "kafka")), "{scheme}: {error}");
+            assert!(!error.to_string().contains("unknown scheme"), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_unknown_is_named() {
-        for scheme in ["carrier-pigeon", "redis+pigeon", "valkeyss", "memory+cluster"] {
+        for scheme in ["kafka+tls", "kafkas", "carrier-pigeon", "redis+pigeon", "valkeyss", "memory+cluster"] {
             let error = refusal(&format!("{scheme}://h")).await;
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
             assert!(error.to_string().contains(&format!("`{scheme}`")), "{error}");

@@ -9,6 +9,8 @@ pub use zephcast_core::{
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
     StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict, driver,
 };
+#[cfg(feature = "kafka")]
+pub use zephcast_kafka as kafka;
 #[cfg(feature = "memory")]
 pub use zephcast_memory as memory;
 #[cfg(feature = "redis")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cargo_metadata::{Message, Package, PackageId, Target};
 
 use crate::process::{self, Echo};
-use crate::workspace::Workspace;
+use crate::workspace::{EVERYTHING, Workspace};
 
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
@@ -53,7 +53,7 @@ impl Build {
 
 /// Builds as much as can be built: one broken crate must not hide how the others do.
 pub(super) async fn run(workspace: &Workspace) -> anyhow::Result<Build> {
-    let what = ["--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+    let what = ["--workspace", "--features", EVERYTHING, "--lib", "--bins", "--tests", "--examples"];
     let how = ["--keep-going", "--message-format=json-render-diagnostics"];
     let mut command = workspace.cargo(&["build"]);
     command.args(what).args(how);

@@ -16,7 +16,7 @@ use self::report::{Report, Row, Tally};
 use crate::arguments::Only;
 use crate::brokers::{Broker, Session, with_brokers};
 use crate::process::{self, Echo, Finished};
-use crate::workspace::Workspace;
+use crate::workspace::{EVERYTHING, Workspace};
 
 /// A step that takes longer hangs; the run goes on without it.
 const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -124,7 +124,7 @@ fn command(run: &Run, step: &Step, laboratory: &Laboratory<'_>) -> Result<(Comma
             Ok((command, TEST_LIMIT))
         }
         Run::DocTests => Ok((
-            workspace.cargo(&["test", "--quiet", "--workspace", "--all-features", "--no-fail-fast", "--doc"]),
+            workspace.cargo(&["test", "--quiet", "--workspace", "--features", EVERYTHING, "--no-fail-fast", "--doc"]),
             TEST_LIMIT,
         )),
         // The very command of the README: it proves that the default features are enough.

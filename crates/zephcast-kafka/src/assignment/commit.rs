@@ -1,0 +1,120 @@
+//! When to commit, and for whom.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use zephcast_core::{Error, Result, UnitId};
+
+use super::Assignment;
+use crate::partition::{Partition, Snapshot};
+
+/// How long after a failed commit the next one is tried.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// One commit is on its way at a time, so that its answer is told from others'.
+pub(crate) struct Commit {
+    under_way: Option<UnderWay>,
+    /// Those who wait for everything that is settled so far.
+    waiting: Vec<oneshot::Sender<Result<()>>>,
+    last: Instant,
+    not_before: Option<Instant>,
+}
+
+struct UnderWay {
+    snapshots: Vec<(UnitId, Snapshot)>,
+    waiting: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Commit {
+    pub(super) fn new() -> Self {
+        Self { under_way: None, waiting: Vec::new(), last: Instant::now(), not_before: None }
+    }
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Assignment {
+    /// Resolves when everything that is settled by now is durable, or lost.
+    pub(crate) fn await_commit(&mut self) -> oneshot::Receiver<Result<()>> {
+        let (done, answer) = oneshot::channel();
+        self.commit.waiting.push(done);
+        answer
+    }
+
+    /// When the poll thread has to look again, at the latest.
+    pub(crate) fn commit_due_in(&self, interval: Duration) -> Duration {
+        const LONG: Duration = Duration::from_secs(60);
+        let nothing = !self.partitions.values().any(Partition::is_changed) && !self.commit.is_awaited();
+        if self.commit.is_under_way() || nothing {
+            return LONG;
+        }
+        let waits_until = self.commit.not_before.unwrap_or(self.commit.last + interval);
+        waits_until.saturating_duration_since(Instant::now())
+    }
+
+    /// What to commit now, if anything is.
+    pub(crate) fn begin_commit(&mut self, interval: Duration) -> Option<Vec<(UnitId, Snapshot)>> {
+        if self.commit.under_way.is_some() || self.commit.not_before.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        let due = self.commit.is_awaited()
+            || self.commit.last.elapsed() >= interval
+            || self.partitions.values().any(Partition::wants_reach);
+        if !due {
+            return None;
+        }
+        let (oldest_ms, lease_ms) = (self.oldest_ms, self.lease_ms);
+        let changed = |partition: &Partition| partition.is_changed() || partition.wants_reach();
+        let snapshots: Vec<_> = self
+            .partitions
+            .iter_mut()
+            .filter(|(_, partition)| changed(partition))
+            .map(|(unit, partition)| (*unit, partition.snapshot(oldest_ms, lease_ms)))
+            .collect();
+        let waiting = std::mem::take(&mut self.commit.waiting);
+        self.commit.last = Instant::now();
+        if snapshots.is_empty() {
+            waiting.into_iter().for_each(|done| drop(done.send(Ok(()))));
+            return None;
+        }
+        self.commit.under_way = Some(UnderWay { snapshots: snapshots.clone(), waiting });
+        Some(snapshots)
+    }
+
+    /// The answer of the commit that was on its way; `refused` are units of which it was refused, and why.
+    pub(crate) fn commit_answered(&mut self, result: Result<()>, refused: &[(UnitId, Error)]) {
+        let Some(UnderWay { snapshots, waiting }) = self.commit.under_way.take() else { return };
+        tracing::trace!(?result, ?refused, ?snapshots, "a commit is answered");
+        let mut failure = result.err();
+        if failure.is_none() {
+            self.is_back();
+        }
+        for (unit, snapshot) in &snapshots {
+            let error = refused.iter().find(|(refused, _)| refused == unit).map(|(_, error)| error);
+            match (&failure, error) {
+                (None, None) => {
+                    if let Some(partition) = self.partitions.get_mut(unit) {
+                        partition.committed(snapshot);
+                    }
+                }
+                (_, Some(error)) => failure = Some(error.clone()),
+                (Some(_), None) => {}
+            }
+        }
+        self.commit.not_before = failure.as_ref().map(|_| Instant::now() + RETRY);
+        let answer = failure.map_or(Ok(()), Err);
+        waiting.into_iter().for_each(|done| drop(done.send(answer.clone())));
+    }
+
+    /// Those who wait will not be answered any more.
+    pub(crate) fn end_commits(&mut self) {
+        self.commit.under_way = None;
+        self.commit.waiting.clear();
+    }
+}

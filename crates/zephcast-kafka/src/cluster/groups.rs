@@ -1,0 +1,122 @@
+//! Groups: which there are, who is in them, and where they are.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use zephcast_core::{ErrorKind, Result};
+
+use super::Cluster;
+use crate::error::{Failure, kind_of};
+use crate::native::{self, Committed, GroupDescription, Partition};
+
+/// How many groups are asked for at once.
+const AT_ONCE: usize = 16;
+
+impl Cluster {
+    /// Everything that a group committed.
+    pub(crate) async fn committed(&self, operation: &'static str, group: &str) -> Result<Vec<Committed>> {
+        self.ask(operation, |library, timeout| async move { native::committed(&library, timeout, group).await }).await
+    }
+
+    /// Writes where a group is.
+    ///
+    /// # Errors
+    /// Refused while it has members, see [`has_members`].
+    pub(crate) async fn commit(&self, operation: &'static str, group: &str, places: &[Committed]) -> Result<()> {
+        self.ask(operation, |library, timeout| async move { native::commit(&library, timeout, group, places).await })
+            .await
+    }
+
+    /// Makes a group forget these partitions. What it cannot forget, since it has members or is gone, is left.
+    pub(crate) async fn forget(&self, operation: &'static str, group: &str, partitions: &[Partition]) -> Result<()> {
+        let forgotten = self.ask(operation, |library, timeout| async move {
+            match native::delete_offsets(&library, timeout, group, partitions).await {
+                Err(failure) if is_in_use_or_gone(failure.code) => Ok(()),
+                outcome => outcome,
+            }
+        });
+        forgotten.await
+    }
+
+    /// Removes a group. One that has members, or is gone, is left.
+    pub(crate) async fn delete_group(&self, operation: &'static str, group: &str) -> Result<()> {
+        let outcomes = self
+            .ask(operation, |library, timeout| async move { native::delete_groups(&library, timeout, &[group]).await });
+        for (_, outcome) in outcomes.await? {
+            match outcome {
+                Err(failure) if is_in_use_or_gone(failure.code) => {}
+                outcome => outcome.map_err(|failure| failure.into_error(operation))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A group with its members; without any when it does not exist.
+    pub(crate) async fn describe_group(&self, operation: &'static str, group: &str) -> Result<GroupDescription> {
+        let nobody = GroupDescription { name: group.to_owned(), rebalances: false, members: Vec::new() };
+        let described = self.ask(operation, |library, timeout| async move {
+            match native::describe_groups(&library, timeout, &[group]).await?.pop() {
+                Some(Err(failure)) if failure.code == Code::GroupIdNotFound => Ok(None),
+                described => described.transpose(),
+            }
+        });
+        Ok(described.await?.unwrap_or(nobody))
+    }
+
+    /// The groups of these names that the user may look at.
+    pub(crate) async fn describe_groups(
+        &self,
+        operation: &'static str,
+        groups: &[String],
+    ) -> Result<Vec<GroupDescription>> {
+        let names: &[&str] = &groups.iter().map(String::as_str).collect::<Vec<_>>();
+        let described = self.ask(operation, |library, timeout| async move {
+            let described = native::describe_groups(&library, timeout, names).await?.into_iter();
+            described.filter_map(|group| visible(group).transpose()).collect()
+        });
+        described.await
+    }
+
+    /// The names of all groups that the user may see.
+    pub(crate) async fn list_groups(&self, operation: &'static str) -> Result<Vec<String>> {
+        self.ask(operation, |library, timeout| async move { native::list_groups(&library, timeout).await }).await
+    }
+
+    /// What each group committed, of all that the user may look at.
+    pub(crate) async fn committed_by_all(&self, operation: &'static str) -> Result<Vec<(String, Vec<Committed>)>> {
+        let groups = self.list_groups(operation).await?;
+        let committed = stream::iter(groups).map(|group| async move {
+            let name = group.as_str();
+            let committed = self.ask(operation, |library, timeout| async move {
+                visible(native::committed(&library, timeout, name).await)
+            });
+            let committed = committed.await?;
+            Ok((group, committed.unwrap_or_default()))
+        });
+        committed.buffered(AT_ONCE).try_collect().await
+    }
+}
+
+/// What was answered, unless the user may not see it or it is gone.
+fn visible<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Err(failure) if matches!(kind_of(failure.code), ErrorKind::PermissionDenied | ErrorKind::NotFound) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Whether a group refused since it has members, who commit themselves.
+pub(crate) fn has_members(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnknownMemberId
+            | Code::NonEmptyGroup
+            | Code::IllegalGeneration
+            | Code::RebalanceInProgress
+            | Code::StaleMemberEpoch
+            | Code::FencedMemberEpoch
+    )
+}
+
+fn is_in_use_or_gone(code: Code) -> bool {
+    matches!(code, Code::NonEmptyGroup | Code::GroupSubscribedToTopic | Code::GroupIdNotFound)
+}

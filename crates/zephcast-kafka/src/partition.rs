@@ -1,0 +1,425 @@
+//! One partition that a member has: what was read, what is out, what is settled, and what is committed of that.
+//!
+//! A plain state machine without I/O or clock. Invariants:
+//! - the place never passes a record that is not settled, and never falls within an assignment;
+//! - nothing is handed out that a durable place does not reach: whoever comes after a death finds everything that may
+//!   have been out;
+//! - a suspect is handed out only after its attempt is durable, and nothing of the partition beside it.
+
+mod suspects;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use zephcast_core::Token;
+use zephcast_core::driver::{Credit, Incoming};
+
+use crate::place::{Attempts, Place};
+use crate::ranges::Ranges;
+
+/// How far ahead of what is out the place reaches at first, in records. As much has to be taken one at a time after a
+/// death.
+const SHORTEST_REACH: i64 = 128;
+/// How far at most, where so much is handed out that a commit could not keep up otherwise.
+const LONGEST_REACH: i64 = 16_384;
+/// More records than this that may have been out at a death are not taken one at a time but a few at a time; if that ends
+/// in another death, those few are suspects.
+const MOST_SUSPECTS: i64 = 2 * SHORTEST_REACH;
+
+/// A record that was read: when it is due, and what to hand out.
+pub(crate) struct Record {
+    pub(crate) due_ms: Option<u64>,
+    pub(crate) incoming: Incoming,
+}
+
+pub(crate) struct Partition {
+    /// Tells this assignment from earlier ones of the same partition: the second part of each token.
+    assignment: u64,
+    /// Whether records are handed out in the order of their offsets; those of a retry topic are when they are due.
+    in_order: bool,
+    /// The first record that is not settled.
+    next: i64,
+    /// What is settled, or does not exist, beyond it.
+    done: Ranges,
+    /// Before this offset everything was read.
+    read: i64,
+    /// Read and not handed out, in order.
+    waiting: VecDeque<Record>,
+    waiting_bytes: usize,
+    /// Before this offset everything was handed out, where that goes in order.
+    handed: i64,
+    in_flight: u64,
+    /// Since when something has been in flight, in milliseconds since the Unix epoch.
+    busy_since_ms: u64,
+    attempts: BTreeMap<i64, Attempts>,
+    /// What is before this offset and not settled may have killed its owner.
+    suspects_until: i64,
+    /// Suspects that were handed out and of which nothing was heard since.
+    accused: BTreeSet<i64>,
+    /// Up to here little is handed out at a time.
+    careful_until: i64,
+    /// How far the durable place reaches; nothing beyond is handed out.
+    reach: i64,
+    /// By how much it is to be ahead of what is handed out.
+    stride: i64,
+    /// Raised with every change that a commit has to tell.
+    version: u64,
+    /// The version that is durable.
+    durable: u64,
+    /// Whether something was settled that is not durable.
+    undurable: bool,
+    /// Whether it is about to be given up, so that nothing more is handed out.
+    stopped: bool,
+    /// Whether nothing is fetched for it, since enough is waiting that cannot be handed out.
+    pub(crate) paused: bool,
+}
+
+/// What a commit tells of a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) place: Place,
+    assignment: u64,
+    version: u64,
+    /// Whether what is handed out was about to come to the end of what the durable place reaches.
+    pressed: bool,
+}
+
+impl Partition {
+    /// A partition whose owner before left this place.
+    pub(crate) fn new(assignment: u64, in_order: bool, place: Place) -> Self {
+        let Place { next, done, reach, attempts, .. } = place;
+        // Whoever had it before ended in good order, unless the place reaches beyond what is settled.
+        let doubt = reach.unwrap_or(next);
+        let few = doubt - next <= MOST_SUSPECTS;
+        Self {
+            assignment,
+            in_order,
+            next,
+            done,
+            read: next,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            handed: next,
+            in_flight: 0,
+            busy_since_ms: 0,
+            attempts,
+            suspects_until: if few { doubt } else { next },
+            accused: BTreeSet::new(),
+            careful_until: doubt,
+            reach: next,
+            stride: SHORTEST_REACH,
+            version: 1,
+            durable: 0,
+            undurable: false,
+            stopped: false,
+            paused: false,
+        }
+    }
+
+    pub(crate) fn token(&self, offset: i64) -> Token {
+        Token(offset.unsigned_abs(), self.assignment)
+    }
+
+    /// Where the next record is to be read.
+    pub(crate) fn position(&self) -> i64 {
+        self.read
+    }
+
+    /// Records that were read and not handed out, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting_bytes)
+    }
+
+    /// Whether a record at this offset is wanted: it was not read before, and is not settled. What lies between it and
+    /// the one before does not exist.
+    pub(crate) fn wants(&mut self, offset: i64) -> bool {
+        if offset < self.read {
+            return false;
+        }
+        if offset > self.read {
+            self.done.insert_run(self.read, offset);
+            if self.read == self.next {
+                self.advance(self.next);
+            }
+        }
+        self.read = offset + 1;
+        !self.done.contains(offset) && offset >= self.next
+    }
+
+    pub(crate) fn push(&mut self, record: Record) {
+        self.waiting_bytes += record.incoming.message.byte_len();
+        self.waiting.push_back(record);
+    }
+
+    /// What is known of the attempts of a record.
+    pub(crate) fn attempts(&self, offset: i64) -> Attempts {
+        self.attempts.get(&offset).copied().unwrap_or_default()
+    }
+
+    /// Whether the next commit may be waited for before anything more is handed out.
+    pub(crate) fn wants_reach(&self) -> bool {
+        let wanted = if self.is_careful() { self.next + SHORTEST_REACH / 2 } else { self.handed + self.stride / 2 };
+        wanted >= self.reach && !self.has_suspects()
+    }
+
+    fn is_careful(&self) -> bool {
+        self.next < self.careful_until
+    }
+
+    /// From here on nothing is handed out.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// What can be handed out now, as much of it as there is room for.
+    pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64) -> Vec<Incoming> {
+        if self.stopped || self.has_suspects() {
+            return Vec::new();
+        }
+        let reach = self.reach;
+        let mut bytes = 0;
+        let mut fits = |record: &Record, count: usize| {
+            let size = record.incoming.message.byte_len();
+            let fits = count < credit.messages && (count == 0 || bytes + size <= credit.bytes);
+            bytes += if fits { size } else { 0 };
+            fits
+        };
+        let mut out = Vec::new();
+        if self.in_order {
+            let within = |record: &Record| offset_of(&record.incoming) < reach;
+            let count = self.waiting.iter().enumerate();
+            let count = count.take_while(|(count, record)| within(record) && fits(record, *count)).count();
+            out.reserve(count);
+            out.extend(self.waiting.drain(..count).map(|record| record.incoming));
+        } else {
+            let mut kept = VecDeque::with_capacity(self.waiting.len());
+            for record in self.waiting.drain(..) {
+                let is_due = record.due_ms.is_none_or(|due| due <= now_ms);
+                match is_due && offset_of(&record.incoming) < reach && fits(&record, out.len()) {
+                    true => out.push(record.incoming),
+                    false => kept.push_back(record),
+                }
+            }
+            self.waiting = kept;
+        }
+        self.note_handed(&out, now_ms);
+        out
+    }
+
+    fn note_handed(&mut self, out: &[Incoming], now_ms: u64) {
+        let Some(highest) = out.iter().map(offset_of).max() else { return };
+        if self.in_flight == 0 {
+            self.busy_since_ms = now_ms;
+        }
+        self.waiting_bytes -= out.iter().map(|incoming| incoming.message.byte_len()).sum::<usize>();
+        self.handed = self.handed.max(highest + 1);
+        self.in_flight += out.len() as u64;
+        self.version += 1;
+    }
+
+    /// Whether what waits may have to wait long: it is not due, or comes one at a time.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.has_suspects() || !self.in_order
+    }
+
+    /// When the first waiting record is due, if none is yet.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.waiting.iter().filter_map(|record| record.due_ms).min()
+    }
+
+    /// Whether there is something to hand out as soon as the place reaches it.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.waiting.front().is_some_and(|record| offset_of(&record.incoming) >= self.reach)
+    }
+
+    /// Takes acks in, and up to where everything that was handed out is settled. Those of an earlier assignment are
+    /// returned: they came too late.
+    pub(crate) fn ack(&mut self, frontier: Option<Token>, acked: &[Token]) -> Vec<Token> {
+        let mut late = Vec::new();
+        let mut settled = 0;
+        let frontier = frontier.filter(|token| self.in_order && token.1 == self.assignment).map(offset);
+        for token in acked {
+            if token.1 != self.assignment {
+                late.push(*token);
+                continue;
+            }
+            settled += 1;
+            let offset = offset(*token);
+            if frontier.is_none_or(|frontier| offset > frontier) {
+                self.done.insert(offset);
+                self.accused.remove(&offset);
+            }
+        }
+        self.in_flight = self.in_flight.saturating_sub(settled);
+        let from = frontier.map_or(self.next, |frontier| self.next.max(frontier + 1));
+        self.advance(from);
+        if settled > 0 || frontier.is_some() {
+            self.changed();
+        }
+        late
+    }
+
+    /// A record was settled otherwise than by an ack. `false` when that came too late.
+    pub(crate) fn settle(&mut self, token: Token) -> bool {
+        if token.1 != self.assignment {
+            return false;
+        }
+        if offset(token) >= self.next && !self.done.contains(offset(token)) {
+            self.done.insert(offset(token));
+            self.accused.remove(&offset(token));
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.advance(self.next);
+            self.changed();
+        }
+        true
+    }
+
+    /// Whether a token is of this assignment.
+    pub(crate) fn is_current(&self, token: Token) -> bool {
+        token.1 == self.assignment
+    }
+
+    /// So many attempts of a record count.
+    pub(crate) fn keep(&mut self, token: Token, attempts: Attempts) -> bool {
+        if token.1 != self.assignment {
+            return false;
+        }
+        if attempts == Attempts::default() {
+            self.attempts.remove(&offset(token));
+        } else {
+            self.attempts.insert(offset(token), attempts);
+        }
+        self.changed();
+        true
+    }
+
+    /// Everything before `first` is gone from the log; returns how much of it the group had not settled.
+    pub(crate) fn skip_to(&mut self, first: i64) -> u64 {
+        let settled: u64 = self.done.runs().map(|(from, to)| (to.min(first) - from.min(first)).unsigned_abs()).sum();
+        let gone = (first - self.read.max(self.next)).max(0).unsigned_abs();
+        self.done.insert_run(self.read, first);
+        self.read = self.read.max(first);
+        self.advance(self.next);
+        self.changed();
+        gone.saturating_sub(settled.min(gone))
+    }
+
+    /// A delivery goes back unsettled. One that was not tried has the attempts that it had before.
+    pub(crate) fn give_back(&mut self, token: Token, attempts: u32) {
+        let first_failed_ms = self.attempts(offset(token)).first_failed_ms.filter(|_| attempts > 0);
+        self.accused.remove(&offset(token));
+        self.keep(token, Attempts { count: attempts, first_failed_ms });
+    }
+
+    /// How long something has been in flight is to be told.
+    pub(crate) fn report(&mut self) {
+        if self.in_flight > 0 {
+            self.version += 1;
+        }
+    }
+
+    /// Moves the place to `offset`, and over everything that is settled there.
+    fn advance(&mut self, offset: i64) {
+        self.next = self.done.pass(offset.max(self.next));
+        self.read = self.read.max(self.next);
+        self.handed = self.handed.max(self.next);
+        if self.attempts.first_key_value().is_some_and(|(offset, _)| *offset < self.next) {
+            self.attempts = self.attempts.split_off(&self.next);
+        }
+        if self.accused.first().is_some_and(|offset| *offset < self.next) {
+            self.accused = self.accused.split_off(&self.next);
+        }
+    }
+
+    fn changed(&mut self) {
+        self.version += 1;
+        self.undurable = true;
+    }
+
+    /// Whether a commit would tell something new.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.version > self.durable
+    }
+
+    /// Whether something that was settled is not durable.
+    pub(crate) fn is_undurable(&self) -> bool {
+        self.undurable
+    }
+
+    /// What to commit while the partition is ours.
+    pub(crate) fn snapshot(&mut self, oldest_ms: Option<u64>, lease_ms: u64) -> Snapshot {
+        let mut place = self.place();
+        place.reach = Some(self.next_reach());
+        place.busy_since_ms = Some(self.busy_since_ms).filter(|_| self.in_flight > 0);
+        place.oldest_ms = oldest_ms.filter(|_| self.in_flight > 0);
+        place.lease_ms = Some(lease_ms);
+        self.snapshot_of(place)
+    }
+
+    /// What to commit when it is given up in good order. Suspects that nobody proved innocent stay suspects.
+    pub(crate) fn farewell(&mut self) -> Snapshot {
+        // Of those nobody said that they were tried.
+        while let Some(offset) = self.accused.pop_first() {
+            self.acquit(offset);
+        }
+        let mut place = self.place();
+        place.in_flight = 0;
+        place.reach = (self.next < self.suspects_until).then_some(self.suspects_until);
+        self.snapshot_of(place)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            next: self.next,
+            done: self.done.clone(),
+            reach: None,
+            in_flight: self.in_flight,
+            busy_since_ms: None,
+            oldest_ms: None,
+            lease_ms: None,
+            attempts: self.attempts.clone(),
+        }
+    }
+
+    fn snapshot_of(&self, place: Place) -> Snapshot {
+        Snapshot { place, assignment: self.assignment, version: self.version, pressed: self.wants_reach() }
+    }
+
+    /// How far the next place is to reach.
+    fn next_reach(&self) -> i64 {
+        let wanted = match self.is_careful() {
+            true => self.next + SHORTEST_REACH,
+            false => self.handed + self.stride,
+        };
+        wanted.max(self.suspects_until).max(self.reach)
+    }
+
+    /// A commit is durable. `false` when it was one of an earlier assignment.
+    pub(crate) fn committed(&mut self, snapshot: &Snapshot) -> bool {
+        if snapshot.assignment != self.assignment {
+            return false;
+        }
+        self.durable = self.durable.max(snapshot.version);
+        self.undurable &= self.is_changed();
+        let reach = snapshot.place.reach.unwrap_or(self.reach);
+        if reach > self.reach {
+            self.stride = match (self.is_held_up(), snapshot.pressed) {
+                (true, _) => (self.stride * 2).min(LONGEST_REACH),
+                (false, true) => self.stride,
+                (false, false) => (self.stride / 2).max(SHORTEST_REACH),
+            };
+            self.reach = reach;
+        }
+        true
+    }
+}
+
+pub(crate) fn offset(token: Token) -> i64 {
+    token.0.cast_signed()
+}
+
+fn offset_of(incoming: &Incoming) -> i64 {
+    offset(incoming.token)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+use proptest::prelude::*;
+use zephcast_core::{Message, UnitId};
+
+use super::*;
+
+const ROOM: Credit = Credit { messages: 1_000, bytes: 1 << 20, suspect: false };
+
+/// A partition that stands at `next`, with a durable place.
+fn fresh(next: i64) -> Partition {
+    let mut partition = Partition::new(1, true, Place::at(next));
+    commit(&mut partition);
+    partition
+}
+
+fn commit(partition: &mut Partition) -> Place {
+    let snapshot = partition.snapshot(None, 1_000);
+    assert!(partition.committed(&snapshot));
+    snapshot.place
+}
+
+fn read(partition: &mut Partition, offset: i64) -> bool {
+    read_due(partition, offset, None)
+}
+
+fn read_due(partition: &mut Partition, offset: i64, due_ms: Option<u64>) -> bool {
+    let wanted = partition.wants(offset);
+    if wanted {
+        let token = partition.token(offset);
+        let incoming = Incoming {
+            token,
+            origin: (UnitId(0), token),
+            message: Message::new("x"),
+            attempt: 1,
+            redelivered: false,
+            published_ms: None,
+            first_failed_ms: None,
+            suspect: false,
+        };
+        partition.push(Record { due_ms, incoming });
+    }
+    wanted
+}
+
+fn out(partition: &mut Partition) -> Vec<i64> {
+    partition.hand_out(ROOM, 0).iter().map(offset_of).collect()
+}
+
+fn ack(partition: &mut Partition, frontier: Option<i64>, offsets: &[i64]) {
+    let tokens: Vec<Token> = offsets.iter().map(|offset| partition.token(*offset)).collect();
+    let frontier = frontier.map(|offset| partition.token(offset));
+    assert!(partition.ack(frontier, &tokens).is_empty());
+}
+
+#[test]
+fn the_place_waits_for_the_slow_one_and_remembers_what_is_done_beyond() {
+    let mut partition = fresh(10);
+    (10..15).for_each(|offset| assert!(read(&mut partition, offset)));
+    assert_eq!(out(&mut partition), [10, 11, 12, 13, 14]);
+    ack(&mut partition, None, &[12, 13]);
+    let place = commit(&mut partition);
+    assert_eq!((place.next, place.in_flight), (10, 3));
+    assert!(place.done.contains(12) && place.done.contains(13) && !place.done.contains(14));
+
+    // The next owner does not get them again.
+    let mut heir = Partition::new(2, true, Place { reach: None, ..place });
+    commit(&mut heir);
+    (10..15).for_each(|offset| assert_eq!(read(&mut heir, offset), offset != 12 && offset != 13));
+    assert_eq!(out(&mut heir), [10, 11, 14]);
+    ack(&mut heir, Some(11), &[10, 11]);
+    assert_eq!(commit(&mut heir).next, 14);
+}
+
+#[test]
+fn what_does_not_exist_is_not_waited_for() {
+    let mut partition = fresh(0);
+    for offset in [3, 4, 9] {
+        assert!(read(&mut partition, offset));
+    }
+    assert_eq!(commit(&mut partition).next, 3);
+    assert_eq!(out(&mut partition), [3, 4, 9]);
+    ack(&mut partition, None, &[9]);
+    assert_eq!(commit(&mut partition).next, 3);
+    ack(&mut partition, Some(9), &[3, 4]);
+    assert_eq!(commit(&mut partition).next, 10);
+}
+
+#[test]
+fn a_record_that_comes_twice_is_taken_once() {
+    let mut partition = fresh(0);
+    assert!(read(&mut partition, 0) && read(&mut partition, 1));
+    assert!(!read(&mut partition, 0) && !read(&mut partition, 1));
+    assert_eq!(out(&mut partition), [0, 1]);
+}
+
+#[test]
+fn a_settlement_of_a_former_assignment_changes_nothing() {
+    let mut partition = fresh(0);
+    read(&mut partition, 0);
+    out(&mut partition);
+    let old = Token(0, 0);
+    assert_eq!(partition.ack(Some(old), &[old]), [old]);
+    assert!(!partition.settle(old) && !partition.is_current(old));
+    assert_eq!(commit(&mut partition).next, 0);
+}
+
+#[test]
+fn a_commit_of_a_former_assignment_changes_nothing() {
+    let mut former = fresh(0);
+    let snapshot = former.snapshot(None, 1_000);
+    let mut partition = Partition::new(2, true, Place::at(0));
+    assert!(!partition.committed(&snapshot));
+    read(&mut partition, 0);
+    assert!(out(&mut partition).is_empty(), "handed out before its own place is durable");
+}
+
+#[test]
+fn nothing_is_handed_out_beyond_the_durable_reach() {
+    let mut partition = Partition::new(1, true, Place::at(0));
+    (0..1_000).for_each(|offset| assert!(read(&mut partition, offset)));
+    assert!(out(&mut partition).is_empty() && partition.wants_reach());
+    let place = commit(&mut partition);
+    let reach = place.reach.unwrap();
+    assert_eq!(out(&mut partition), (0..reach).collect::<Vec<_>>());
+    assert!(partition.is_held_up() && partition.wants_reach());
+    // Where a commit cannot keep up the next one reaches further.
+    let further = commit(&mut partition).reach.unwrap();
+    let furthest = commit(&mut partition).reach.unwrap();
+    assert!(furthest - reach > further - reach);
+    // Where it is slow, it falls back.
+    assert_eq!(out(&mut partition).last(), Some(&(furthest - 1).min(999)));
+    ack(&mut partition, Some(999), &[]);
+    for _ in 0..10 {
+        ack(&mut partition, Some(999), &[]);
+        commit(&mut partition);
+    }
+    assert!(partition.stride < LONGEST_REACH);
+}
+
+#[test]
+fn of_what_is_given_up_nothing_more_is_handed_out() {
+    let mut partition = fresh(0);
+    (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
+    partition.stop();
+    assert!(out(&mut partition).is_empty());
+
+    let mut suspected = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
+    read(&mut suspected, 0);
+    suspected.accuse();
+    suspected.stop();
+    assert!(!suspected.suspect_waits() && suspected.hand_out_suspect(0, 0).is_none());
+}
+
+#[test]
+fn after_a_death_what_may_have_been_out_comes_one_at_a_time_and_is_counted_before() {
+    let mut dying = fresh(0);
+    (0..3).for_each(|offset| assert!(read(&mut dying, offset)));
+    out(&mut dying);
+    ack(&mut dying, None, &[1]);
+    let place = commit(&mut dying);
+
+    let mut heir = Partition::new(2, true, Place { reach: Some(3), ..place });
+    commit(&mut heir);
+    (0..5).for_each(|offset| assert_eq!(read(&mut heir, offset), offset != 1));
+    assert!(out(&mut heir).is_empty(), "beside a suspect");
+    assert_eq!(heir.accuse(), Some(0));
+    let place = commit(&mut heir);
+    assert_eq!(place.attempts[&0].count, 2);
+    let suspect = heir.hand_out_suspect(0, 0).unwrap();
+    assert!(suspect.suspect && suspect.attempt == 2);
+    ack(&mut heir, Some(0), &[0]);
+    assert_eq!(heir.accuse(), Some(2));
+    commit(&mut heir);
+    heir.hand_out_suspect(2, 0).unwrap();
+    ack(&mut heir, Some(2), &[2]);
+    assert_eq!(out(&mut heir), [3, 4]);
+    assert!(heir.farewell().place.attempts.is_empty());
+}
+
+#[test]
+fn a_killer_is_counted_at_each_death_and_nothing_beside_it() {
+    let mut place = Place { reach: Some(2), ..Place::at(0) };
+    for life in 1..5 {
+        let mut partition = Partition::new(life, true, place);
+        commit(&mut partition);
+        (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
+        assert_eq!(partition.accuse(), Some(0));
+        place = commit(&mut partition);
+        let attempt = u32::try_from(life).unwrap() + 1;
+        assert_eq!(partition.hand_out_suspect(0, 0).unwrap().attempt, attempt);
+        assert_eq!(place.attempts.keys().collect::<Vec<_>>(), [&0]);
+    }
+}
+
+#[test]
+fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
+    let mut partition = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
+    commit(&mut partition);
+    (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
+    partition.accuse();
+    commit(&mut partition);
+    let suspect = partition.hand_out_suspect(0, 0).unwrap();
+    partition.give_back(suspect.token, suspect.attempt - 1);
+    let place = partition.farewell().place;
+    assert_eq!((place.reach, place.attempts[&0].count, place.in_flight), (Some(2), 1, 0));
+    // Accused and never handed out, it is as before.
+    assert_eq!(partition.attempts(0).count, 1);
+}
+
+#[test]
+fn more_than_a_few_that_may_have_been_out_come_a_few_at_a_time() {
+    let doubt = 10 * MOST_SUSPECTS;
+    let mut partition = Partition::new(1, true, Place { reach: Some(doubt), ..Place::at(0) });
+    assert!(!partition.has_suspects());
+    (0..doubt + 1_000).for_each(|offset| assert!(read(&mut partition, offset)));
+    let mut handed = 0;
+    while handed < doubt {
+        let place = commit(&mut partition);
+        let few = out(&mut partition);
+        assert!(!few.is_empty() && few[few.len() - 1] < place.next + SHORTEST_REACH, "{few:?} beyond {}", place.next);
+        handed = few[few.len() - 1] + 1;
+        ack(&mut partition, Some(handed - 1), &few);
+    }
+    for _ in 0..4 {
+        commit(&mut partition);
+        out(&mut partition);
+    }
+    assert!(partition.reach > handed + SHORTEST_REACH);
+}
+
+#[test]
+fn what_comes_later_is_handed_out_when_it_is_due_in_any_order() {
+    let mut partition = Partition::new(1, false, Place::at(0));
+    commit(&mut partition);
+    for (offset, due) in [(0, 300), (1, 100), (2, 200)] {
+        assert!(read_due(&mut partition, offset, Some(due)));
+    }
+    let mut due = |now| partition.hand_out(ROOM, now).iter().map(offset_of).collect::<Vec<_>>();
+    assert_eq!((due(99), due(150), due(400)), (vec![], vec![1], vec![0, 2]));
+    // In no order, so its frontier says nothing: each ack counts for itself.
+    let tokens = [partition.token(1), partition.token(2)];
+    assert!(partition.ack(Some(tokens[1]), &tokens).is_empty());
+    assert_eq!(commit(&mut partition).next, 0);
+    ack(&mut partition, None, &[0]);
+    assert_eq!(commit(&mut partition).next, 3);
+}
+
+#[test]
+fn what_retention_took_is_counted_without_what_was_settled() {
+    let mut partition = fresh(0);
+    assert_eq!(partition.skip_to(5), 5);
+    assert_eq!(commit(&mut partition).next, 5);
+    let mut place = Place::at(0);
+    place.done.insert_run(1, 3);
+    let mut partition = Partition::new(2, true, place);
+    assert_eq!(partition.skip_to(5), 3);
+    assert!(read(&mut partition, 5) && !read(&mut partition, 4));
+}
+
+proptest! {
+    /// Whatever is acked in whatever order, the place is the first that is not.
+    #[test]
+    fn the_place_is_the_first_that_is_not_settled(
+        gaps in prop::collection::vec(1_i64..4, 1..40),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let mut partition = fresh(0);
+        let offsets: Vec<i64> = gaps.iter().scan(-1, |at, gap| { *at += gap; Some(*at) }).collect();
+        for offset in &offsets {
+            prop_assert!(read(&mut partition, *offset));
+        }
+        prop_assert_eq!(&out(&mut partition), &offsets);
+        let mut open: Vec<i64> = offsets.clone();
+        for index in order {
+            if open.is_empty() {
+                break;
+            }
+            let acked = open.remove(index.index(open.len()));
+            let settled = offsets.iter().copied().take_while(|offset| !open.contains(offset)).last();
+            ack(&mut partition, settled, &[acked]);
+            let place = commit(&mut partition);
+            let end = offsets[offsets.len() - 1] + 1;
+            let expected = open.first().copied().unwrap_or(end);
+            // Gaps before the first that is open are passed.
+            prop_assert!(place.next <= expected && offsets.iter().all(|o| *o < place.next || *o >= expected),
+                "{} for {}", place.next, expected);
+            prop_assert_eq!(place.in_flight, open.len() as u64);
+            for offset in &offsets {
+                let done = *offset < place.next || place.done.contains(*offset);
+                prop_assert_eq!(done, !open.contains(offset));
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! A member's own thread, where the client library is polled.
+//!
+//! It does not block in the library while all is well: it parks, and is unparked by the library's queues, by the intake
+//! for room, and by the settler for a commit.
+
+mod trouble;
+
+use std::sync::Arc;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use zephcast_core::{ErrorKind, Result};
+
+use crate::assignment::End;
+use crate::error::{error, translate};
+use crate::member::Member;
+use crate::reading::Reading;
+use crate::rebalance::MemberContext;
+
+/// The longest park, in case that somebody forgot to unpark.
+const LONGEST_PARK: Duration = Duration::from_millis(100);
+/// How long a closing consumer is polled for at a time.
+const CLOSING: Duration = Duration::from_millis(5);
+/// How soon a consumer that broke is made anew.
+const REBUILD: Duration = Duration::from_secs(1);
+/// The most records, and bytes, that wait to be handed out.
+const MOST_READY: usize = 4_096;
+const MOST_READY_BYTES: usize = 4 * 1024 * 1024;
+/// About how many bytes a read may bring.
+const READ_BYTES: usize = 1024 * 1024;
+/// The most records of a partition that wait for something that may take long, before no more are fetched; resumed at half.
+const MOST_PARKED: usize = 1_000;
+const MOST_PARKED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Starts the thread, with a consumer that is about to subscribe.
+pub(crate) fn start(member: Arc<Member>) -> Result<Thread> {
+    let consumer = Poller::consumer(&member)?;
+    let name = format!("zephcast {}", member.topics.group);
+    let spawned = thread::Builder::new().name(name).spawn(move || live(&member, consumer));
+    let handle =
+        spawned.map_err(|source| error(ErrorKind::Internal, "join", "no thread to poll on").caused_by(source))?;
+    Ok(handle.thread().clone())
+}
+
+fn live(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
+    let mut poller = Poller::on_this_thread(member.clone(), first);
+    while matches!(poller.run(), Ended::Broken) {
+        member.assignment().lose_all();
+        member.arrived.notify_one();
+        poller.close();
+        thread::park_timeout(REBUILD);
+        match Poller::consumer(member) {
+            Ok(consumer) => poller = Poller::on_this_thread(member.clone(), consumer),
+            Err(error) => {
+                member.assignment().fail(error);
+                member.arrived.notify_one();
+                return;
+            }
+        }
+    }
+    poller.close();
+    let mut assignment = member.assignment();
+    assignment.end_commits();
+    if let End::Leaving(left) = &mut assignment.end {
+        // Nobody listens any more when the time to leave was over.
+        left.take().map(|left| left.send(Ok(())));
+    }
+}
+
+/// Why a consumer is of no more use.
+enum Ended {
+    /// The member is at its end.
+    Member,
+    /// This consumer cannot go on; a new one can.
+    Broken,
+}
+
+struct Poller {
+    member: Arc<Member>,
+    consumer: BaseConsumer<MemberContext>,
+    /// Nothing was heard of the engine for a lease, so the group was left.
+    asleep: bool,
+    /// How many records the next read may bring.
+    read_most: usize,
+    probe: trouble::Probe,
+}
+
+impl Poller {
+    fn consumer(member: &Arc<Member>) -> Result<BaseConsumer<MemberContext>> {
+        let config = member.config.member_config(&member.topics.group, &member.name, member.lease);
+        let context = MemberContext::new(member.clone());
+        config.create_with_context(context).map_err(|source| translate("join", source))
+    }
+
+    fn on_this_thread(member: Arc<Member>, consumer: BaseConsumer<MemberContext>) -> Self {
+        consumer.context().open_queues(&consumer);
+        Self { member, consumer, asleep: false, read_most: 16, probe: trouble::Probe::default() }
+    }
+
+    fn run(&mut self) -> Ended {
+        loop {
+            if let Some(ended) = self.serve_events() {
+                return ended;
+            }
+            if self.is_over() {
+                return Ended::Member;
+            }
+            self.watch_engine();
+            self.subscribe();
+            let more = self.read();
+            self.consumer.context().serve_commits();
+            self.hold_back();
+            self.probe();
+            if !more {
+                let due = self.member.assignment().commit_due_in(self.member.config.commit_interval);
+                thread::park_timeout(due.min(LONGEST_PARK));
+            }
+        }
+    }
+
+    /// Rebalances, answers of commits, errors.
+    fn serve_events(&mut self) -> Option<Ended> {
+        loop {
+            let waiting = self.consumer.context().with_batches(|batches| batches.events()).unwrap_or(0);
+            // Once without any, too: polling says that this thread lives.
+            let polled = self.consumer.poll(Duration::ZERO);
+            match polled {
+                Some(Err(error)) => {
+                    if let Some(ended) = self.take_error(&error) {
+                        return Some(ended);
+                    }
+                }
+                // Every partition leads to our own queue before it is read.
+                Some(Ok(_)) => debug_assert!(false, "a record came by the consumer's own queue"),
+                None => {}
+            }
+            if waiting <= 1 {
+                return None;
+            }
+        }
+    }
+
+    /// Whether the member is at its end; if it leaves, everything is committed by then.
+    fn is_over(&mut self) -> bool {
+        let leaving = match &mut self.member.assignment().end {
+            End::Not => return false,
+            End::Abandoned => return true,
+            End::Leaving(left) => left.take(),
+        };
+        let farewells: Vec<_> =
+            self.member.assignment().partitions().map(|(unit, partition)| (unit, partition.farewell())).collect();
+        let committed = match farewells.is_empty() {
+            true => Ok(()),
+            false => self.consumer.context().commit_now(&self.consumer, &farewells),
+        };
+        tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?farewells, ?committed, "it leaves");
+        let mut assignment = self.member.assignment();
+        match committed {
+            Err(error) if error.is_retryable() => {
+                assignment.end = End::Not;
+                drop(leaving.map(|left| left.send(Err(error))));
+                false
+            }
+            committed => {
+                for (unit, _) in farewells {
+                    assignment.remove(unit, committed.is_ok());
+                }
+                if let Err(error) = committed {
+                    tracing::warn!(%error, stream = %self.member.topics.stream, "left without a last commit");
+                }
+                assignment.end = End::Leaving(leaving);
+                true
+            }
+        }
+    }
+
+    /// An engine that is not heard of for a lease is stuck: others take over what it has, until it is heard of again.
+    fn watch_engine(&mut self) {
+        let silence = self.member.assignment().silence();
+        let silent = silence > self.member.lease;
+        if silent && !self.asleep {
+            tracing::warn!(stream = %self.member.topics.stream, member = %self.member.name, ?silence,
+                "nothing was heard of this member for a lease; it leaves the group until it is back");
+            self.asleep = true;
+            self.member.assignment().lose_all();
+            self.consumer.unsubscribe();
+            self.member.arrived.notify_one();
+        }
+        self.asleep &= silent;
+    }
+
+    fn subscribe(&mut self) {
+        let topics: Vec<String> = {
+            let mut assignment = self.member.assignment();
+            if self.asleep || !assignment.resubscribe {
+                return;
+            }
+            assignment.resubscribe = false;
+            assignment.topics.iter().cloned().collect()
+        };
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        if let Err(error) = self.consumer.subscribe(&names) {
+            self.member.assignment().fail(translate("join", error));
+            self.member.arrived.notify_one();
+        }
+    }
+
+    /// Reads what there is room for; whether there is more to read at once.
+    fn read(&mut self) -> bool {
+        let cap = self.member.prefetch.clamp(1, MOST_READY);
+        let room = {
+            let mut assignment = self.member.assignment();
+            let (messages, bytes) = assignment.ready();
+            assignment.full = messages >= cap || bytes >= MOST_READY_BYTES;
+            if assignment.full { 0 } else { cap - messages }
+        };
+        if room == 0 {
+            return false;
+        }
+        let most = room.min(self.read_most);
+        let mut reading = Reading::new(&self.member.topics);
+        let count = self.consumer.context().with_batches(|batches| batches.read(most, &mut reading)).unwrap_or(0);
+        if count == 0 {
+            return false;
+        }
+        tracing::trace!(count, "records were read");
+        let failures = std::mem::take(&mut reading.failures);
+        let fits = READ_BYTES / reading.largest.max(1);
+        self.read_most = fits.clamp(1, (self.read_most * 4).min(MOST_READY));
+        {
+            let mut assignment = self.member.assignment();
+            assignment.is_back();
+            reading.hand_over(&mut assignment);
+        }
+        self.member.arrived.notify_one();
+        for failure in failures {
+            self.take_failure(&failure);
+        }
+        self.hold_back();
+        true
+    }
+
+    /// Partitions of which enough waits are not fetched until some of that is gone.
+    fn hold_back(&mut self) {
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for (unit, partition) in self.member.assignment().partitions() {
+            let Some((topic, number)) = self.member.topics.partition(unit) else { continue };
+            let (messages, bytes) = partition.waiting();
+            let parked = partition.is_blocked() && (messages > MOST_PARKED || bytes > MOST_PARKED_BYTES);
+            let free = !partition.is_blocked() || (messages < MOST_PARKED / 2 && bytes < MOST_PARKED_BYTES / 2);
+            match partition.paused {
+                false if parked => {
+                    partition.paused = true;
+                    pause.add_partition(topic, number);
+                }
+                true if free => {
+                    partition.paused = false;
+                    resume.add_partition(topic, number);
+                }
+                _ => {}
+            }
+        }
+        if pause.count() > 0 && self.consumer.pause(&pause).is_err() {
+            tracing::debug!("partitions to pause are not there any more");
+        }
+        if resume.count() > 0 && self.consumer.resume(&resume).is_err() {
+            tracing::debug!("partitions to resume are not there any more");
+        }
+    }
+
+    /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
+    fn close(&mut self) {
+        let began = Instant::now();
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::debug!(%error, "the consumer was closed before");
+        }
+        while !self.consumer.closed() {
+            drop(self.consumer.poll(CLOSING));
+        }
+        // Before its consumer, which dropping the poller ends.
+        self.consumer.context().close_queues();
+        tracing::debug!(elapsed = ?began.elapsed(), stream = %self.member.topics.stream, "the consumer is closed");
+    }
+}

@@ -1,0 +1,159 @@
+//! What goes wrong while a member lives, and what it means for it.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::Offset;
+use zephcast_core::driver::Fetched;
+use zephcast_core::{Error, ErrorKind, UnitId};
+
+use super::{Ended, Poller};
+use crate::error::{error, missing, translate};
+use crate::partition::Partition;
+use crate::place::Place;
+use crate::reading::Failure;
+use crate::topics::is_of_stream;
+
+const OPERATION: &str = "fetch";
+/// How long a look for the brokers takes at most, and how often there is one while they are away.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_millis(300);
+
+/// Whether the brokers are to be looked for.
+#[derive(Default)]
+pub(super) struct Probe {
+    wanted: bool,
+    last: Option<Instant>,
+}
+
+impl Poller {
+    /// An error of the consumer as a whole.
+    pub(super) fn take_error(&mut self, failure: &KafkaError) -> Option<Ended> {
+        if let Some((code, text)) = self.consumer.client().fatal_error() {
+            return self.take_fatal(code, &text);
+        }
+        let code = failure.rdkafka_error_code()?;
+        self.take_code(code, &failure.to_string());
+        None
+    }
+
+    /// After a fatal error the library answers nothing any more.
+    fn take_fatal(&mut self, code: Code, text: &str) -> Option<Ended> {
+        match code {
+            Code::FencedInstanceId | Code::UnreleasedInstanceId => {
+                let name = &self.member.name;
+                self.fail(error(ErrorKind::Conflict, OPERATION, format!("another member joined as {name:?}: {text}")));
+                None
+            }
+            _ => {
+                tracing::warn!(?code, text, stream = %self.member.topics.stream, "the consumer broke and is made anew");
+                Some(Ended::Broken)
+            }
+        }
+    }
+
+    /// What went wrong in a partition.
+    pub(super) fn take_failure(&mut self, failure: &Failure) {
+        match (failure.code, failure.unit) {
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(unit)) => self.out_of_range(unit),
+            (code, _) => self.take_code(code, &failure.text),
+        }
+    }
+
+    fn take_code(&mut self, code: Code, text: &str) {
+        match code {
+            Code::AllBrokersDown => self.probe.wanted = true,
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => self.look_for_stream(),
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+                self.fail(translate(OPERATION, KafkaError::MessageConsumption(code)));
+            }
+            Code::InconsistentGroupProtocol | Code::FencedInstanceId => {
+                let group = &self.member.topics.group;
+                let text = format!("the group {group:?} is used in another way by other members: {text}");
+                self.fail(error(ErrorKind::Conflict, OPERATION, text));
+            }
+            Code::UnsupportedVersion | Code::UnsupportedFeature => {
+                self.fail(error(ErrorKind::Unsupported, OPERATION, format!("the broker is too old for this: {text}")));
+            }
+            _ => tracing::debug!(?code, text, stream = %self.member.topics.stream, "the client library goes on"),
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.member.assignment().fail(error);
+        self.member.arrived.notify_one();
+    }
+
+    /// Retry topics may go; without the stream there is nothing to do.
+    fn look_for_stream(&mut self) {
+        let stream = &self.member.topics.stream;
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(stream), PROBE_PATIENCE) else { return };
+        let is_there = metadata.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none());
+        if !is_there {
+            self.fail(missing(OPERATION, stream));
+        }
+    }
+
+    /// Where the group stands there is nothing: retention was faster, or the log is another one.
+    fn out_of_range(&mut self, unit: UnitId) {
+        let Some((topic, number)) = self.member.topics.partition(unit) else { return };
+        let log = match self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout) {
+            Ok(log) => log,
+            Err(failure) => return tracing::warn!(%failure, topic, number, "the log's ends are not known"),
+        };
+        let (first, end) = log;
+        {
+            let mut assignment = self.member.assignment();
+            let Some(position) = assignment.partition(unit).map(|partition| partition.position()) else { return };
+            tracing::warn!(
+                topic,
+                number,
+                position,
+                first,
+                end,
+                "the group's place is out of range; it goes on at the first record"
+            );
+            if position < first {
+                let count = assignment.partition(unit).map_or(0, |partition| partition.skip_to(first));
+                assignment.tell(Fetched::Missing { unit, count });
+            } else {
+                // Offsets mean other records now.
+                assignment.lose(&[unit]);
+                let number = assignment.next_assignment();
+                let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
+                assignment.tell(Fetched::Recreated);
+                assignment.assigned(vec![(unit, partition)]);
+            }
+        }
+        self.member.arrived.notify_one();
+        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(first), Duration::ZERO) {
+            tracing::warn!(%failure, topic, number, "the partition could not be read from its first record");
+        }
+    }
+
+    /// Looks whether the brokers are there, when they seemed to be away.
+    pub(super) fn probe(&mut self) {
+        let away = self.member.assignment().is_away();
+        let due = self.probe.last.is_none_or(|last| last.elapsed() > PROBE_EVERY);
+        if away && due || self.probe.wanted {
+            self.look_for_brokers();
+        }
+    }
+
+    fn look_for_brokers(&mut self) {
+        self.probe = Probe { wanted: false, last: Some(Instant::now()) };
+        match self.consumer.fetch_metadata(Some(&self.member.topics.stream), PROBE_PATIENCE) {
+            Ok(_) => {
+                if self.member.assignment().is_back() {
+                    self.member.cluster.trouble().is_over();
+                }
+            }
+            Err(failure) => {
+                let error = error(ErrorKind::Unavailable, OPERATION, "no broker answers").caused_by(failure);
+                self.member.assignment().away(error);
+            }
+        }
+        self.member.arrived.notify_one();
+    }
+}

@@ -1,0 +1,343 @@
+//! Partitions that come and go: what the client library calls on the poll thread.
+//!
+//! While such a call of a running consumer waits, heartbeats go on; the limit is `max.poll.interval.ms`. So there is time
+//! to ask where the group stands before a partition is read, and to let handlers finish before one is given up.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use zephcast_core::driver::Released;
+use zephcast_core::{Error, ErrorKind, Result, UnitId};
+
+use crate::assignment::End;
+use crate::error::{error, translate};
+use crate::member::Member;
+use crate::native::{Batches, Commits};
+use crate::partition::{Partition, Snapshot};
+use crate::place::Place;
+use crate::topics::is_of_stream;
+
+const OPERATION: &str = "rebalance";
+/// How much of the poll interval is left when waiting for handlers ends.
+const RESERVE: Duration = Duration::from_secs(5);
+/// How often a wait looks at what nobody tells it.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a committed offset's metadata may be: `offset.metadata.max.bytes` of a broker by default.
+const MOST_METADATA: usize = 4_096;
+
+/// What the client library calls back, for one member.
+pub(crate) struct MemberContext {
+    pub(crate) member: Arc<Member>,
+    common: crate::context::Context,
+    /// None before there is a consumer to make them of, and once it ends.
+    queues: Mutex<Option<Queues>>,
+}
+
+/// Where what the library brings comes to, but for events.
+struct Queues {
+    batches: Batches,
+    commits: Commits,
+}
+
+impl MemberContext {
+    pub(crate) fn new(member: Arc<Member>) -> Self {
+        let common = member.cluster.context();
+        Self { member, common, queues: Mutex::new(None) }
+    }
+
+    /// Makes the queues, which wake this thread.
+    pub(crate) fn open_queues(&self, consumer: &MemberConsumer) {
+        let queues = Batches::new(consumer, thread::current()).zip(Commits::new(consumer, thread::current()));
+        *self.queues() = queues.map(|(batches, commits)| Queues { batches, commits });
+    }
+
+    /// They have to go before their consumer.
+    pub(crate) fn close_queues(&self) {
+        drop(self.queues().take());
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Option<Queues>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn with_batches<T>(&self, work: impl FnOnce(&mut Batches) -> T) -> Option<T> {
+        self.queues().as_mut().map(|queues| work(&mut queues.batches))
+    }
+}
+
+type MemberConsumer = BaseConsumer<MemberContext>;
+
+impl ClientContext for MemberContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = crate::context::Context::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.common.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.common.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.common.stats_raw(statistics);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> std::result::Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+        self.common.generate_oauth_token(config)
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &MemberConsumer, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let done = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, partitions),
+            code => {
+                tracing::warn!(?code, stream = %self.member.topics.stream, "the rebalance failed");
+                self.revoke(consumer, partitions)
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, stream = %self.member.topics.stream, "the rebalance could not be completed");
+        }
+    }
+}
+
+impl MemberContext {
+    fn unit(&self, topic: &str, partition: i32) -> Option<UnitId> {
+        self.member.topics.unit(topic, partition)
+    }
+
+    fn units(&self, partitions: &TopicPartitionList) -> Vec<UnitId> {
+        partitions.elements().iter().filter_map(|element| self.unit(element.topic(), element.partition())).collect()
+    }
+
+    /// Partitions come: each is read from where the group stands.
+    fn assign(&self, consumer: &MemberConsumer, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
+        let places = if partitions.count() == 0 { Some(Vec::new()) } else { self.places(consumer, partitions) };
+        let Some(places) = places else {
+            // Lost again before it was known where to begin, or this member is at its end: nothing of it is read.
+            return Err(KafkaError::NoMessageReceived);
+        };
+        let mut taken = Vec::with_capacity(places.len());
+        for mut element in partitions.elements() {
+            let Some(unit) = self.unit(element.topic(), element.partition()) else { continue };
+            let Some((_, place)) = places.iter().find(|(placed, _)| *placed == unit) else { continue };
+            element.set_offset(Offset::Offset(place.next))?;
+            self.with_batches(|batches| batches.take_in(element.topic(), element.partition()));
+            taken.push((unit, place.clone()));
+        }
+        tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?taken, "partitions come");
+        {
+            let mut assignment = self.member.assignment();
+            let new = taken
+                .into_iter()
+                .map(|(unit, place)| (unit, Partition::new(assignment.next_assignment(), is_of_stream(unit), place)));
+            let new: Vec<_> = new.collect();
+            assignment.assigned(new);
+        }
+        self.member.arrived.notify_one();
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+            _ => consumer.assign(partitions),
+        }
+    }
+
+    /// Where the group stands in each partition. `None` when there is no use in knowing it any more.
+    fn places(&self, consumer: &MemberConsumer, partitions: &TopicPartitionList) -> Option<Vec<(UnitId, Place)>> {
+        loop {
+            match self.read_places(consumer, partitions) {
+                Ok(places) => return Some(places),
+                Err(error) => {
+                    tracing::warn!(%error, stream = %self.member.topics.stream, "the group's place is not known yet");
+                    self.member.assignment().away(translate(OPERATION, error));
+                    self.member.arrived.notify_one();
+                }
+            }
+            let over = !matches!(self.member.assignment().end, End::Not);
+            if over || consumer.assignment_lost() {
+                return None;
+            }
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    fn read_places(
+        &self,
+        consumer: &MemberConsumer,
+        partitions: &TopicPartitionList,
+    ) -> KafkaResult<Vec<(UnitId, Place)>> {
+        let patience = self.member.config.request_timeout;
+        let mut wanted = TopicPartitionList::with_capacity(partitions.count());
+        for element in partitions.elements() {
+            wanted.add_partition(element.topic(), element.partition());
+        }
+        let committed = consumer.committed_offsets(wanted, patience)?;
+        let mut places = Vec::with_capacity(partitions.count());
+        for element in committed.elements() {
+            element.error()?;
+            let (topic, partition) = (element.topic(), element.partition());
+            let Some(unit) = self.unit(topic, partition) else { continue };
+            let place = match element.offset() {
+                Offset::Offset(next) => Place::read(next, element.metadata()),
+                _ => {
+                    let known = self.member.starts.get(&partition).filter(|_| is_of_stream(unit));
+                    let start = known.copied().map_or_else(|| first(consumer, topic, partition, patience), Ok)?;
+                    Place::at(start)
+                }
+            };
+            places.push((unit, self.within_log(consumer, topic, partition, place)?));
+        }
+        Ok(places)
+    }
+
+    /// What lies beyond the end of the log was not handed out by anybody.
+    fn within_log(
+        &self,
+        consumer: &MemberConsumer,
+        topic: &str,
+        partition: i32,
+        mut place: Place,
+    ) -> KafkaResult<Place> {
+        if let Some(reach) = place.reach {
+            let (_, end) = consumer.fetch_watermarks(topic, partition, self.member.config.request_timeout)?;
+            place.reach = Some(reach.min(end)).filter(|reach| *reach > place.next);
+        }
+        Ok(place)
+    }
+
+    /// Partitions go: running handlers are waited for and their results committed, unless they are gone already.
+    fn revoke(&self, consumer: &MemberConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
+        let units = self.member.assignment().owned(self.units(partitions));
+        let is_gone = consumer.assignment_lost() || !matches!(self.member.assignment().end, End::Not);
+        if !units.is_empty() {
+            let let_go = !is_gone && self.let_go(consumer, &units);
+            if !let_go {
+                self.member.assignment().lose(&units);
+                self.member.arrived.notify_one();
+            }
+        }
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+            _ => consumer.unassign(),
+        }
+    }
+
+    /// Waits until the engine has let go of the units, and commits where they stand. `false` when they were lost meanwhile.
+    fn let_go(&self, consumer: &MemberConsumer, units: &[UnitId]) -> bool {
+        let member = &self.member;
+        let mut released = member.assignment().revoke(units.to_vec());
+        member.arrived.notify_one();
+        let limit = member.config.max_poll_interval;
+        let deadline = Instant::now() + limit.saturating_sub(RESERVE).max(limit / 2);
+        while !is_released(&mut released) {
+            let silent = member.assignment().silence() > member.lease;
+            let over = !matches!(member.assignment().end, End::Not);
+            if consumer.assignment_lost() || silent || over || Instant::now() > deadline {
+                return false;
+            }
+            // The engine settles what it has to give up, and waits until that is durable.
+            self.serve_commits();
+            thread::park_timeout(LOOK);
+        }
+        let mut farewells = Vec::with_capacity(units.len());
+        for unit in units {
+            if let Some(partition) = member.assignment().partition(*unit) {
+                farewells.push((*unit, partition.farewell()));
+            }
+        }
+        let committed = self.commit_now(consumer, &farewells);
+        tracing::debug!(stream = %member.topics.stream, member = %member.name, ?farewells, ?committed, "partitions go");
+        if let Err(error) = &committed {
+            tracing::warn!(%error, stream = %member.topics.stream, ?units, "given up without a last commit");
+        }
+        let mut assignment = member.assignment();
+        for unit in units {
+            assignment.remove(*unit, committed.is_ok());
+        }
+        !consumer.assignment_lost()
+    }
+
+    /// Commits what is due, and takes the answers of earlier commits.
+    pub(crate) fn serve_commits(&self) {
+        while let Some(answer) = self.queues().as_ref().and_then(|queues| queues.commits.next()) {
+            let result = answer.refusal.map_or(Ok(()), |code| Err(refusal(code)));
+            let refused = answer.refused.into_iter();
+            let refused =
+                refused.filter_map(|(topic, partition, code)| Some((self.unit(&topic, partition)?, refusal(code))));
+            self.member.assignment().commit_answered(result, &refused.collect::<Vec<_>>());
+            // More may be handed out now.
+            self.member.arrived.notify_one();
+        }
+        let due = self.member.assignment().begin_commit(self.member.config.commit_interval);
+        let Some(snapshots) = due else { return };
+        let sent = self.list(&snapshots).and_then(|list| match self.queues().as_ref() {
+            Some(queues) => queues.commits.send(&list).map_err(KafkaError::ConsumerCommit),
+            None => Err(KafkaError::Canceled),
+        });
+        if let Err(error) = sent {
+            self.member.assignment().commit_answered(Err(translate("commit", error)), &[]);
+        }
+    }
+
+    /// Commits and waits for the answer.
+    pub(crate) fn commit_now(&self, consumer: &MemberConsumer, snapshots: &[(UnitId, Snapshot)]) -> Result<()> {
+        let list = self.list(snapshots).map_err(|error| translate("commit", error))?;
+        consumer.commit(&list, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
+            Some(code) => refusal(code),
+            None => translate("commit", error),
+        })
+    }
+
+    fn list(&self, snapshots: &[(UnitId, Snapshot)]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(snapshots.len());
+        for (unit, snapshot) in snapshots {
+            let Some((topic, partition)) = self.member.topics.partition(*unit) else { continue };
+            let mut element = list.add_partition(topic, partition);
+            element.set_offset(Offset::Offset(snapshot.place.next))?;
+            element.set_metadata(snapshot.place.write(MOST_METADATA));
+        }
+        Ok(list)
+    }
+}
+
+/// Whether the member is out of its group is told as the loss of its partitions; until then a commit is tried again.
+fn refusal(code: Code) -> Error {
+    let refusal = translate("commit", KafkaError::ConsumerCommit(code));
+    match refusal.kind() {
+        ErrorKind::LeaseLost => {
+            error(ErrorKind::Unavailable, "commit", "the group is about to change its members").caused_by(refusal)
+        }
+        _ => refusal,
+    }
+}
+
+/// The beginning of a partition.
+fn first(consumer: &MemberConsumer, topic: &str, partition: i32, patience: Duration) -> KafkaResult<i64> {
+    Ok(consumer.fetch_watermarks(topic, partition, patience)?.0)
+}
+
+/// Whether the engine has let go. If not, this thread is unparked when it does.
+fn is_released(released: &mut Released) -> bool {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    matches!(pin!(released.wait()).poll(&mut Context::from_waker(&waker)), Poll::Ready(()))
+}

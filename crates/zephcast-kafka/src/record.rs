@@ -1,0 +1,185 @@
+//! Messages as records of a topic: payload, key and headers are Kafka's own, the id is in a reserved header. No envelope,
+//! so that plain clients read what is written here and what they write is read here.
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use zephcast_core::{Headers, Message, MessageId, Position, PositionStyle, RESERVED_PREFIX, Result, Token, UnitId};
+
+use crate::error::invalid;
+use crate::native::producer::{RawHeaders, Record};
+
+const ID: &[u8] = b"zephcast-id";
+/// Where a message lies in its stream, while it lies in a helper topic: `UNIT:OFFSET`, or `STREAM@UNIT:OFFSET` of a dead
+/// letter.
+const ORIGIN: &str = "zephcast-origin";
+/// Attempts that count, before it came to the helper topic.
+const ATTEMPTS: &str = "zephcast-attempts";
+const FIRST_FAILED: &str = "zephcast-first-failed-ms";
+const LAST_FAILED: &str = "zephcast-last-failed-ms";
+const REASON: &str = "zephcast-reason";
+/// When it may be handed out again.
+const DUE: &str = "zephcast-due-ms";
+
+/// What helper topics carry beside a message. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    /// Attempts that count.
+    pub(crate) attempts: u32,
+    /// Where it lies in its stream.
+    pub(crate) origin: Option<(UnitId, Token)>,
+    pub(crate) first_failed_ms: Option<u64>,
+    pub(crate) last_failed_ms: Option<u64>,
+    pub(crate) reason: Option<String>,
+    /// The origin of a dead letter, `STREAM@UNIT:OFFSET`.
+    pub(crate) origin_text: Option<String>,
+    /// When it may be handed out again.
+    pub(crate) due_ms: Option<u64>,
+}
+
+/// Takes a record apart. Never fails on what a foreign program wrote: of ours, what cannot be read means nothing.
+pub(crate) fn decode(payload: Option<Bytes>, key: Option<Bytes>, headers: Headers) -> (Message, Notes) {
+    let is_ours = |name: &Bytes| name.starts_with(RESERVED_PREFIX.as_bytes());
+    let mut notes = Notes::default();
+    let mut id = None;
+    let any_is_ours = headers.iter().any(|(name, _)| is_ours(name));
+    let kept = if any_is_ours {
+        let kept = headers.into_iter().filter(|(name, value)| {
+            let ours = is_ours(name);
+            if let Some(value) = value.as_ref().filter(|_| ours) {
+                match &name[..] {
+                    ID if id.is_none() => id = Some(MessageId::new(value.clone())),
+                    ID => {}
+                    name => notes.read(name, value),
+                }
+            }
+            !ours
+        });
+        kept.collect()
+    } else {
+        headers
+    };
+    let mut message = payload.map_or_else(Message::without_payload, Message::new);
+    if let Some(key) = key {
+        message = message.with_key(key);
+    }
+    if let Some(id) = id {
+        message = message.with_id(id);
+    }
+    if !kept.is_empty() {
+        message = message.with_headers(kept);
+    }
+    (message, notes)
+}
+
+impl Notes {
+    fn read(&mut self, name: &[u8], value: &[u8]) {
+        let (Ok(name), Ok(text)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else { return };
+        let number = || text.parse::<u64>().ok();
+        match name {
+            ATTEMPTS => self.attempts = text.parse().unwrap_or_default(),
+            ORIGIN if text.contains('@') => self.origin_text = Some(text.to_owned()),
+            ORIGIN => {
+                let position = Position::parse(PositionStyle::UnitOffset, text).ok();
+                self.origin = position.map(|position| (position.unit, position.token));
+            }
+            FIRST_FAILED => self.first_failed_ms = number(),
+            LAST_FAILED => self.last_failed_ms = number(),
+            REASON => self.reason = Some(text.to_owned()),
+            DUE => self.due_ms = number(),
+            _ => {}
+        }
+    }
+
+    /// The headers in which they travel; none for what is not known.
+    fn write(&self) -> Vec<(&'static str, Bytes)> {
+        let number = |number: u64| Bytes::from(number.to_string());
+        let text = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+        let position = |(unit, token)| Bytes::from(Position::new(PositionStyle::UnitOffset, unit, token).to_string());
+        let all = [
+            (ATTEMPTS, Some(self.attempts).filter(|attempts| *attempts > 0).map(|attempts| number(attempts.into()))),
+            (ORIGIN, self.origin.map(position)),
+            (ORIGIN, self.origin_text.as_ref().map(text)),
+            (FIRST_FAILED, self.first_failed_ms.map(number)),
+            (LAST_FAILED, self.last_failed_ms.map(number)),
+            (REASON, self.reason.as_ref().map(text)),
+            (DUE, self.due_ms.map(number)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// A message to be produced, with what is noted of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    message: Message,
+    notes: Vec<(&'static str, Bytes)>,
+}
+
+impl Outgoing {
+    /// # Errors
+    /// [`InvalidInput`](zephcast_core::ErrorKind::InvalidInput) for what Kafka cannot carry.
+    pub(crate) fn new(message: &Message, notes: &Notes) -> Result<Self> {
+        if message.headers().iter().any(|(name, _)| name.contains(&0)) {
+            return Err(invalid("publish", UNNAMEABLE));
+        }
+        Ok(Self { message: message.clone(), notes: notes.write() })
+    }
+
+    pub(crate) fn written(&self) -> Written<'_> {
+        Written { message: &self.message, notes: &self.notes }
+    }
+}
+
+/// Why the one thing that a record cannot carry is refused.
+pub(crate) const UNNAMEABLE: &str = "the name of a header has a zero byte";
+
+/// What is written of one message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written<'a> {
+    message: &'a Message,
+    notes: &'a [(&'static str, Bytes)],
+}
+
+impl<'a> Written<'a> {
+    pub(crate) fn of(message: &'a Message) -> Self {
+        Self { message, notes: &[] }
+    }
+
+    /// About how much memory it takes until its report.
+    pub(crate) fn size(&self) -> usize {
+        /// What the library keeps beside the bytes.
+        const RECORD: usize = 256;
+        self.message.byte_len() + RECORD
+    }
+
+    /// # Errors
+    /// [`Code::InvalidArgument`] for [what a record cannot carry](UNNAMEABLE).
+    pub(crate) fn record(&self, partition: Option<i32>) -> Result<Record<'a>, Code> {
+        let payload = self.message.has_payload().then(|| &self.message.payload()[..]);
+        let key = self.message.key().map(|key| &key[..]);
+        Ok(Record { partition, payload, key, headers: self.raw_headers()? })
+    }
+
+    fn raw_headers(&self) -> Result<Option<RawHeaders>, Code> {
+        let count = self.headers().count();
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut raw = RawHeaders::with_room(count).ok_or(Code::QueueFull)?;
+        for (name, value) in self.headers() {
+            raw.add(name, value)?;
+        }
+        Ok(Some(raw))
+    }
+
+    /// The message's own in their order, then ours.
+    fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let own = self.message.headers().iter().map(|(name, value)| (&name[..], value.map(|value| &value[..])));
+        let id = self.message.id().map(|id| (ID, Some(&id.as_bytes()[..])));
+        let notes = self.notes.iter().map(|(name, value)| (name.as_bytes(), Some(&value[..])));
+        own.chain(id).chain(notes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Taking things away: what no group needs, and whole streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zephcast_core::{Error, ErrorKind, Result, StreamName};
+
+use crate::cluster::Cluster;
+use crate::cluster::offsets::partitions_of;
+use crate::error::{code_of, error, missing};
+use crate::native::{Committed, OffsetOf, Partition};
+use crate::streams::Groups;
+use crate::topics::is_helper;
+
+/// Removes from the head of the stream what every group has settled; returns how many records.
+///
+/// # Errors
+/// `NotFound`, naming the stream, when it does not exist; `Unsupported` where it keeps the newest record of each key.
+pub(crate) async fn trim(cluster: &Cluster, stream: &StreamName) -> Result<u64> {
+    const OPERATION: &str = "trim";
+    let topic = stream.as_str();
+    let count = cluster.partitions(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
+    let partitions: Vec<Partition> = partitions_of(topic, count).collect();
+    let begins = cluster.offsets(OPERATION, &partitions, OffsetOf::Begin).await?;
+    let ends = cluster.offsets(OPERATION, &partitions, OffsetOf::End).await?;
+    if ends.len() < partitions.len() {
+        // It was deleted meanwhile.
+        return Err(missing(OPERATION, topic));
+    }
+    let groups = Groups::read(cluster, OPERATION).await?;
+    let needed = needed(&groups, topic, &ends);
+    let before: BTreeMap<Partition, i64> = needed
+        .into_iter()
+        .filter(|(partition, needed)| begins.get(partition).is_some_and(|begin| needed > begin))
+        .collect();
+    let trimmed =
+        cluster.delete_records(OPERATION, &before).await.map_err(|refusal| unsupported(OPERATION, refusal))?;
+    let removed = |(partition, begin): (&Partition, &i64)| {
+        let before = begins.get(partition).copied().unwrap_or(*begin);
+        u64::try_from(begin - before).unwrap_or(0)
+    };
+    Ok(trimmed.iter().map(removed).sum())
+}
+
+/// The lowest offset of each partition that some group needs, and no more than the end. A group needs everything where it
+/// never committed anything; without any group nothing can be said, as for a stream all of whose groups are to come.
+fn needed(groups: &Groups, topic: &str, ends: &BTreeMap<Partition, i64>) -> BTreeMap<Partition, i64> {
+    let names: BTreeSet<&str> = groups.of(topic).collect();
+    if names.is_empty() {
+        return BTreeMap::new();
+    }
+    let place = |group: &str, partition: &Partition| {
+        let places = groups.committed.iter().find(|(name, _)| name == group).map(|(_, places)| places);
+        places.into_iter().flatten().find(|place| place.partition == *partition).map_or(0, |place| place.offset)
+    };
+    let lowest = |(partition, end): (&Partition, &i64)| {
+        let lowest = names.iter().map(|group| place(group, partition)).min().unwrap_or(0);
+        (partition.clone(), lowest.min(*end))
+    };
+    ends.iter().map(lowest).collect()
+}
+
+/// A compacted topic refuses to be trimmed.
+fn unsupported(operation: &'static str, refusal: Error) -> Error {
+    match code_of(&refusal) {
+        Some(rdkafka::error::RDKafkaErrorCode::PolicyViolation) => {
+            let text = "the stream is not trimmed but compacted, see its setting cleanup.policy";
+            error(ErrorKind::Unsupported, operation, text).caused_by(refusal)
+        }
+        _ => refusal,
+    }
+}
+
+/// Deletes the stream with its groups and all helper topics.
+///
+/// # Errors
+/// `NotFound`, naming the stream, when it does not exist.
+pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName) -> Result<()> {
+    const OPERATION: &str = "delete a stream";
+    let topic = stream.as_str();
+    if cluster.partitions(OPERATION, topic).await?.is_none() {
+        return Err(missing(OPERATION, topic));
+    }
+    let topics = cluster.topics(OPERATION).await?;
+    let helpers = helpers(topic, &topics.keys().map(String::as_str));
+    // The broker forgets what was committed for a topic that is gone.
+    let groups = cluster.committed_by_all(OPERATION).await?;
+    cluster.delete_topics(OPERATION, &helpers).await?;
+    for (group, places) in groups {
+        let is_ours = |place: &Committed| place.partition.0 == topic || helpers.contains(&place.partition.0.as_str());
+        let (ours, others): (Vec<_>, Vec<_>) = places.into_iter().partition(is_ours);
+        match (ours.is_empty(), others.is_empty()) {
+            (true, _) => {}
+            (false, true) => cluster.delete_group(OPERATION, &group).await?,
+            (false, false) => {
+                let partitions: Vec<_> = ours.into_iter().map(|place| place.partition).collect();
+                cluster.forget(OPERATION, &group, &partitions).await?;
+            }
+        }
+    }
+    // The stream comes last: as long as it is there, a call that failed can be made again.
+    cluster.delete_topics(OPERATION, &[topic]).await
+}
+
+/// The helper topics of a stream: not those of another one whose name begins with its own.
+fn helpers<'a>(stream: &str, topics: &(impl Iterator<Item = &'a str> + Clone)) -> Vec<&'a str> {
+    let is_longer = |name: &str| name.len() > stream.len() && topics.clone().any(|topic| topic == name);
+    let mut helpers: Vec<_> = topics.clone().filter(|topic| is_helper(topic, |name| name == stream)).collect();
+    helpers.retain(|topic| !is_helper(topic, is_longer));
+    helpers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(topic: &str, partition: i32, offset: i64) -> Committed {
+        Committed { partition: (topic.into(), partition), offset, metadata: String::new() }
+    }
+
+    #[test]
+    fn helpers_of_another_stream_stay() {
+        let topics =
+            ["orders", "orders.eu", "orders.billing.dead", "orders.eu.billing.dead", "orders.x.retry-1s", "shop"];
+        assert_eq!(helpers("orders", &topics.into_iter()), ["orders.billing.dead", "orders.x.retry-1s"]);
+        assert_eq!(helpers("orders.eu", &topics.into_iter()), ["orders.eu.billing.dead"]);
+    }
+
+    #[test]
+    fn what_some_group_needs_stays() {
+        let ends = BTreeMap::from([(("orders".to_owned(), 0), 10), (("orders".to_owned(), 1), 10)]);
+        let nobody = Groups { committed: vec![("other".into(), vec![place("shop", 0, 5)])], described: Vec::new() };
+        assert!(needed(&nobody, "orders", &ends).is_empty());
+        let fast = ("fast".to_owned(), vec![place("orders", 0, 99), place("orders", 1, 7)]);
+        let alone = Groups { committed: vec![fast.clone()], described: Vec::new() };
+        assert_eq!(needed(&alone, "orders", &ends).into_values().collect::<Vec<_>>(), [10, 7]);
+        let slow = ("slow".to_owned(), vec![place("orders", 1, 3)]);
+        let both = Groups { committed: vec![fast, slow], described: Vec::new() };
+        assert_eq!(needed(&both, "orders", &ends).into_values().collect::<Vec<_>>(), [0, 3]);
+    }
+}

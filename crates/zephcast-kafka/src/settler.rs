@@ -1,0 +1,164 @@
+//! The settling half of a member.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler};
+use zephcast_core::{ErrorKind, Result, Token, UnitId};
+
+use crate::assignment::End;
+use crate::clock::now_ms;
+use crate::error::{closed, error};
+use crate::keeper::Keeper;
+use crate::member::Handle;
+use crate::moves;
+use crate::partition::offset;
+use crate::place::Attempts;
+
+pub(crate) struct KafkaSettler {
+    member: Arc<Handle>,
+    _keeper: Keeper,
+}
+
+impl KafkaSettler {
+    pub(crate) fn new(member: Arc<Handle>, keeper: Keeper) -> Self {
+        Self { member, _keeper: keeper }
+    }
+
+    /// Waits until everything that is settled by now is durable.
+    async fn make_durable(&self, operation: &'static str) -> Result<()> {
+        let durable = self.member.assignment().await_commit();
+        self.member.wake();
+        match tokio::time::timeout(self.member.config.request_timeout, durable).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(closed(operation)),
+            Err(_) => {
+                let text = format!("no answer in {:?}", self.member.config.request_timeout);
+                Err(self.member.cluster.trouble().explain(error(ErrorKind::Timeout, operation, text)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Settler for KafkaSettler {
+    async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>> {
+        const OPERATION: &str = "settle";
+        self.member.check_open(OPERATION)?;
+        let mut late = Vec::new();
+        let mut awaited = false;
+        {
+            let mut assignment = self.member.assignment();
+            assignment.heard();
+            for unit in &settlement.units {
+                match assignment.partition(unit.unit) {
+                    Some(partition) => {
+                        let tokens = partition.ack(unit.frontier, &unit.acked);
+                        late.extend(tokens.into_iter().map(|token| (unit.unit, token)));
+                    }
+                    None => late.extend(unit.acked.iter().map(|token| (unit.unit, *token))),
+                }
+            }
+        }
+        for unit in &settlement.units {
+            for (token, disposition) in &unit.others {
+                if !self.is_current(unit.unit, *token) {
+                    late.push((unit.unit, *token));
+                    continue;
+                }
+                // Whoever settles otherwise than by an ack is told when it is done.
+                awaited = true;
+                let settled = match disposition {
+                    Disposition::Keep { attempts } => self.keep(unit.unit, *token, *attempts),
+                    // The group has it already: it is this member's, and it goes when the member does.
+                    Disposition::Return { .. } => true,
+                    Disposition::Later { .. } | Disposition::Dead { .. } => {
+                        moves::to_helper(&self.member, unit.unit, disposition).await?;
+                        self.moved(unit.unit, *token)
+                    }
+                };
+                if !settled {
+                    late.push((unit.unit, *token));
+                }
+            }
+        }
+        if awaited {
+            self.make_durable(OPERATION).await?;
+        }
+        Ok(late)
+    }
+
+    async fn commit(&self) -> Result<Vec<UnitId>> {
+        const OPERATION: &str = "commit";
+        self.member.check_open(OPERATION)?;
+        self.make_durable(OPERATION).await?;
+        Ok(self.member.assignment().take_lost())
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {
+        self.member.check_open("renew")?;
+        let mut assignment = self.member.assignment();
+        assignment.heard();
+        let oldest = renewal.oldest.map(|oldest| u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX));
+        assignment.oldest_ms = oldest.map(|oldest| now_ms().saturating_sub(oldest));
+        assignment.report();
+        let late = |assignment: &mut crate::assignment::Assignment, unit, token: &Token| {
+            assignment.partition(unit).is_none_or(|partition| !partition.is_current(*token))
+        };
+        let mut lost = Vec::new();
+        for held in &renewal.held {
+            let tokens = held.tokens.iter().filter(|token| late(&mut assignment, held.unit, token));
+            lost.extend(tokens.map(|token| (held.unit, *token)).collect::<Vec<_>>());
+        }
+        assignment.outage_to_tell().map_or(Ok(lost), Err)
+    }
+
+    fn interrupt(&self) {
+        self.member.interrupts.notify_one();
+    }
+
+    async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
+        const OPERATION: &str = "leave";
+        let (done, left) = oneshot::channel();
+        {
+            let mut assignment = self.member.assignment();
+            assignment.heard();
+            for returned in &returned {
+                if let Some(partition) = assignment.partition(returned.unit) {
+                    partition.give_back(returned.token, returned.attempts);
+                }
+            }
+            assignment.end = End::Leaving(Some(done));
+        }
+        self.member.wake();
+        match tokio::time::timeout(deadline, left).await {
+            Ok(Ok(answer)) => answer,
+            // The poll thread has ended: there is nobody to leave.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => {
+                let text = format!("not left in {deadline:?}");
+                Err(self.member.cluster.trouble().explain(error(ErrorKind::Timeout, OPERATION, text)))
+            }
+        }
+    }
+}
+
+impl KafkaSettler {
+    fn is_current(&self, unit: UnitId, token: Token) -> bool {
+        self.member.assignment().partition(unit).is_some_and(|partition| partition.is_current(token))
+    }
+
+    fn keep(&self, unit: UnitId, token: Token, attempts: u32) -> bool {
+        let mut assignment = self.member.assignment();
+        let Some(partition) = assignment.partition(unit) else { return false };
+        let first_failed_ms = partition.attempts(offset(token)).first_failed_ms.unwrap_or_else(now_ms);
+        partition.keep(token, Attempts { count: attempts, first_failed_ms: Some(first_failed_ms) })
+    }
+
+    fn moved(&self, unit: UnitId, token: Token) -> bool {
+        let mut assignment = self.member.assignment();
+        assignment.partition(unit).is_some_and(|partition| partition.settle(token))
+    }
+}

@@ -1,0 +1,174 @@
+//! The topics of a stream and of a group, and their numbers at the seam.
+
+use std::time::Duration;
+
+use zephcast_core::{GroupName, NameRules, StreamName, UnitId};
+
+/// The rule for a stream's name: what Kafka allows for a topic, with room for the names of helper topics.
+pub(crate) const NAMES: NameRules = NameRules {
+    max_bytes: 200,
+    stream: |name| match name.bytes().all(is_legal) {
+        true => Ok(()),
+        false => Err("may contain letters a-z and A-Z, digits, `.`, `_` and `-` only"),
+    },
+};
+
+fn is_legal(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// How long a message that comes later has to wait at least: each class has a topic of its own, so that none waits behind
+/// one that waits much longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delay(usize);
+
+/// The classes: how a topic's name ends, and the least delay in it.
+const CLASSES: [(&str, Duration); 7] = [
+    ("retry-now", Duration::ZERO),
+    ("retry-1s", Duration::from_secs(1)),
+    ("retry-10s", Duration::from_secs(10)),
+    ("retry-1m", Duration::from_secs(60)),
+    ("retry-10m", Duration::from_secs(600)),
+    ("retry-1h", Duration::from_secs(3_600)),
+    ("retry-10h", Duration::from_secs(36_000)),
+];
+
+impl Delay {
+    pub(crate) const NOW: Self = Self(0);
+
+    /// The class of a delay.
+    pub(crate) fn of(delay: Duration) -> Self {
+        Self(CLASSES.iter().rposition(|(_, least)| delay >= *least).unwrap_or(0))
+    }
+}
+
+/// The topics of one group of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Topics {
+    /// The stream itself.
+    pub(crate) stream: String,
+    /// The group's id at the broker.
+    pub(crate) group: String,
+    /// What the group gave up.
+    pub(crate) dead: String,
+    /// By class: what comes back to this group alone.
+    retries: Vec<String>,
+}
+
+/// Bits of a unit's number that are the partition; those above are the topic.
+const PARTITION_BITS: u32 = 24;
+
+impl Topics {
+    pub(crate) fn new(stream: &StreamName, group: &GroupName, id: String) -> Self {
+        let prefix = format!("{stream}.{}", escaped(group.as_str()));
+        Self {
+            stream: stream.as_str().to_owned(),
+            group: id,
+            dead: format!("{prefix}.dead"),
+            retries: CLASSES.iter().map(|(class, _)| format!("{prefix}.{class}")).collect(),
+        }
+    }
+
+    /// The topic of a delay class.
+    pub(crate) fn retry(&self, delay: Delay) -> &str {
+        &self.retries[delay.0]
+    }
+
+    pub(crate) fn retries(&self) -> &[String] {
+        &self.retries
+    }
+
+    /// The unit of a partition; those of retry topics come after all of the stream's.
+    pub(crate) fn unit(&self, topic: &str, partition: i32) -> Option<UnitId> {
+        let partition = u32::try_from(partition).ok().filter(|partition| *partition < 1 << PARTITION_BITS)?;
+        let number = match topic == self.stream {
+            true => 0,
+            false => 1 + u32::try_from(self.retries.iter().position(|retry| retry == topic)?).ok()?,
+        };
+        Some(UnitId(number << PARTITION_BITS | partition))
+    }
+
+    /// Topic and partition of a unit.
+    pub(crate) fn partition(&self, unit: UnitId) -> Option<(&str, i32)> {
+        let partition = (unit.0 & ((1 << PARTITION_BITS) - 1)).cast_signed();
+        match unit.0 >> PARTITION_BITS {
+            0 => Some((&self.stream, partition)),
+            number => Some((self.retries.get(number as usize - 1)?, partition)),
+        }
+    }
+}
+
+/// Whether a unit is a partition of the stream, and not of a retry topic.
+pub(crate) fn is_of_stream(unit: UnitId) -> bool {
+    unit.0 < 1 << PARTITION_BITS
+}
+
+/// Whether a topic is a helper of one of these streams.
+pub(crate) fn is_helper(topic: &str, is_stream: impl Fn(&str) -> bool) -> bool {
+    let Some((group, kind)) = topic.rsplit_once('.') else { return false };
+    let is_kind = kind == "dead" || CLASSES.iter().any(|(class, _)| *class == kind);
+    is_kind && group.match_indices('.').any(|(at, _)| is_stream(&group[..at]))
+}
+
+/// A group's name as part of a topic's: each byte that a topic may not have is `_x` and two hexadecimal digits.
+pub(crate) fn escaped(group: &str) -> String {
+    let mut escaped = String::with_capacity(group.len());
+    for byte in group.bytes() {
+        match is_legal(byte) {
+            true => escaped.push(char::from(byte)),
+            false => escaped.push_str(&format!("_x{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics::new(&StreamName::new("orders").unwrap(), &GroupName::new("bílling").unwrap(), "g".into())
+    }
+
+    #[test]
+    fn helper_topics_have_legal_names() {
+        let topics = topics();
+        assert_eq!(topics.dead, "orders.b_xC3_xADlling.dead");
+        assert_eq!(topics.retry(Delay::of(Duration::from_secs(12))), "orders.b_xC3_xADlling.retry-10s");
+        assert_eq!(topics.retry(Delay::NOW), "orders.b_xC3_xADlling.retry-now");
+    }
+
+    #[test]
+    fn a_unit_leads_back_to_its_partition() {
+        let topics = topics();
+        for (topic, partition) in
+            [("orders", 0), ("orders", 41), (topics.retry(Delay::NOW), 3), (topics.retry(Delay(6)), 0)]
+        {
+            let unit = topics.unit(topic, partition).unwrap();
+            assert_eq!(topics.partition(unit), Some((topic, partition)));
+            assert_eq!(is_of_stream(unit), topic == "orders");
+        }
+        assert_eq!(topics.unit("payments", 0), None);
+        assert_eq!(topics.partition(UnitId(200 << PARTITION_BITS)), None);
+    }
+
+    #[test]
+    fn a_delay_waits_in_the_longest_class_that_is_not_longer() {
+        let class = |ms| CLASSES[Delay::of(Duration::from_millis(ms)).0].0;
+        assert_eq!(
+            [class(0), class(999), class(1_000), class(59_999)],
+            ["retry-now", "retry-now", "retry-1s", "retry-10s"]
+        );
+        assert_eq!(class(u64::MAX), "retry-10h");
+    }
+
+    #[test]
+    fn helpers_are_told_from_streams() {
+        let is_stream = |name: &str| name == "orders" || name == "a.b";
+        assert!(is_helper("orders.billing.dead", is_stream));
+        assert!(is_helper("a.b.c.retry-1m", is_stream));
+        assert!(!is_helper("payments.billing.dead", is_stream));
+        assert!(!is_helper("orders.dead", is_stream));
+        assert!(!is_helper("orders.billing", is_stream));
+    }
+}

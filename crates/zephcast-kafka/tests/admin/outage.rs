@@ -1,0 +1,79 @@
+//! A broker that is frozen: everything fails within its time, says so, and goes on when the broker does.
+
+use crate::prelude::*;
+
+fn signal(signal: &str) {
+    let process = std::env::var("ZEPHCAST_TEST_KAFKA_PID").expect("set ZEPHCAST_TEST_KAFKA_PID");
+    let sent = std::process::Command::new("kill").args([signal, &process]).status().expect("kill");
+    assert!(sent.success(), "no process {process}");
+}
+
+/// A driver that does not wait for long, and a stream with one message and a group.
+async fn setup() -> (Arc<KafkaDriver>, StreamName, GroupName) {
+    let config = config().request_timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(2));
+    let driver = KafkaDriver::connect(config).await.unwrap();
+    let (stream, group) = (stream(&driver, 2).await, unique_group());
+    driver.admin().create_group(&stream, &group, Start::Earliest).await.unwrap();
+    produce(stream.as_str(), 0, ["a".into()]).await;
+    (driver, stream, group)
+}
+
+#[tokio::test]
+#[ignore = "freezes the broker: needs its process in ZEPHCAST_TEST_KAFKA_PID, and no other case beside it"]
+async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
+    let (driver, stream, group) = setup().await;
+    let (admin, config) = (driver.admin(), config().connect_timeout(Duration::from_secs(2)));
+    signal("-STOP");
+    let began = Instant::now();
+    let errors = [
+        driver.group_status(&stream, &group).await.unwrap_err(),
+        admin.streams().await.unwrap_err(),
+        admin.create_stream(&StreamSpec::new(unique_stream())).await.unwrap_err(),
+        admin.browse(&stream, &Cursor::default(), 1).await.unwrap_err(),
+        admin.check().await.unwrap_err(),
+        KafkaDriver::connect(config).await.unwrap_err(),
+    ];
+    let took = began.elapsed();
+    signal("-CONT");
+    for error in &errors {
+        assert!(error.is_retryable(), "{error:?}");
+    }
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let until = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = driver.group_status(&stream, &group).await {
+        assert!(error.is_retryable() && Instant::now() < until, "{error:?}");
+    }
+    driver.admin().delete_stream(&stream).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "freezes the broker: needs its process in ZEPHCAST_TEST_KAFKA_PID, and no other case beside it"]
+async fn what_is_seen_beside_an_outage_is_true() {
+    let (driver, stream, group) = setup().await;
+    let mut looks = tokio::task::JoinSet::new();
+    let until = Instant::now() + Duration::from_secs(6);
+    for _ in 0..8 {
+        let (driver, stream, group) = (driver.clone(), stream.clone(), group.clone());
+        looks.spawn(async move {
+            while Instant::now() < until {
+                match driver.group_status(&stream, &group).await {
+                    Ok(status) => assert_eq!(status.lag, Some(1)),
+                    Err(error) => assert!(error.is_retryable(), "{error:?}"),
+                }
+                match driver.admin().browse(&stream, &Cursor::default(), 5).await {
+                    Ok(page) => assert_eq!(page.messages.len(), 1),
+                    Err(error) => assert!(error.is_retryable(), "{error:?}"),
+                }
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    signal("-CONT");
+    looks.join_all().await;
+    let began = Instant::now();
+    driver.close(Duration::from_secs(1)).await.unwrap();
+    drop(driver);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -1,0 +1,105 @@
+//! What is not stored, and how it says so.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use zephcast_core::{ErrorKind, Message, PublishError};
+use zephcast_kafka::{KafkaConfig, KafkaDriver};
+
+use crate::broker::{Outcome, create, delete, driver, message, name, read, sink};
+
+#[track_caller]
+fn failed(outcome: &Outcome) -> ErrorKind {
+    let Err(PublishError::Failed(error)) = outcome else { panic!("{outcome:?}") };
+    error.kind()
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_fails_alone() {
+    let topic = name("alone");
+    create(&topic, 1, &[]).await;
+    let driver = driver().await;
+    let sink = sink(&driver, &topic).await;
+    let batch = [
+        message(0),
+        Message::new(vec![0; 2_000_000]),
+        message(1),
+        Message::new("").with_header(&b"a\0b"[..], "x"),
+        message(2),
+        // The most that goes.
+        Message::new(vec![0; 1_000_000]).with_header("h", vec![0; 40_000]),
+    ];
+    let outcomes = sink.publish(&batch).await;
+    assert_eq!(failed(&outcomes[1]), ErrorKind::TooLarge);
+    assert_eq!(failed(&outcomes[3]), ErrorKind::InvalidInput);
+    for place in [0, 2, 4, 5] {
+        outcomes[place].as_ref().unwrap();
+    }
+    let sizes: Vec<_> = read(&topic, 1, 4).iter().map(|stored| stored.payload().unwrap().len()).collect();
+    assert_eq!(sizes, [1, 1, 1, 1_000_000]);
+}
+
+#[tokio::test]
+async fn what_the_broker_finds_too_large_says_so() {
+    let topic = name("small");
+    create(&topic, 1, &[("max.message.bytes", "10000")]).await;
+    let driver = driver().await;
+    let sink = sink(&driver, &topic).await;
+    let outcomes = sink.publish(&[Message::new(vec![0; 20_000])]).await;
+    assert_eq!(failed(&outcomes[0]), ErrorKind::TooLarge);
+    assert!(sink.publish(&[message(1)]).await[0].is_ok());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_there_is_not_found() {
+    let topic = name("missing");
+    let driver = driver().await;
+    let sink = sink(&driver, &topic).await;
+    let began = Instant::now();
+    let outcomes = sink.publish(&[message(0), message(1)]).await;
+    assert_eq!([failed(&outcomes[0]), failed(&outcomes[1])], [ErrorKind::NotFound; 2]);
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    // Created, it is found.
+    create(&topic, 1, &[]).await;
+    let began = Instant::now();
+    while let Err(error) = &sink.publish(&[message(2)]).await[0] {
+        assert!(began.elapsed() < Duration::from_secs(6), "{error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_is_not_found() {
+    let topic = name("deleted");
+    create(&topic, 2, &[]).await;
+    let driver = driver().await;
+    let sink = sink(&driver, &topic).await;
+    assert!(sink.publish(&[message(0)]).await[0].is_ok());
+    delete(&topic).await;
+    let began = Instant::now();
+    loop {
+        let outcome = sink.publish(&[message(1)]).await.remove(0);
+        if outcome.is_err() {
+            assert_eq!(failed(&outcome), ErrorKind::NotFound);
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn where_there_is_no_broker_it_certainly_failed() {
+    let mut config = KafkaConfig::new("127.0.0.1", 1);
+    config.connect_timeout = Duration::from_secs(1);
+    let driver = KafkaDriver::connect(config).await.unwrap();
+    let sink = sink(&driver, "anything").await;
+    let began = Instant::now();
+    let outcomes = sink.publish(&[message(0)]).await;
+    let Err(PublishError::Failed(error)) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert!(error.is_retryable(), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
+    // The last that the library said.
+    assert!(error.source().is_some(), "{error:?}");
+}

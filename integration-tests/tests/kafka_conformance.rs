@@ -1,0 +1,86 @@
+//! Kafka keeps every promise: the conformance suite against a Kafka of its own, behind which a proxy can be cut.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use integration_tests::kafka_server::{KafkaOptions, KafkaServer, Listener};
+use integration_tests::proxy::Proxy;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use zephcast_conformance::{Harness, Line, Powers, Suite, Timing};
+use zephcast_core::driver::Driver;
+use zephcast_core::{Error, ErrorKind, Result};
+use zephcast_kafka::{KafkaConfig, KafkaDriver};
+
+/// Two members of one name are two members, unless membership is static.
+const SKIPS: [&str; 1] = ["M5 of two members with one name the last to join has it"];
+
+fn main() -> ExitCode {
+    zephcast_conformance::main(async || {
+        let failed = |error| Error::new(ErrorKind::Unavailable, "start Kafka", "there is no Kafka").caused_by(error);
+        let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1))).await.map_err(failed)?;
+        let options = KafkaOptions::default().proxied([proxy.addr()]).user("zephcast", "conformance");
+        let server = KafkaServer::start(options).await.map_err(failed)?;
+        proxy.lead_to(server.addr(0, Listener::Proxied));
+        Ok(Suite::new(Kafka { server, proxy: Arc::new(Mutex::new(proxy)) }).expect_skips(SKIPS))
+    })
+}
+
+struct Kafka {
+    server: KafkaServer,
+    /// In front of the only address that a broker tells clients of this listener: one line at a time.
+    proxy: Arc<Mutex<Proxy>>,
+}
+
+impl Kafka {
+    fn config(&self, listener: Listener) -> Result<KafkaConfig> {
+        Ok(KafkaConfig::from_url(&format!("kafka://{}", self.server.bootstrap(listener)))?
+            .partitions(3)
+            .groups_by_stream(true))
+    }
+}
+
+#[async_trait]
+impl Harness for Kafka {
+    async fn connect(&self) -> Result<Arc<dyn Driver>> {
+        Ok(KafkaDriver::connect(self.config(Listener::Plain)?).await?)
+    }
+
+    fn powers(&self) -> Powers {
+        Powers::default().line(true).wrong_credentials(true)
+    }
+
+    /// A rebalance takes a heartbeat or two, and cases with a line wait for each other.
+    fn timing(&self) -> Timing {
+        Timing::default().patience(Duration::from_secs(60))
+    }
+
+    async fn connect_over_line(&self) -> Result<(Arc<dyn Driver>, Arc<dyn Line>)> {
+        let proxy = self.proxy.clone().lock_owned().await;
+        let address = proxy.addr();
+        let config = KafkaConfig::new(address.ip().to_string(), address.port()).partitions(3).groups_by_stream(true);
+        Ok((KafkaDriver::connect(config).await?, Arc::new(Cable(proxy))))
+    }
+
+    async fn connect_with_secret(&self, secret: &str) -> Option<Error> {
+        let config = self.config(Listener::Sasl).ok()?.user("zephcast").password(secret.to_owned());
+        KafkaDriver::connect(config).await.err()
+    }
+}
+
+/// The proxy in front of the broker, as long as one client uses it.
+struct Cable(OwnedMutexGuard<Proxy>);
+
+#[async_trait]
+impl Line for Cable {
+    async fn cut(&self) {
+        self.0.down().await;
+        self.0.reset();
+    }
+
+    async fn mend(&self) {
+        self.0.up().await.expect("the proxy's port is free again, as nobody else takes it");
+    }
+}
