@@ -1,29 +1,31 @@
 //! A broker that is frozen: everything fails within its time, says so, and goes on when the broker does.
 
+use integration_tests::kafka_server::{KafkaOptions, KafkaServer};
+use zephcast_core::Message;
+
 use crate::prelude::*;
 
-fn signal(signal: &str) {
-    let process = std::env::var("ZEPHCAST_TEST_KAFKA_PID").expect("set ZEPHCAST_TEST_KAFKA_PID");
-    let sent = std::process::Command::new("kill").args([signal, &process]).status().expect("kill");
-    assert!(sent.success(), "no process {process}");
-}
-
-/// A driver that does not wait for long, and a stream with one message and a group.
-async fn setup() -> (Arc<KafkaDriver>, StreamName, GroupName) {
-    let config = config().request_timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(2));
-    let driver = KafkaDriver::connect(config).await.unwrap();
+/// A broker of its own, a driver that does not wait for long, and a stream with one message and a group.
+async fn setup() -> (KafkaServer, Arc<KafkaDriver>, StreamName, GroupName) {
+    let server = KafkaServer::start(KafkaOptions::default()).await.unwrap();
+    let driver = KafkaDriver::connect(config_of(&server)).await.unwrap();
     let (stream, group) = (stream(&driver, 2).await, unique_group());
     driver.admin().create_group(&stream, &group, Start::Earliest).await.unwrap();
-    produce(stream.as_str(), 0, ["a".into()]).await;
-    (driver, stream, group)
+    let sink = driver.open_sink(&stream, false).await.unwrap();
+    sink.publish(&[Message::new("a")]).await.remove(0).unwrap();
+    (server, driver, stream, group)
+}
+
+fn config_of(server: &KafkaServer) -> KafkaConfig {
+    let config = KafkaConfig::from_url(&server.url()).unwrap();
+    config.request_timeout(Duration::from_secs(2)).connect_timeout(Duration::from_secs(2))
 }
 
 #[tokio::test]
-#[ignore = "freezes the broker: needs its process in ZEPHCAST_TEST_KAFKA_PID, and no other case beside it"]
 async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
-    let (driver, stream, group) = setup().await;
-    let (admin, config) = (driver.admin(), config().connect_timeout(Duration::from_secs(2)));
-    signal("-STOP");
+    let (server, driver, stream, group) = setup().await;
+    let (admin, config) = (driver.admin(), config_of(&server));
+    server.stop(0).unwrap();
     let began = Instant::now();
     let errors = [
         driver.group_status(&stream, &group).await.unwrap_err(),
@@ -34,7 +36,7 @@ async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
         KafkaDriver::connect(config).await.unwrap_err(),
     ];
     let took = began.elapsed();
-    signal("-CONT");
+    server.cont(0).unwrap();
     for error in &errors {
         assert!(error.is_retryable(), "{error:?}");
     }
@@ -47,9 +49,8 @@ async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
 }
 
 #[tokio::test]
-#[ignore = "freezes the broker: needs its process in ZEPHCAST_TEST_KAFKA_PID, and no other case beside it"]
 async fn what_is_seen_beside_an_outage_is_true() {
-    let (driver, stream, group) = setup().await;
+    let (server, driver, stream, group) = setup().await;
     let mut looks = tokio::task::JoinSet::new();
     let until = Instant::now() + Duration::from_secs(6);
     for _ in 0..8 {
@@ -68,9 +69,9 @@ async fn what_is_seen_beside_an_outage_is_true() {
         });
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    signal("-STOP");
+    server.stop(0).unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    signal("-CONT");
+    server.cont(0).unwrap();
     looks.join_all().await;
     let began = Instant::now();
     driver.close(Duration::from_secs(1)).await.unwrap();
