@@ -177,7 +177,7 @@ impl Producer {
             (_, ErrorKind::NotFound) => missing(OPERATION, topic).caused_by(source),
             (Code::Fatal | Code::PurgeQueue | Code::PurgeInflight, _) => {
                 let given_up = error(ErrorKind::Unavailable, OPERATION, "given up before it was confirmed");
-                given_up.caused_by(source)
+                self.trouble.explain(given_up.caused_by(source))
             }
             (_, kind @ ErrorKind::Timeout) => {
                 let late = error(kind, OPERATION, "not confirmed in time");
