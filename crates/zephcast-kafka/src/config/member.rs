@@ -51,7 +51,8 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "false")
+            // What lies before the end of a log and is no record, such as the end of a transaction, is passed by it.
+            .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
             .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string())
             // New partitions are found in this time.

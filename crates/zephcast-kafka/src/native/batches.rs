@@ -47,6 +47,8 @@ pub(crate) trait Read {
     /// What follows is of this partition. `false`: it is not wanted.
     fn begin(&mut self, topic: &str, partition: i32) -> bool;
     fn record(&mut self, raw: Raw);
+    /// Everything of this partition before the offset was read; the log ends there.
+    fn ended(&mut self, topic: &str, partition: i32, offset: i64);
     fn failed(&mut self, topic: &str, partition: i32, code: RDKafkaErrorCode, text: &str);
 }
 
@@ -103,6 +105,10 @@ impl Batches {
         for message in &messages {
             let (topic, partition) = (message.topic_handle(), message.partition());
             if let Some(code) = message.error() {
+                if code == RDKafkaErrorCode::PartitionEOF {
+                    read.ended(&message.topic(), partition, message.offset());
+                    continue;
+                }
                 read.failed(&message.topic(), partition, code, &message.error_text());
                 continue;
             }
