@@ -36,7 +36,7 @@ impl KafkaSettler {
             Ok(Err(_)) => Err(closed(operation)),
             Err(_) => {
                 let text = format!("no answer in {:?}", self.member.config.request_timeout);
-                Err(self.member.cluster.trouble().explain(error(ErrorKind::Timeout, operation, text)))
+                Err(self.member.cluster.trouble().explain_to_member(error(ErrorKind::Timeout, operation, text)))
             }
         }
     }
@@ -139,7 +139,7 @@ impl Settler for KafkaSettler {
             Ok(Err(_)) => Ok(()),
             Err(_) => {
                 let text = format!("not left in {deadline:?}");
-                Err(self.member.cluster.trouble().explain(error(ErrorKind::Timeout, OPERATION, text)))
+                Err(self.member.cluster.trouble().explain_to_member(error(ErrorKind::Timeout, OPERATION, text)))
             }
         }
     }

@@ -125,6 +125,12 @@ impl Trouble {
             let message = cause.message().to_owned();
             return Error::new(cause.kind(), error.operation(), message).on(Broker::Kafka).caused_by(cause);
         }
+        self.explain_to_member(error)
+    }
+
+    /// As [`explain`](Self::explain), for a member, which waits without an end whatever is believed of its brokers: one
+    /// behind a balancer or a proxy that takes connections while it is away looks like one that talks TLS. The kind stays.
+    pub(crate) fn explain_to_member(&self, error: Error) -> Error {
         match self.last() {
             Some(cause) => {
                 let message = format!("{} ({})", error.message(), cause.message());

@@ -35,6 +35,17 @@ fn what_says_why_stays_until_it_is_over() {
 }
 
 #[test]
+fn a_member_is_told_what_is_believed_and_goes_on_waiting() {
+    let trouble = Trouble::default();
+    hear(&trouble, &[PASSWORD]);
+    let explained = trouble.explain_to_member(timeout());
+    assert_eq!(explained.kind(), ErrorKind::Timeout);
+    assert!(explained.is_retryable() && explained.to_string().contains("the credentials were refused"), "{explained}");
+    trouble.is_over();
+    assert_eq!(trouble.explain_to_member(timeout()).to_string(), timeout().to_string());
+}
+
+#[test]
 fn what_may_pass_is_told_and_changes_no_kind() {
     let trouble = Trouble::default();
     hear(&trouble, &[DOWN, REFUSED, DOWN, DOWN, DOWN, DOWN]);
