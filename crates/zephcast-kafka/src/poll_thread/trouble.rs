@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::Offset;
 use zephcast_core::driver::Fetched;
 use zephcast_core::{Error, ErrorKind, UnitId};
 
@@ -106,38 +106,9 @@ impl Poller {
         let Some(from) = self.find_place(unit, log) else { return };
         tracing::warn!(topic, number, ?log, from, text, "nothing was read where the library looked");
         self.member.arrived.notify_one();
-        if let Err(failure) = self.read_from(topic, number, from) {
+        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(from), Duration::ZERO) {
             tracing::warn!(%failure, topic, number, from, "the partition could not be read from there");
         }
-    }
-
-    /// Fetches a partition anew. The library has given up fetching it and refuses to seek: it has to be taken in once more,
-    /// and, where members give everything up at once, together with all others.
-    fn read_from(&self, topic: &str, number: i32, from: i64) -> KafkaResult<()> {
-        let (mut list, consumer) = (TopicPartitionList::new(), &self.consumer);
-        list.add_partition_offset(topic, number, Offset::Offset(from))?;
-        match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => {
-                consumer.incremental_unassign(&list)?;
-                consumer.incremental_assign(&list)?;
-            }
-            _ => {
-                for (unit, partition) in self.member.assignment().partitions() {
-                    let Some((other, other_number)) = self.member.topics.partition(unit) else { continue };
-                    if (other, other_number) != (topic, number) {
-                        list.add_partition_offset(other, other_number, Offset::Offset(partition.position()))?;
-                        partition.paused = false;
-                    }
-                }
-                consumer.unassign()?;
-                consumer.assign(&list)?;
-            }
-        }
-        // Only now: a partition that is let go leads nowhere, and what it has brought by then comes along.
-        for element in list.elements() {
-            self.consumer.context().with_batches(|batches| batches.take_in(element.topic(), element.partition()));
-        }
-        Ok(())
     }
 
     /// Where to read on in a log that begins and ends there. None when the partition is not this member's any more.

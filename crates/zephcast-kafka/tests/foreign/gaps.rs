@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
-use zephcast_core::{Event, UnitId};
-use zephcast_kafka::GroupProtocol;
-
-use crate::lab::{GROUP, Lab, PATIENCE, next, payloads};
+use crate::lab::{Lab, PATIENCE, next, payloads};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_transaction_leaves_no_lag() {
@@ -58,37 +55,6 @@ async fn the_end_of_a_transaction_does_not_pass_what_is_not_settled() {
     first.ack_confirmed().await.unwrap();
     lab.no_lag().await;
     consumer.close(PATIENCE).await.unwrap();
-}
-
-async fn goes_on_behind_deleted_records(protocol: GroupProtocol) {
-    let lab = Lab::with(&[], protocol).await;
-    let mut consumer = lab.client.consumer(&lab.stream).group(GROUP).prefetch(1).start().await.unwrap();
-    for number in 0..5 {
-        lab.produce("", &number.to_string()).await;
-    }
-    assert_eq!(payloads(&mut consumer, 2).await, ["0", "1"]);
-    assert!(consumer.close(PATIENCE).await.unwrap().clean);
-    lab.delete_records(4).await;
-    let mut consumer = lab.join().await;
-    let mut events = consumer.events();
-    assert_eq!(payloads(&mut consumer, 1).await, ["4"]);
-    lab.produce("", "5").await;
-    assert_eq!(payloads(&mut consumer, 1).await, ["5"]);
-    lab.no_lag().await;
-    let missing = loop {
-        if let Event::Missing { unit, count } = events.next().await.expect("it lives") {
-            break (unit, count);
-        }
-    };
-    assert_eq!(missing, (UnitId(0), 2), "2 and 3 were not settled");
-    assert!(consumer.close(PATIENCE).await.unwrap().clean);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_that_were_deleted_are_counted_as_missing_and_passed() {
-    goes_on_behind_deleted_records(GroupProtocol::Classic).await;
-    goes_on_behind_deleted_records(GroupProtocol::Eager).await;
-    goes_on_behind_deleted_records(GroupProtocol::Consumer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use integration_tests::kafka_server::{KafkaOptions, KafkaServer, Listener};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::Mutex;
 use zephcast_core::driver::StreamSpec;
 use zephcast_core::{Client, Consumer, Delivery, StreamName};
-use zephcast_kafka::{GroupProtocol, KafkaConfig};
+use zephcast_kafka::KafkaConfig;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const GROUP: &str = "readers";
@@ -43,12 +41,8 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn new(settings: &[(&str, &str)]) -> Self {
-        Self::with(settings, GroupProtocol::Classic).await
-    }
-
-    pub(crate) async fn with(settings: &[(&str, &str)], protocol: GroupProtocol) -> Self {
         let server = server().await;
-        let config = KafkaConfig::from_url(&server.url()).unwrap().groups_by_stream(true).group_protocol(protocol);
+        let config = KafkaConfig::from_url(&server.url()).unwrap().groups_by_stream(true);
         let client = config.connect().await.unwrap();
         let stream = format!("foreign-{:016x}", fastrand::u64(..));
         let mut spec = StreamSpec::new(StreamName::new(&stream).unwrap());
@@ -94,15 +88,6 @@ impl Lab {
             false => producer.abort_transaction(PATIENCE).unwrap(),
         };
         tokio::task::spawn_blocking(end).await.unwrap();
-    }
-
-    /// Deletes everything before this offset.
-    pub(crate) async fn delete_records(&self, before: i64) {
-        let admin: AdminClient<DefaultClientContext> = self.plain().create().unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.stream, 0, Offset::Offset(before)).unwrap();
-        let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
-        deleted.elements()[0].error().unwrap();
     }
 
     /// The group's offset and the log's end, as a plain program sees them.
