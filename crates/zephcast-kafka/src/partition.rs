@@ -145,22 +145,6 @@ impl Partition {
         !self.done.contains(offset) && offset >= self.next
     }
 
-    /// The log ends at this offset, and everything before it was read: what lies between the last record and it is none
-    /// for readers, such as the end of a transaction.
-    pub(crate) fn ends(&mut self, offset: i64) {
-        if offset <= self.read {
-            return;
-        }
-        self.done.insert_run(self.read, offset);
-        self.read = offset;
-        let before = self.next;
-        self.advance(before);
-        if self.next > before {
-            // Nobody settled it, so that nothing is lost if it is not told; the group's lag is.
-            self.version += 1;
-        }
-    }
-
     pub(crate) fn push(&mut self, record: Record) {
         self.waiting_bytes += record.incoming.message.byte_len();
         self.waiting.push_back(record);

@@ -14,8 +14,6 @@ use crate::topics::{Topics, is_of_stream};
 pub(crate) struct Reading<'a> {
     topics: &'a Topics,
     runs: Vec<(UnitId, Vec<Decoded>)>,
-    /// Where the logs of partitions ended that were read to their end.
-    ends: Vec<(UnitId, i64)>,
     pub(crate) failures: Vec<Failure>,
     /// The size of the largest record.
     pub(crate) largest: usize,
@@ -37,7 +35,7 @@ struct Decoded {
 
 impl<'a> Reading<'a> {
     pub(crate) fn new(topics: &'a Topics) -> Self {
-        Self { topics, runs: Vec::new(), ends: Vec::new(), failures: Vec::new(), largest: 0 }
+        Self { topics, runs: Vec::new(), failures: Vec::new(), largest: 0 }
     }
 
     /// Hands the records over to their partitions, if they still are this member's.
@@ -49,11 +47,6 @@ impl<'a> Reading<'a> {
                     let record = to_record(partition, unit, read);
                     partition.push(record);
                 }
-            }
-        }
-        for (unit, end) in self.ends {
-            if let Some(partition) = assignment.partition(unit) {
-                partition.ends(end);
             }
         }
     }
@@ -90,10 +83,6 @@ impl Read for Reading<'_> {
         if let Some((_, records)) = self.runs.last_mut() {
             records.push(Decoded { offset, published_ms, message, notes });
         }
-    }
-
-    fn ended(&mut self, topic: &str, partition: i32, offset: i64) {
-        self.ends.extend(self.topics.unit(topic, partition).map(|unit| (unit, offset)));
     }
 
     fn failed(&mut self, topic: &str, partition: i32, code: RDKafkaErrorCode, text: &str) {

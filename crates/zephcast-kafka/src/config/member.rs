@@ -51,8 +51,7 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            // What lies before the end of a log and is no record, such as the end of a transaction, is passed by it.
-            .set("enable.partition.eof", "true")
+            .set("enable.partition.eof", "false")
             .set("allow.auto.create.topics", "false")
             .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string())
             // New partitions are found in this time.

@@ -47,8 +47,6 @@ pub(crate) trait Read {
     /// What follows is of this partition. `false`: it is not wanted.
     fn begin(&mut self, topic: &str, partition: i32) -> bool;
     fn record(&mut self, raw: Raw);
-    /// Everything of this partition before the offset was read; the log ends there.
-    fn ended(&mut self, topic: &str, partition: i32, offset: i64);
     fn failed(&mut self, topic: &str, partition: i32, code: RDKafkaErrorCode, text: &str);
 }
 
@@ -105,10 +103,6 @@ impl Batches {
         for message in &messages {
             let (topic, partition) = (message.topic_handle(), message.partition());
             if let Some(code) = message.error() {
-                if code == RDKafkaErrorCode::PartitionEOF {
-                    read.ended(&message.topic(), partition, message.offset());
-                    continue;
-                }
                 read.failed(&message.topic(), partition, code, &message.error_text());
                 continue;
             }

@@ -52,26 +52,6 @@ fn ack(partition: &mut Partition, frontier: Option<i64>, offsets: &[i64]) {
 }
 
 #[test]
-fn the_place_passes_the_end_of_a_transaction_once_all_before_it_is_settled() {
-    let mut partition = fresh(10);
-    (10..12).for_each(|offset| assert!(read(&mut partition, offset)));
-    partition.ends(13);
-    assert_eq!(out(&mut partition), [10, 11]);
-    ack(&mut partition, Some(10), &[10]);
-    assert_eq!(commit(&mut partition).next, 11);
-    ack(&mut partition, Some(11), &[11]);
-    assert_eq!(commit(&mut partition).next, 13);
-
-    // Only an aborted transaction: there is nothing to settle.
-    partition.ends(17);
-    assert!(partition.is_changed() && !partition.is_undurable());
-    assert_eq!(commit(&mut partition).next, 17);
-    partition.ends(15);
-    assert_eq!((partition.position(), partition.is_changed()), (17, false));
-    assert!(read(&mut partition, 17));
-}
-
-#[test]
 fn the_place_waits_for_the_slow_one_and_remembers_what_is_done_beyond() {
     let mut partition = fresh(10);
     (10..15).for_each(|offset| assert!(read(&mut partition, offset)));
