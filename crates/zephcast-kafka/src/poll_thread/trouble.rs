@@ -56,7 +56,7 @@ impl Poller {
     /// What went wrong in a partition.
     pub(super) fn take_failure(&mut self, failure: &Failure) {
         match (failure.code, failure.unit) {
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(unit)) => self.out_of_range(unit, &failure.text),
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(unit)) => self.out_of_range(unit),
             (code, _) => self.take_code(code, &failure.text),
         }
     }
@@ -95,41 +95,41 @@ impl Poller {
         }
     }
 
-    /// Where the group stands there is nothing: retention was faster, or the log is another one. The library says so also
-    /// of a fetch that it sent without a place, as it may while a partition comes or goes; then reading just goes on.
-    fn out_of_range(&mut self, unit: UnitId, text: &str) {
+    /// Where the group stands there is nothing: retention was faster, or the log is another one.
+    fn out_of_range(&mut self, unit: UnitId) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
         let log = match self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout) {
             Ok(log) => log,
             Err(failure) => return tracing::warn!(%failure, topic, number, "the log's ends are not known"),
         };
-        let Some(from) = self.find_place(unit, log) else { return };
-        tracing::warn!(topic, number, ?log, from, text, "nothing was read where the library looked");
+        let (first, end) = log;
+        {
+            let mut assignment = self.member.assignment();
+            let Some(position) = assignment.partition(unit).map(|partition| partition.position()) else { return };
+            tracing::warn!(
+                topic,
+                number,
+                position,
+                first,
+                end,
+                "the group's place is out of range; it goes on at the first record"
+            );
+            if position < first {
+                let count = assignment.partition(unit).map_or(0, |partition| partition.skip_to(first));
+                assignment.tell(Fetched::Missing { unit, count });
+            } else {
+                // Offsets mean other records now.
+                assignment.lose(&[unit]);
+                let number = assignment.next_assignment();
+                let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
+                assignment.tell(Fetched::Recreated);
+                assignment.assigned(vec![(unit, partition)]);
+            }
+        }
         self.member.arrived.notify_one();
-        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(from), Duration::ZERO) {
-            tracing::warn!(%failure, topic, number, from, "the partition could not be read from there");
+        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(first), Duration::ZERO) {
+            tracing::warn!(%failure, topic, number, "the partition could not be read from its first record");
         }
-    }
-
-    /// Where to read on in a log that begins and ends there. None when the partition is not this member's any more.
-    fn find_place(&self, unit: UnitId, (first, end): (i64, i64)) -> Option<i64> {
-        let mut assignment = self.member.assignment();
-        let position = assignment.partition(unit)?.position();
-        if (first..=end).contains(&position) {
-            return Some(position);
-        }
-        if position < first {
-            let count = assignment.partition(unit).map_or(0, |partition| partition.skip_to(first));
-            assignment.tell(Fetched::Missing { unit, count });
-        } else {
-            // Offsets mean other records now.
-            assignment.lose(&[unit]);
-            let number = assignment.next_assignment();
-            let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
-            assignment.tell(Fetched::Recreated);
-            assignment.assigned(vec![(unit, partition)]);
-        }
-        Some(first)
     }
 
     /// Looks whether the brokers are there, when they seemed to be away.
