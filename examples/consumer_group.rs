@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval, timeout};
+use zephcast::driver::StreamSpec;
 use zephcast::{Client, Message, Publisher, connect};
 
 const RATE: u32 = 10;
 const SECONDS: u32 = 6;
+const PARTITIONS: u32 = 12;
 /// Who is there for some of the time.
 const MEMBERS: [&str; 4] = ["member-1", "member-2", "member-3", "member-4"];
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -40,6 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A name of its own for each run, so that a second run finds nothing of the first.
     let stream = format!("consumer-group-{}", std::process::id());
 
+    create(&client, &stream).await?;
     let (handled, mut history) = mpsc::unbounded_channel();
     let mut members = Vec::new();
     for name in &MEMBERS[..3] {
@@ -75,6 +78,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     client.admin().delete_stream(&stream.parse()?).await?;
     client.close(LEAVE_WITHIN).await?;
     summarize(&all, seconds)
+}
+
+/// Where members own units, as on Kafka, only as many members work as there are units.
+async fn create(client: &Client, stream: &str) -> Result<(), Box<dyn Error>> {
+    let mut spec = StreamSpec::new(stream.parse()?);
+    let capabilities = client.capabilities();
+    spec.partitions = (capabilities.assigns_units && capabilities.partitions).then_some(PARTITIONS);
+    client.admin().create_stream(&spec).await?;
+    Ok(())
 }
 
 /// Publishes messages of these numbers, one at each tick.
