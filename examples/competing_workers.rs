@@ -7,14 +7,16 @@
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-use zephcast::{Client, Delivery, HandlerError, Message, Order, connect};
+use tokio::sync::{Notify, mpsc};
+use zephcast::driver::StreamSpec;
+use zephcast::{Client, Delivery, Event, HandlerError, Message, Order, connect};
 
 const WORKERS: usize = 3;
+const PARTITIONS: u32 = 6;
 const TASKS: usize = 30;
 const WORK: Duration = Duration::from_millis(100);
 const ORDERS: usize = 6;
@@ -37,8 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Three workers take turns with thirty tasks: each task is done once, and all of it in a third of the time.
 async fn compete(client: &Client) -> Result<(), Box<dyn Error>> {
     let queue = format!("task-queue-{}", std::process::id());
-    let tasks = (0..TASKS).map(|n| Message::new(format!("task {n}")));
-    publish(client, &queue, tasks).await?;
+    create(client, &queue).await?;
 
     let done = RefCell::new(BTreeMap::<String, Vec<String>>::new());
     let all_done = Notify::new();
@@ -54,9 +55,26 @@ async fn compete(client: &Client) -> Result<(), Box<dyn Error>> {
     };
     // A small prefetch: a worker takes what it is about to do and leaves the rest to the others.
     let group = client.group(&queue, "shared-queue").member("worker").members(WORKERS).prefetch(2);
-    let began = Instant::now();
-    let report = group.run(handler, all_done.notified()).await?;
-    let took = began.elapsed();
+    let (ready, mut is_ready) = mpsc::unbounded_channel();
+    let group = group.on_event(move |member, event| {
+        if let Event::Assigned(_) = event {
+            // Nobody listens any more once all are ready.
+            let _ = ready.send(member.clone());
+        }
+    });
+    // The tasks come when every worker has a place in the queue; keys spread them over all of it.
+    let begin = async {
+        let mut workers = BTreeSet::new();
+        while workers.len() < WORKERS {
+            workers.insert(is_ready.recv().await.ok_or("the workers ended early")?);
+        }
+        let began = Instant::now();
+        let tasks = (0..TASKS).map(|n| Message::new(format!("task {n}")).with_key(n.to_string()));
+        publish(client, &queue, tasks).await?;
+        Ok::<_, Box<dyn Error>>(began)
+    };
+    let (report, began) = tokio::join!(group.run(handler, all_done.notified()), begin);
+    let (report, took) = (report?, began?.elapsed());
 
     let done = done.into_inner();
     for (worker, tasks) in &done {
@@ -80,6 +98,7 @@ async fn keep_order(client: &Client) -> Result<(), Box<dyn Error>> {
     let stream = format!("steps-{}", std::process::id());
     let all = (0..STEPS).flat_map(|step| (0..ORDERS).map(move |order| (order, step)));
     let messages = all.map(|(order, step)| Message::new(step.to_string()).with_key(format!("order {order}")));
+    create(client, &stream).await?;
     publish(client, &stream, messages).await?;
 
     // Where a unit belongs to one member at a time, order by key holds for any number of members; else for one.
@@ -117,6 +136,15 @@ async fn keep_order(client: &Client) -> Result<(), Box<dyn Error>> {
     assert!(most.get() > 1, "several orders were handled at a time");
     assert!(report.clean);
     client.admin().delete_stream(&stream.parse()?).await?;
+    Ok(())
+}
+
+/// Where members own units, as on Kafka, only as many members work as there are units.
+async fn create(client: &Client, stream: &str) -> Result<(), Box<dyn Error>> {
+    let mut spec = StreamSpec::new(stream.parse()?);
+    let capabilities = client.capabilities();
+    spec.partitions = (capabilities.assigns_units && capabilities.partitions).then_some(PARTITIONS);
+    client.admin().create_stream(&spec).await?;
     Ok(())
 }
 

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use zephcast::driver::StreamSpec;
 use zephcast::{Client, CloseReport, Message, Publisher, connect};
 
 /// Messages a second; a member manages at most one each `WORK`.
 const RATE: u32 = 250;
 const WORK: Duration = Duration::from_millis(10);
 const PHASE: Duration = Duration::from_millis(1_500);
+const PARTITIONS: u32 = 12;
 /// How many members there are in each phase.
 const PHASES: [usize; 4] = [1, 2, 4, 2];
 const WITHIN: Duration = Duration::from_secs(10);
@@ -35,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "memory://".into());
     let client = connect(&url).await?;
     let stream = format!("scale-up-and-down-{}", std::process::id());
+    create(&client, &stream).await?;
     let publisher = client.publisher(&stream).await?;
 
     let (tell, mut handled) = mpsc::unbounded_channel();
@@ -98,6 +101,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(by_message.values().all(|times| *times == 1), "nothing was handled twice");
     assert!(rates[2] > rates[0] * 1.5, "four members do more than one: {rates:.0?}");
     println!("{total} messages, {joined} members over time: each message was handled exactly once");
+    Ok(())
+}
+
+/// Where members own units, as on Kafka, only as many members work as there are units.
+async fn create(client: &Client, stream: &str) -> Result<(), Box<dyn Error>> {
+    let mut spec = StreamSpec::new(stream.parse()?);
+    let capabilities = client.capabilities();
+    spec.partitions = (capabilities.assigns_units && capabilities.partitions).then_some(PARTITIONS);
+    client.admin().create_stream(&spec).await?;
     Ok(())
 }
 
