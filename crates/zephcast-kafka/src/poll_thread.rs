@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use zephcast_core::{ErrorKind, Result};
 
 use crate::assignment::End;
+use crate::config::GroupProtocol;
 use crate::error::{error, translate};
 use crate::member::Member;
 use crate::reading::Reading;
@@ -270,9 +271,21 @@ impl Poller {
         }
     }
 
+    /// Whether closing the consumer would not tell the group, so that the others waited for a session to run out: the
+    /// library forgets to when a member of the cooperative protocol has no partition (`rd_kafka_cgrp_revoke_all_rejoin`,
+    /// librdkafka 2.12.1). Unsubscribing tells it. A static member is not to tell: it may be back.
+    fn leaves_silently(&self) -> bool {
+        let config = &self.member.config;
+        let owns_nothing = self.consumer.assignment().is_ok_and(|owned| owned.count() == 0);
+        config.group_protocol == GroupProtocol::Classic && !config.static_membership && owns_nothing
+    }
+
     /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
     fn close(&mut self) {
         let began = Instant::now();
+        if self.leaves_silently() {
+            self.consumer.unsubscribe();
+        }
         if let Err(error) = self.consumer.close_queue() {
             tracing::debug!(%error, "the consumer was closed before");
         }
