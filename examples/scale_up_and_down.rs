@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use zephcast::driver::StreamSpec;
-use zephcast::{Client, CloseReport, Message, Publisher, connect};
+use zephcast::{Client, CloseReport, Event, Message, Publisher, connect};
 
 /// Messages a second; a member manages at most one each `WORK`.
 const RATE: u32 = 250;
@@ -24,7 +24,7 @@ const PHASE: Duration = Duration::from_millis(1_500);
 const PARTITIONS: u32 = 12;
 /// How many members there are in each phase.
 const PHASES: [usize; 4] = [1, 2, 4, 2];
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// A running member: it leaves when the sender is used or dropped.
 struct Member {
@@ -57,6 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         while members.len() > count {
             // It finishes what it has, gives back the rest, and only then is gone.
             members.remove(0).leave().await?;
+        }
+        // What was done while members came and went is of no phase.
+        while let Ok(number) = handled.try_recv() {
+            history.push(number);
         }
         let (began, before) = (Instant::now(), history.len());
         let _ = tokio::time::timeout(PHASE, async {
@@ -131,16 +135,27 @@ async fn publish(
     }
 }
 
-/// Joins the group and handles messages until told to leave.
-async fn join(client: &Client, stream: &str, handled: mpsc::UnboundedSender<u64>) -> zephcast::Result<Member> {
+/// Joins the group and handles messages until told to leave. It has a share when this returns.
+async fn join(client: &Client, stream: &str, handled: mpsc::UnboundedSender<u64>) -> Result<Member, Box<dyn Error>> {
     // A small prefetch, so that whoever joins finds something to do.
     let mut consumer = client.consumer(stream).group("workers").prefetch(8).start().await?;
     let (leave, mut left) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
     let task = tokio::spawn(async move {
+        let (mut events, mut ready) = (consumer.events(), Some(ready));
         loop {
             let delivery = tokio::select! {
                 biased;
                 _ = &mut left => break,
+                Some(event) = events.next() => {
+                    if matches!(&event, Event::Assigned(units) if !units.is_empty())
+                        && let Some(ready) = ready.take()
+                    {
+                        // Whoever waits may have given up.
+                        let _ = ready.send(());
+                    }
+                    continue;
+                }
                 delivery = consumer.next() => delivery,
             };
             let Some(delivery) = delivery else { break };
@@ -153,6 +168,7 @@ async fn join(client: &Client, stream: &str, handled: mpsc::UnboundedSender<u64>
         }
         consumer.close(WITHIN).await
     });
+    tokio::time::timeout(WITHIN, is_ready).await?.map_err(|_| "the member ended early")?;
     Ok(Member { leave, task })
 }
 
