@@ -37,9 +37,8 @@ async fn assigned(consumer: &mut Consumer) {
     let mut events = consumer.events();
     loop {
         tokio::select! {
-            event = events.next() => match event.expect("no end") {
-                Event::Assigned(_) => return,
-                _ => {}
+            event = events.next() => if matches!(event.expect("no end"), Event::Assigned(_)) {
+                return;
             },
             delivery = consumer.next() => panic!("nothing was published: {delivery:?}"),
         }
