@@ -49,7 +49,7 @@ impl ProducerContext for Reports {
         let answer = match report {
             Ok(message) => Answer::Stored { partition: message.partition(), offset: message.offset() },
             Err((error, message)) => Answer::Refused {
-                code: error.rdkafka_error_code().unwrap_or(Code::Fail),
+                code: error.rdkafka_error_code().map_or(Code::Fail, code_of_message),
                 may_be_stored: may_be_stored(message),
             },
         };
@@ -58,6 +58,12 @@ impl ProducerContext for Reports {
         }
         self.desk.answer(tag, answer);
     }
+}
+
+/// A message that ends with its partition's handle was for a topic that was deleted (`rd_kafka_toppar_destroy_final`,
+/// librdkafka 2.12): producers that close give their messages back before.
+fn code_of_message(code: Code) -> Code {
+    if code == Code::BrokerDestroy { Code::UnknownPartition } else { code }
 }
 
 impl ClientContext for Reports {

@@ -72,7 +72,7 @@ async fn a_stream_that_was_deleted_is_not_found() {
     loop {
         let outcome = sink.publish(&[message(1)]).await.remove(0);
         if outcome.is_err() {
-            assert_eq!(failed(&outcome), ErrorKind::NotFound);
+            assert_eq!(failed(&outcome), ErrorKind::NotFound, "{outcome:?}");
             break;
         }
         assert!(began.elapsed() < Duration::from_secs(10));
