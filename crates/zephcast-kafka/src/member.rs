@@ -52,13 +52,33 @@ impl Member {
         partitions: u32,
         subscription: Subscription,
     ) -> Result<Membership> {
-        let Subscription { stream, group, member: name, start, lease, prefetch, .. } = subscription;
-        config.validate_member("join", &name, lease)?;
+        let Subscription { stream, group, member: name, start, lease, .. } = &subscription;
+        config.validate_member("join", name, *lease)?;
+        let starts = start::anchor(&cluster, stream, group, *start).await?;
+        let retries = cluster.existing("join", cluster.topics_of(stream, group).retries()).await?;
+        let retries = retries.into_iter().map(|(topic, _)| topic).collect();
+        let member = Self::begin(config, cluster, producer, partitions, subscription, starts, retries)?;
+        let handle = Arc::new(Handle(member.clone()));
+        let keeper = Keeper::start(member);
+        Ok(Membership {
+            intake: Box::new(KafkaIntake::new(handle.clone())),
+            settler: Arc::new(KafkaSettler::new(handle, keeper)),
+        })
+    }
+
+    /// A member with its poll thread, which is about to join.
+    pub(crate) fn begin(
+        config: Arc<KafkaConfig>,
+        cluster: Arc<Cluster>,
+        producer: Arc<Producer>,
+        partitions: u32,
+        subscription: Subscription,
+        starts: HashMap<i32, i64>,
+        mut subscribed: BTreeSet<String>,
+    ) -> Result<Arc<Self>> {
+        let Subscription { stream, group, member: name, lease, prefetch, .. } = subscription;
         let topics = cluster.topics_of(&stream, &group);
-        let starts = start::anchor(&cluster, &stream, &group, start).await?;
-        let retries = cluster.existing("join", topics.retries()).await?;
-        let subscribed: BTreeSet<String> =
-            retries.into_iter().map(|(topic, _)| topic).chain([topics.stream.clone()]).collect();
+        subscribed.insert(topics.stream.clone());
         let member = Arc::new(Self {
             config,
             cluster,
@@ -76,12 +96,7 @@ impl Member {
         });
         let thread = poll_thread::start(member.clone())?;
         member.thread.get_or_init(|| thread);
-        let handle = Arc::new(Handle(member.clone()));
-        let keeper = Keeper::start(member);
-        Ok(Membership {
-            intake: Box::new(KafkaIntake::new(handle.clone())),
-            settler: Arc::new(KafkaSettler::new(handle, keeper)),
-        })
+        Ok(member)
     }
 
     pub(crate) fn assignment(&self) -> MutexGuard<'_, Assignment> {

@@ -13,6 +13,8 @@ mod coordinator;
 mod group;
 mod groups;
 mod headers;
+mod log;
+mod membership;
 mod nodes;
 mod offsets;
 mod pending;
@@ -30,6 +32,8 @@ pub(crate) use self::group::{
 };
 pub(crate) use self::groups::{delete_groups, list_groups};
 pub(crate) use self::headers::headers;
+pub(crate) use self::log::log_start;
+pub(crate) use self::membership::is_known;
 pub(crate) use self::nodes::{ClusterDescription, describe_cluster};
 pub(crate) use self::offsets::{OffsetOf, delete_records, list_offsets};
 pub(crate) use self::topics::{NewTopic, TopicDescription, create_topic, delete_topics, describe_topics};

@@ -6,6 +6,7 @@
 //!   have been out;
 //! - a suspect is handed out only after its attempt is durable, and nothing of the partition beside it.
 
+mod gaps;
 mod suspects;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,6 +70,8 @@ pub(crate) struct Partition {
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
+    /// Whether the library's position is not to be believed.
+    misled: bool,
     /// Whether nothing is fetched for it, since enough is waiting that cannot be handed out.
     pub(crate) paused: bool,
 }
@@ -111,6 +114,7 @@ impl Partition {
             durable: 0,
             undurable: false,
             stopped: false,
+            misled: false,
             paused: false,
         }
     }
@@ -132,15 +136,10 @@ impl Partition {
     /// Whether a record at this offset is wanted: it was not read before, and is not settled. What lies between it and
     /// the one before does not exist.
     pub(crate) fn wants(&mut self, offset: i64) -> bool {
-        if offset < self.read {
+        if self.is_behind(offset) {
             return false;
         }
-        if offset > self.read {
-            self.done.insert_run(self.read, offset);
-            if self.read == self.next {
-                self.advance(self.next);
-            }
-        }
+        self.pass_to(offset);
         self.read = offset + 1;
         !self.done.contains(offset) && offset >= self.next
     }
@@ -290,17 +289,6 @@ impl Partition {
         }
         self.changed();
         true
-    }
-
-    /// Everything before `first` is gone from the log; returns how much of it the group had not settled.
-    pub(crate) fn skip_to(&mut self, first: i64) -> u64 {
-        let settled: u64 = self.done.runs().map(|(from, to)| (to.min(first) - from.min(first)).unsigned_abs()).sum();
-        let gone = (first - self.read.max(self.next)).max(0).unsigned_abs();
-        self.done.insert_run(self.read, first);
-        self.read = self.read.max(first);
-        self.advance(self.next);
-        self.changed();
-        gone.saturating_sub(settled.min(gone))
     }
 
     /// A delivery goes back unsettled. One that was not tried has the attempts that it had before.

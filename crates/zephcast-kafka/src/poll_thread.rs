@@ -3,27 +3,28 @@
 //! It does not block in the library while all is well: it parks, and is unparked by the library's queues, by the intake
 //! for room, and by the settler for a commit.
 
+mod leaving;
+mod logs;
 mod trouble;
 
 use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use zephcast_core::{ErrorKind, Result};
 
 use crate::assignment::End;
-use crate::config::GroupProtocol;
 use crate::error::{error, translate};
 use crate::member::Member;
+use crate::native::log_start;
 use crate::reading::Reading;
 use crate::rebalance::MemberContext;
 
 /// The longest park, in case that somebody forgot to unpark.
 const LONGEST_PARK: Duration = Duration::from_millis(100);
-/// How long a closing consumer is polled for at a time.
-const CLOSING: Duration = Duration::from_millis(5);
 /// How soon a consumer that broke is made anew.
 const REBUILD: Duration = Duration::from_secs(1);
 /// The most records, and bytes, that wait to be handed out.
@@ -86,6 +87,8 @@ struct Poller {
     /// How many records the next read may bring.
     read_most: usize,
     probe: trouble::Probe,
+    /// When the logs were looked at.
+    logs_seen: Instant,
 }
 
 impl Poller {
@@ -97,7 +100,8 @@ impl Poller {
 
     fn on_this_thread(member: Arc<Member>, consumer: BaseConsumer<MemberContext>) -> Self {
         consumer.context().open_queues(&consumer);
-        Self { member, consumer, asleep: false, read_most: 16, probe: trouble::Probe::default() }
+        let probe = trouble::Probe::default();
+        Self { member, consumer, asleep: false, read_most: 16, probe, logs_seen: Instant::now() }
     }
 
     fn run(&mut self) -> Ended {
@@ -115,6 +119,7 @@ impl Poller {
             self.hold_back();
             self.probe();
             if !more {
+                self.look_at_logs();
                 let due = self.member.assignment().commit_due_in(self.member.config.commit_interval);
                 thread::park_timeout(due.min(LONGEST_PARK));
             }
@@ -133,8 +138,7 @@ impl Poller {
                         return Some(ended);
                     }
                 }
-                // Every partition leads to our own queue before it is read.
-                Some(Ok(_)) => debug_assert!(false, "a record came by the consumer's own queue"),
+                Some(Ok(record)) => self.lead_back(record.topic(), record.partition()),
                 None => {}
             }
             if waiting <= 1 {
@@ -230,22 +234,29 @@ impl Poller {
         let failures = std::mem::take(&mut reading.failures);
         let fits = READ_BYTES / reading.largest.max(1);
         self.read_most = fits.clamp(1, (self.read_most * 4).min(MOST_READY));
-        {
+        let astray = {
             let mut assignment = self.member.assignment();
             assignment.is_back();
-            reading.hand_over(&mut assignment);
-        }
+            let log_start = |unit| {
+                let (topic, number) = self.member.topics.partition(unit)?;
+                log_start(&self.consumer, topic, number)
+            };
+            reading.hand_over(&mut assignment, log_start)
+        };
         self.member.arrived.notify_one();
+        for unit in astray {
+            self.find_place(unit);
+        }
         for failure in failures {
             self.take_failure(&failure);
         }
-        self.hold_back();
         true
     }
 
     /// Partitions of which enough waits are not fetched until some of that is gone.
     fn hold_back(&mut self) {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut resumed = Vec::new();
         for (unit, partition) in self.member.assignment().partitions() {
             let Some((topic, number)) = self.member.topics.partition(unit) else { continue };
             let (messages, bytes) = partition.waiting();
@@ -259,6 +270,7 @@ impl Poller {
                 true if free => {
                     partition.paused = false;
                     resume.add_partition(topic, number);
+                    resumed.push((unit, partition.position()));
                 }
                 _ => {}
             }
@@ -269,31 +281,12 @@ impl Poller {
         if resume.count() > 0 && self.consumer.resume(&resume).is_err() {
             tracing::debug!("partitions to resume are not there any more");
         }
-    }
-
-    /// Whether closing the consumer would not tell the group, so that the others waited for a session to run out: the
-    /// library forgets to when a member of the cooperative protocol has no partition (`rd_kafka_cgrp_revoke_all_rejoin`,
-    /// librdkafka 2.12.1). Unsubscribing tells it. A static member is not to tell: it may be back.
-    fn leaves_silently(&self) -> bool {
-        let config = &self.member.config;
-        let owns_nothing = self.consumer.assignment().is_ok_and(|owned| owned.count() == 0);
-        config.group_protocol == GroupProtocol::Classic && !config.static_membership && owns_nothing
-    }
-
-    /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
-    fn close(&mut self) {
-        let began = Instant::now();
-        if self.leaves_silently() {
-            self.consumer.unsubscribe();
+        // The library resumes at its own position, which an error may have moved.
+        for (unit, position) in resumed {
+            self.read_from(unit, position);
         }
-        if let Err(error) = self.consumer.close_queue() {
-            tracing::debug!(%error, "the consumer was closed before");
-        }
-        while !self.consumer.closed() {
-            drop(self.consumer.poll(CLOSING));
-        }
-        // Before its consumer, which dropping the poller ends.
-        self.consumer.context().close_queues();
-        tracing::debug!(elapsed = ?began.elapsed(), stream = %self.member.topics.stream, "the consumer is closed");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What a read of the queue brings, sorted by partition.
 
+use std::collections::BTreeSet;
+
 use rdkafka::error::RDKafkaErrorCode;
-use zephcast_core::driver::Incoming;
+use zephcast_core::driver::{Fetched, Incoming};
 use zephcast_core::{Token, UnitId};
 
 use crate::assignment::Assignment;
@@ -38,17 +40,37 @@ impl<'a> Reading<'a> {
         Self { topics, runs: Vec::new(), failures: Vec::new(), largest: 0 }
     }
 
-    /// Hands the records over to their partitions, if they still are this member's.
-    pub(crate) fn hand_over(self, assignment: &mut Assignment) {
+    /// Hands the records over to their partitions, if they still are this member's. `log_start` tells where a partition's
+    /// log begins. Returns the units that are read from before their place.
+    pub(crate) fn hand_over(
+        self,
+        assignment: &mut Assignment,
+        log_start: impl Fn(UnitId) -> Option<i64>,
+    ) -> BTreeSet<UnitId> {
+        let mut astray = BTreeSet::new();
         for (unit, records) in self.runs {
             let Some(partition) = assignment.partition(unit) else { continue };
+            let mut missing = 0;
             for read in records {
+                if partition.is_behind(read.offset) {
+                    astray.insert(unit);
+                    continue;
+                }
+                if let Some(gap) = partition.gap_before(read.offset) {
+                    tracing::debug!(%unit, ?gap, "offsets without a record");
+                    let first = log_start(unit).filter(|first| *first > gap.start);
+                    missing += first.map_or(0, |first| partition.skip_to(first.min(gap.end)));
+                }
                 if partition.wants(read.offset) {
                     let record = to_record(partition, unit, read);
                     partition.push(record);
                 }
             }
+            if missing > 0 {
+                assignment.tell(Fetched::Missing { unit, count: missing });
+            }
         }
+        astray
     }
 }
 

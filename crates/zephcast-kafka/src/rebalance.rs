@@ -129,8 +129,9 @@ impl MemberContext {
     fn assign(&self, consumer: &MemberConsumer, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
         let places = if partitions.count() == 0 { Some(Vec::new()) } else { self.places(consumer, partitions) };
         let Some(places) = places else {
-            // Lost again before it was known where to begin, or this member is at its end: nothing of it is read.
-            return Err(KafkaError::NoMessageReceived);
+            // Lost again before it was known where to begin, or this member is at its end. The library waits for an answer
+            // all the same, for ever; nobody takes what comes of it.
+            return take(consumer, partitions);
         };
         let mut taken = Vec::with_capacity(places.len());
         for mut element in partitions.elements() {
@@ -150,10 +151,7 @@ impl MemberContext {
             assignment.assigned(new);
         }
         self.member.arrived.notify_one();
-        match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
-            _ => consumer.assign(partitions),
-        }
+        take(consumer, partitions)
     }
 
     /// Where the group stands in each partition. `None` when there is no use in knowing it any more.
@@ -273,15 +271,7 @@ impl MemberContext {
 
     /// Commits what is due, and takes the answers of earlier commits.
     pub(crate) fn serve_commits(&self) {
-        while let Some(answer) = self.queues().as_ref().and_then(|queues| queues.commits.next()) {
-            let result = answer.refusal.map_or(Ok(()), |code| Err(refusal(code)));
-            let refused = answer.refused.into_iter();
-            let refused =
-                refused.filter_map(|(topic, partition, code)| Some((self.unit(&topic, partition)?, refusal(code))));
-            self.member.assignment().commit_answered(result, &refused.collect::<Vec<_>>());
-            // More may be handed out now.
-            self.member.arrived.notify_one();
-        }
+        self.take_answers();
         let due = self.member.assignment().begin_commit(self.member.config.commit_interval);
         let Some(snapshots) = due else { return };
         let sent = self.list(&snapshots).and_then(|list| match self.queues().as_ref() {
@@ -293,8 +283,26 @@ impl MemberContext {
         }
     }
 
-    /// Commits and waits for the answer.
+    fn take_answers(&self) {
+        while let Some(answer) = self.queues().as_ref().and_then(|queues| queues.commits.next()) {
+            let result = answer.refusal.map_or(Ok(()), |code| Err(refusal(code)));
+            let refused = answer.refused.into_iter();
+            let refused =
+                refused.filter_map(|(topic, partition, code)| Some((self.unit(&topic, partition)?, refusal(code))));
+            self.member.assignment().commit_answered(result, &refused.collect::<Vec<_>>());
+            // More may be handed out now.
+            self.member.arrived.notify_one();
+        }
+    }
+
+    /// Commits and waits for the answer; before that for the one of the commit under way, which must not come after it.
     pub(crate) fn commit_now(&self, consumer: &MemberConsumer, snapshots: &[(UnitId, Snapshot)]) -> Result<()> {
+        let deadline = Instant::now() + self.member.config.request_timeout;
+        while self.member.assignment().commit.is_under_way() && Instant::now() < deadline && !consumer.assignment_lost()
+        {
+            self.take_answers();
+            thread::park_timeout(LOOK);
+        }
         let list = self.list(snapshots).map_err(|error| translate("commit", error))?;
         consumer.commit(&list, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
             Some(code) => refusal(code),
@@ -322,6 +330,14 @@ fn refusal(code: Code) -> Error {
             error(ErrorKind::Unavailable, "commit", "the group is about to change its members").caused_by(refusal)
         }
         _ => refusal,
+    }
+}
+
+/// Tells the library that partitions are taken.
+fn take(consumer: &MemberConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        _ => consumer.assign(partitions),
     }
 }
 

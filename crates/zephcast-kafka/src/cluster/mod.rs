@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     /// Makes a client, which connects on its own.
-    fn open(config: Arc<KafkaConfig>) -> Result<Self> {
+    pub(crate) fn open(config: Arc<KafkaConfig>) -> Result<Self> {
         let context = Context::new(&config);
         Ok(Self {
             library: Mutex::new(Some(serving::start(&config, context.clone())?)),

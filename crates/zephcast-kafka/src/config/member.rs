@@ -49,8 +49,10 @@ impl KafkaConfig {
             // Only the driver knows what was settled, and where to begin.
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
+            // With "error" fetching would stop for good, see `poll_thread::logs`.
+            .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
+            // Reading in batches counts the offset of an event as read (`rd_kafka_q_serve_rkmessages`, librdkafka 2.12).
             .set("enable.partition.eof", "false")
             .set("allow.auto.create.topics", "false")
             .set("max.poll.interval.ms", self.max_poll_interval.as_millis().to_string())

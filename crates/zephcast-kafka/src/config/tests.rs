@@ -188,7 +188,7 @@ fn the_library_takes_a_member_of_every_protocol() {
             let promised = [
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
-                ("auto.offset.reset", "error"),
+                ("auto.offset.reset", "earliest"),
                 ("isolation.level", "read_committed"),
                 ("allow.auto.create.topics", "false"),
             ];

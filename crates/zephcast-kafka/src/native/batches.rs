@@ -74,6 +74,12 @@ impl Batches {
         unsafe { rdsys::rd_kafka_queue_length(self.events.as_ptr()) }
     }
 
+    /// Whether nothing waits to be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        // SAFETY: as in `events`.
+        unsafe { rdsys::rd_kafka_queue_length(self.queue.as_ptr()) == 0 }
+    }
+
     /// From now on records of the partition come to this queue. To be called before it is assigned, so that none comes to
     /// another.
     pub(crate) fn take_in(&self, topic: &str, partition: i32) {

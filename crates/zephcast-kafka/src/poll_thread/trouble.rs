@@ -4,16 +4,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::Offset;
-use zephcast_core::driver::Fetched;
-use zephcast_core::{Error, ErrorKind, UnitId};
+use zephcast_core::{Error, ErrorKind};
 
 use super::{Ended, Poller};
 use crate::error::{error, missing, translate};
-use crate::partition::Partition;
-use crate::place::Place;
 use crate::reading::Failure;
-use crate::topics::is_of_stream;
 
 const OPERATION: &str = "fetch";
 /// How long a look for the brokers takes at most, and how often there is one while they are away.
@@ -55,10 +50,12 @@ impl Poller {
 
     /// What went wrong in a partition.
     pub(super) fn take_failure(&mut self, failure: &Failure) {
-        match (failure.code, failure.unit) {
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some(unit)) => self.out_of_range(unit),
-            (code, _) => self.take_code(code, &failure.text),
+        if let Some(unit) = failure.unit
+            && let Some(partition) = self.member.assignment().partition(unit)
+        {
+            partition.mislead();
         }
+        self.take_code(failure.code, &failure.text);
     }
 
     fn take_code(&mut self, code: Code, text: &str) {
@@ -92,43 +89,6 @@ impl Poller {
         let is_there = metadata.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none());
         if !is_there {
             self.fail(missing(OPERATION, stream));
-        }
-    }
-
-    /// Where the group stands there is nothing: retention was faster, or the log is another one.
-    fn out_of_range(&mut self, unit: UnitId) {
-        let Some((topic, number)) = self.member.topics.partition(unit) else { return };
-        let log = match self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout) {
-            Ok(log) => log,
-            Err(failure) => return tracing::warn!(%failure, topic, number, "the log's ends are not known"),
-        };
-        let (first, end) = log;
-        {
-            let mut assignment = self.member.assignment();
-            let Some(position) = assignment.partition(unit).map(|partition| partition.position()) else { return };
-            tracing::warn!(
-                topic,
-                number,
-                position,
-                first,
-                end,
-                "the group's place is out of range; it goes on at the first record"
-            );
-            if position < first {
-                let count = assignment.partition(unit).map_or(0, |partition| partition.skip_to(first));
-                assignment.tell(Fetched::Missing { unit, count });
-            } else {
-                // Offsets mean other records now.
-                assignment.lose(&[unit]);
-                let number = assignment.next_assignment();
-                let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
-                assignment.tell(Fetched::Recreated);
-                assignment.assigned(vec![(unit, partition)]);
-            }
-        }
-        self.member.arrived.notify_one();
-        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(first), Duration::ZERO) {
-            tracing::warn!(%failure, topic, number, "the partition could not be read from its first record");
         }
     }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use integration_tests::kafka_server::{KafkaOptions, KafkaServer, Listener};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::Mutex;
 use zephcast_core::driver::StreamSpec;
@@ -76,6 +78,33 @@ impl Lab {
         self.producer().send(record, PATIENCE).await.unwrap();
     }
 
+    /// Publishes in a transaction, and commits or aborts it.
+    pub(crate) async fn transact(&self, payloads: &[&str], commits: bool) {
+        let id = format!("transaction-{:016x}", fastrand::u64(..));
+        let producer: FutureProducer = self.plain().set("transactional.id", id).create().unwrap();
+        let starting = producer.clone();
+        tokio::task::spawn_blocking(move || starting.init_transactions(PATIENCE).unwrap()).await.unwrap();
+        producer.begin_transaction().unwrap();
+        for payload in payloads {
+            let record = FutureRecord::<(), _>::to(&self.stream).partition(0).payload(*payload);
+            producer.send(record, PATIENCE).await.unwrap();
+        }
+        let end = move || match commits {
+            true => producer.commit_transaction(PATIENCE).unwrap(),
+            false => producer.abort_transaction(PATIENCE).unwrap(),
+        };
+        tokio::task::spawn_blocking(end).await.unwrap();
+    }
+
+    /// Deletes everything before this offset.
+    pub(crate) async fn delete_records(&self, before: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.plain().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.stream, 0, Offset::Offset(before)).unwrap();
+        let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+        deleted.elements()[0].error().unwrap();
+    }
+
     /// The group's offset and the log's end, as a plain program sees them.
     pub(crate) async fn committed_and_end(&self) -> (Option<i64>, i64) {
         // Records that are not committed count, too: they may become so.
@@ -114,4 +143,15 @@ impl Lab {
 
 pub(crate) async fn next(consumer: &mut Consumer) -> Delivery {
     tokio::time::timeout(PATIENCE, consumer.next()).await.expect("a delivery in time").unwrap().unwrap()
+}
+
+/// The next payloads, acked.
+pub(crate) async fn payloads(consumer: &mut Consumer, count: usize) -> Vec<String> {
+    let mut payloads = Vec::new();
+    for _ in 0..count {
+        let delivery = next(consumer).await;
+        payloads.push(delivery.payload_str().unwrap().to_owned());
+        delivery.ack().unwrap();
+    }
+    payloads
 }

@@ -3,5 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, helpers included")]
 
+mod gaps;
 mod lab;
 mod records;

@@ -1,0 +1,60 @@
+//! How a consumer leaves its group and ends.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+
+use super::Poller;
+use crate::config::GroupProtocol;
+use crate::native::is_known;
+
+/// How long a closing consumer is polled for at a time.
+const CLOSING: Duration = Duration::from_millis(5);
+/// How long a member that was never heard of by its group waits for the group's first word.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+impl Poller {
+    /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
+    pub(super) fn close(&mut self) {
+        let began = Instant::now();
+        if self.leaves_silently() {
+            self.take_leave();
+        }
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::debug!(%error, "the consumer was closed before");
+        }
+        while !self.consumer.closed() {
+            drop(self.consumer.poll(CLOSING));
+        }
+        // Before its consumer, which dropping the poller ends.
+        self.consumer.context().close_queues();
+        let (stream, member) = (&self.member.topics.stream, &self.member.name);
+        tracing::debug!(elapsed = ?began.elapsed(), %stream, %member, "the consumer is closed");
+    }
+
+    /// Whether closing the consumer would not tell the group, so that the others waited for a session to run out: the
+    /// library forgets to when a member of the cooperative protocol has no partition (`rd_kafka_cgrp_revoke_all_rejoin`,
+    /// librdkafka 2.12.1). A static member is not to tell: it may be back.
+    fn leaves_silently(&self) -> bool {
+        let config = &self.member.config;
+        let owns_nothing = self.consumer.assignment().is_ok_and(|owned| owned.count() == 0);
+        config.group_protocol == GroupProtocol::Classic && !config.static_membership && owns_nothing
+    }
+
+    /// Unsubscribes, which tells the group, and waits until it is told: while the group is about to distribute, the
+    /// library puts that off, and a consumer that is closed meanwhile stays a member until its session runs out. The same
+    /// holds for one that has asked for its id and not got it yet.
+    fn take_leave(&mut self) {
+        self.poll_until(FIRST_WORD, |poller| poller.member.assignment().is_away() || is_known(&poller.consumer));
+        self.consumer.unsubscribe();
+        // Who leaves gives its id back. After a lease the group has forgotten it.
+        self.poll_until(self.member.lease, |poller| !is_known(&poller.consumer));
+    }
+
+    fn poll_until(&self, limit: Duration, is_so: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + limit;
+        while !is_so(self) && Instant::now() < until {
+            drop(self.consumer.poll(CLOSING));
+        }
+    }
+}

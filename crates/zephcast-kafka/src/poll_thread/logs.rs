@@ -1,0 +1,97 @@
+//! Where the logs begin, and where the library is in them.
+//!
+//! A place that is not in the log is put to the log's first record by the library. It does so also for a place that is
+//! there, when it fetched without one while the partition came or went (`rd_kafka_offset_reset` tells no assignment from
+//! another, librdkafka 2.12). So nothing is believed of that: records from before the place are passed over, the broker
+//! is asked, and fetching goes back to the place if that is in the log.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::Offset;
+use zephcast_core::UnitId;
+use zephcast_core::driver::Fetched;
+
+use super::Poller;
+use crate::native::log_start;
+use crate::partition::Partition;
+use crate::place::Place;
+use crate::topics::is_of_stream;
+
+/// How long it may stay unseen that a log was cut, or that nothing but a transaction's end is left to read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Poller {
+    /// Records came from before the partition's place.
+    pub(super) fn find_place(&self, unit: UnitId) {
+        let Some((topic, number)) = self.member.topics.partition(unit) else { return };
+        let Some(position) = self.member.assignment().partition(unit).map(|partition| partition.position()) else {
+            return;
+        };
+        let log = self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout);
+        let (first, end) = match log {
+            Ok(log) => log,
+            // What comes next is from before the place, too, until it is reached.
+            Err(failure) => return tracing::warn!(%failure, topic, number, "the log's ends are not known"),
+        };
+        if position <= end {
+            tracing::debug!(topic, number, position, first, end, "fetched from before the group's place");
+            return self.read_from(unit, position);
+        }
+        tracing::warn!(topic, number, position, first, end, "the log is another one; it is read from its first record");
+        {
+            let mut assignment = self.member.assignment();
+            assignment.lose(&[unit]);
+            let number = assignment.next_assignment();
+            let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
+            assignment.tell(Fetched::Recreated);
+            assignment.assigned(vec![(unit, partition)]);
+        }
+        self.member.arrived.notify_one();
+        self.read_from(unit, first);
+    }
+
+    /// Fetches from here. What was fetched and not read is dropped by the library.
+    pub(super) fn read_from(&self, unit: UnitId, offset: i64) {
+        let Some((topic, number)) = self.member.topics.partition(unit) else { return };
+        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(offset), Duration::ZERO) {
+            tracing::warn!(%failure, topic, number, offset, "the partition could not be read from its place");
+        }
+    }
+
+    /// A record came by the consumer's own queue, although every partition leads to ours before it is read.
+    pub(super) fn lead_back(&self, topic: &str, partition: i32) {
+        tracing::warn!(topic, partition, "a partition is led back to its queue");
+        self.consumer.context().with_batches(|batches| batches.take_in(topic, partition));
+        let Some(unit) = self.member.topics.unit(topic, partition) else { return };
+        let position = self.member.assignment().partition(unit).map(|partition| partition.position());
+        if let Some(position) = position {
+            self.read_from(unit, position);
+        }
+    }
+
+    /// Looks from time to time what is gone from the logs, and what is there without being a record.
+    pub(super) fn look_at_logs(&mut self) {
+        if self.logs_seen.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.logs_seen = Instant::now();
+        // What was fetched and not read yet is of use, even if it is gone from the log.
+        let is_read = self.consumer.context().with_batches(|batches| batches.is_empty()).unwrap_or(false);
+        let Ok(positions) = self.consumer.position() else { return };
+        let mut assignment = self.member.assignment();
+        for element in positions.elements() {
+            let Some(unit) = self.member.topics.unit(element.topic(), element.partition()) else { continue };
+            let Some(partition) = assignment.partition(unit) else { continue };
+            if let Offset::Offset(position) = element.offset() {
+                partition.nothing_before(position);
+            }
+            let first = log_start(&self.consumer, element.topic(), element.partition());
+            if let Some(first) = first.filter(|first| is_read && *first > partition.position()) {
+                let count = partition.skip_to(first);
+                assignment.tell(Fetched::Missing { unit, count });
+                self.member.arrived.notify_one();
+            }
+        }
+    }
+}
