@@ -15,6 +15,9 @@ use zephcast_core::{Error, Result, UnitId};
 pub(crate) use self::commit::Commit;
 use crate::partition::Partition;
 
+/// The most records, and bytes, that wait to be handed out. Read on when half of that is gone.
+const MOST_READY: usize = 4_096;
+const MOST_READY_BYTES: usize = 4 * 1024 * 1024;
 /// How often an engine that does not take suspects is told of them.
 const TELL_SUSPECTS: Duration = Duration::from_secs(1);
 
@@ -49,7 +52,7 @@ pub(crate) struct Assignment {
     suspects_told: Option<Instant>,
     pub(crate) end: End,
     /// Whether the poll thread waits for room.
-    pub(crate) full: bool,
+    full: bool,
 }
 
 /// What is known of the broker being away.
@@ -262,14 +265,18 @@ impl Assignment {
 
     /// A batch of the next partition that has one.
     fn hand_out(&mut self, credit: Credit, now_ms: u64) -> Option<Batch> {
-        let after = self.partitions.range(self.turn..).map(|(unit, _)| *unit);
-        let before = self.partitions.range(..self.turn).map(|(unit, _)| *unit);
-        let order: Vec<UnitId> = after.chain(before).collect();
-        for unit in order {
-            let messages = self.partitions.get_mut(&unit)?.hand_out(credit, now_ms);
-            if !messages.is_empty() {
-                self.turn = UnitId(unit.0 + 1);
-                return Some(Batch { unit, messages });
+        let turn = self.turn;
+        for after in [true, false] {
+            let from = if after { turn } else { UnitId(0) };
+            for (unit, partition) in self.partitions.range_mut(from..) {
+                if !after && *unit >= turn {
+                    break;
+                }
+                let messages = partition.hand_out(credit, now_ms);
+                if !messages.is_empty() {
+                    self.turn = UnitId(unit.0 + 1);
+                    return Some(Batch { unit: *unit, messages });
+                }
             }
         }
         None
@@ -295,8 +302,27 @@ impl Assignment {
         self.partitions.values().any(Partition::suspect_waits)
     }
 
+    /// How many records may be read now.
+    pub(crate) fn room(&mut self) -> usize {
+        self.full = !self.has_room();
+        if self.full { 0 } else { MOST_READY - self.ready().0 }
+    }
+
+    fn has_room(&self) -> bool {
+        let (messages, bytes) = self.ready();
+        let share = if self.full { 2 } else { 1 };
+        messages < MOST_READY / share && bytes < MOST_READY_BYTES / share
+    }
+
+    /// Whether the poll thread has something to do that nobody tells it: there is room again, or what is handed out comes
+    /// to the end of what is durable.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.full && self.has_room()
+            || !self.commit.is_under_way() && self.partitions.values().any(Partition::wants_reach)
+    }
+
     /// Records that wait to be handed out, without those that cannot be for now.
-    pub(crate) fn ready(&self) -> (usize, usize) {
+    fn ready(&self) -> (usize, usize) {
         let ready = self.partitions.values().filter(|partition| !partition.is_blocked()).map(Partition::waiting);
         ready.fold((0, 0), |sum, waiting| (sum.0 + waiting.0, sum.1 + waiting.1))
     }

@@ -59,7 +59,7 @@ async fn first(cluster: &Cluster, topic: &str, count: u32, from: &Cursor) -> Res
 fn stored(record: Record) -> Stored {
     let position = position(record.partition, record.offset);
     let published_ms = record.published_ms;
-    let (message, _) = record::decode(record.payload, record.key, record.headers);
+    let (message, _) = record::decode(record.payload, record.key, &record.headers);
     Stored { position, message, published_ms }
 }
 

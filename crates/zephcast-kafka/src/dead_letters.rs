@@ -56,7 +56,7 @@ pub(crate) async fn list(
 
 fn letter(record: Record) -> DeadLetter {
     let position = position(record.partition, record.offset);
-    let (message, notes) = record::decode(record.payload, record.key, record.headers);
+    let (message, notes) = record::decode(record.payload, record.key, &record.headers);
     DeadLetter {
         position,
         message,
@@ -151,7 +151,7 @@ pub(crate) async fn redrive(
 
 /// Publishes a dead letter for its group alone, as it came there first.
 async fn send_back(cluster: &Cluster, producer: &Producer, topics: &Topics, record: Record) -> Result<()> {
-    let (message, notes) = record::decode(record.payload, record.key, record.headers);
+    let (message, notes) = record::decode(record.payload, record.key, &record.headers);
     let origin = notes.origin.or_else(|| notes.origin_text.as_deref().and_then(origin));
     let retry = topics.retry(Delay::NOW);
     let partitions = cluster.partitions(OPERATION, &topics.stream).await?.unwrap_or(1);

@@ -45,16 +45,16 @@ impl KafkaIntake {
             let arrived = member.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            let (next, wait, room) = {
+            let (next, wait, waited_for) = {
                 let mut assignment = member.assignment();
                 assignment.heard();
                 let next = assignment.next(credit, now_ms());
                 let suspects = assignment.suspects_wait().then_some(LOOK_AGAIN);
                 let due = assignment.wakes_at().map(|due| Duration::from_millis(due.saturating_sub(now_ms()).max(1)));
-                let room = assignment.full;
-                (next, suspects.into_iter().chain(due).min(), room)
+                let waited_for = assignment.is_waited_for();
+                (next, suspects.into_iter().chain(due).min(), waited_for)
             };
-            if room {
+            if waited_for {
                 member.wake();
             }
             if let Some(next) = next {

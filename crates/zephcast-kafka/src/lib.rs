@@ -4,6 +4,7 @@ mod admin;
 mod assignment;
 mod browse;
 mod check;
+mod chunk;
 mod clock;
 mod cluster;
 mod config;

@@ -29,7 +29,6 @@ pub(crate) struct Member {
     pub(crate) topics: Topics,
     pub(crate) name: MemberName,
     pub(crate) lease: Duration,
-    pub(crate) prefetch: usize,
     /// How many partitions the stream had at the beginning; a helper topic gets as many.
     pub(crate) partitions: u32,
     /// Where the group begins in partitions of which it has committed nothing, where that could not be committed at the
@@ -76,7 +75,7 @@ impl Member {
         starts: HashMap<i32, i64>,
         mut subscribed: BTreeSet<String>,
     ) -> Result<Arc<Self>> {
-        let Subscription { stream, group, member: name, lease, prefetch, .. } = subscription;
+        let Subscription { stream, group, member: name, lease, .. } = subscription;
         let topics = cluster.topics_of(&stream, &group);
         subscribed.insert(topics.stream.clone());
         let member = Arc::new(Self {
@@ -86,7 +85,6 @@ impl Member {
             topics,
             name,
             lease: lease.min(LONGEST),
-            prefetch,
             partitions,
             starts,
             assignment: Mutex::new(Assignment::new(subscribed, lease)),

@@ -15,6 +15,7 @@ mod groups;
 mod headers;
 mod log;
 mod membership;
+mod message;
 mod nodes;
 mod offsets;
 mod pending;
@@ -23,7 +24,7 @@ mod topics;
 
 use std::sync::Arc;
 
-pub(crate) use self::batches::{Batches, Raw, Read};
+pub(crate) use self::batches::{Batches, LONGEST_READ};
 pub(crate) use self::client::Client;
 pub(crate) use self::commits::Commits;
 pub(crate) use self::configs::{Resource, describe_configs};
@@ -34,6 +35,7 @@ pub(crate) use self::groups::{delete_groups, list_groups};
 pub(crate) use self::headers::headers;
 pub(crate) use self::log::log_start;
 pub(crate) use self::membership::is_known;
+pub(crate) use self::message::Message;
 pub(crate) use self::nodes::{ClusterDescription, describe_cluster};
 pub(crate) use self::offsets::{OffsetOf, delete_records, list_offsets};
 pub(crate) use self::topics::{NewTopic, TopicDescription, create_topic, delete_topics, describe_topics};

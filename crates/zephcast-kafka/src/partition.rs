@@ -119,10 +119,6 @@ impl Partition {
         }
     }
 
-    pub(crate) fn token(&self, offset: i64) -> Token {
-        Token(offset.unsigned_abs(), self.assignment)
-    }
-
     /// Where the next record is to be read.
     pub(crate) fn position(&self) -> i64 {
         self.read
@@ -144,8 +140,15 @@ impl Partition {
         !self.done.contains(offset) && offset >= self.next
     }
 
-    pub(crate) fn push(&mut self, record: Record) {
-        self.waiting_bytes += record.incoming.message.byte_len();
+    /// Takes a record in, which becomes one of this assignment.
+    pub(crate) fn push(&mut self, mut record: Record) {
+        let incoming = &mut record.incoming;
+        let attempts = self.attempts(offset(incoming.token));
+        incoming.token.1 = self.assignment;
+        incoming.attempt = incoming.attempt.saturating_add(attempts.count);
+        incoming.redelivered |= attempts.count > 0;
+        incoming.first_failed_ms = incoming.first_failed_ms.or(attempts.first_failed_ms);
+        self.waiting_bytes += incoming.message.byte_len();
         self.waiting.push_back(record);
     }
 

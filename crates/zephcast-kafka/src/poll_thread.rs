@@ -19,7 +19,7 @@ use zephcast_core::{ErrorKind, Result};
 use crate::assignment::End;
 use crate::error::{error, translate};
 use crate::member::Member;
-use crate::native::log_start;
+use crate::native::{LONGEST_READ, log_start};
 use crate::reading::Reading;
 use crate::rebalance::MemberContext;
 
@@ -27,9 +27,6 @@ use crate::rebalance::MemberContext;
 const LONGEST_PARK: Duration = Duration::from_millis(100);
 /// How soon a consumer that broke is made anew.
 const REBUILD: Duration = Duration::from_secs(1);
-/// The most records, and bytes, that wait to be handed out.
-const MOST_READY: usize = 4_096;
-const MOST_READY_BYTES: usize = 4 * 1024 * 1024;
 /// About how many bytes a read may bring.
 const READ_BYTES: usize = 1024 * 1024;
 /// The most records of a partition that wait for something that may take long, before no more are fetched; resumed at half.
@@ -214,26 +211,21 @@ impl Poller {
 
     /// Reads what there is room for; whether there is more to read at once.
     fn read(&mut self) -> bool {
-        let cap = self.member.prefetch.clamp(1, MOST_READY);
-        let room = {
-            let mut assignment = self.member.assignment();
-            let (messages, bytes) = assignment.ready();
-            assignment.full = messages >= cap || bytes >= MOST_READY_BYTES;
-            if assignment.full { 0 } else { cap - messages }
-        };
+        let room = self.member.assignment().room();
         if room == 0 {
             return false;
         }
         let most = room.min(self.read_most);
-        let mut reading = Reading::new(&self.member.topics);
-        let count = self.consumer.context().with_batches(|batches| batches.read(most, &mut reading)).unwrap_or(0);
-        if count == 0 {
+        let messages = self.consumer.context().with_batches(|batches| batches.read(most)).unwrap_or_default();
+        if messages.is_empty() {
             return false;
         }
-        tracing::trace!(count, "records were read");
+        tracing::trace!(count = messages.len(), "records were read");
+        let mut reading = Reading::of(&messages, &self.member.topics);
+        drop(messages);
         let failures = std::mem::take(&mut reading.failures);
         let fits = READ_BYTES / reading.largest.max(1);
-        self.read_most = fits.clamp(1, (self.read_most * 4).min(MOST_READY));
+        self.read_most = fits.clamp(1, (self.read_most * 4).min(LONGEST_READ));
         let astray = {
             let mut assignment = self.member.assignment();
             assignment.is_back();

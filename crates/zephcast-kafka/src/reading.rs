@@ -7,15 +7,18 @@ use zephcast_core::driver::{Fetched, Incoming};
 use zephcast_core::{Token, UnitId};
 
 use crate::assignment::Assignment;
-use crate::native::{Raw, Read};
-use crate::partition::{Partition, Record};
-use crate::record::{self, Notes};
+use crate::chunk::Chunk;
+use crate::native::Message;
+use crate::partition::{Record, offset};
+use crate::record;
 use crate::topics::{Topics, is_of_stream};
 
-/// Records by partition, each run in the order in which it came.
-pub(crate) struct Reading<'a> {
-    topics: &'a Topics,
-    runs: Vec<(UnitId, Vec<Decoded>)>,
+/// Records in runs of one partition, each in the order in which it came.
+#[derive(Default)]
+pub(crate) struct Reading {
+    records: Vec<Record>,
+    /// How many records each run has.
+    runs: Vec<(UnitId, usize)>,
     pub(crate) failures: Vec<Failure>,
     /// The size of the largest record.
     pub(crate) largest: usize,
@@ -28,16 +31,32 @@ pub(crate) struct Failure {
     pub(crate) text: String,
 }
 
-struct Decoded {
-    offset: i64,
-    published_ms: Option<u64>,
-    message: zephcast_core::Message,
-    notes: Notes,
-}
-
-impl<'a> Reading<'a> {
-    pub(crate) fn new(topics: &'a Topics) -> Self {
-        Self { topics, runs: Vec::new(), failures: Vec::new(), largest: 0 }
+impl Reading {
+    /// Copies what is wanted.
+    pub(crate) fn of(messages: &[Message], topics: &Topics) -> Self {
+        let mut reading = Self { records: Vec::with_capacity(messages.len()), ..Self::default() };
+        let mut chunk = Chunk::for_all(messages.iter().flat_map(lengths));
+        let mut current = None;
+        for message in messages {
+            let place = (message.topic_handle(), message.partition());
+            if let Some(code) = message.error() {
+                let unit = topics.unit(&message.topic(), message.partition());
+                reading.failures.push(Failure { unit, code, text: message.error_text() });
+                continue;
+            }
+            if current.is_none_or(|(known, _)| known != place) {
+                current = Some((place, topics.unit(&message.topic(), message.partition())));
+            }
+            let Some((_, Some(unit))) = current else { continue };
+            let record = to_record(message, unit, &mut chunk);
+            reading.largest = reading.largest.max(record.incoming.message.byte_len());
+            reading.records.push(record);
+            match reading.runs.last_mut() {
+                Some((last, count)) if *last == unit => *count += 1,
+                _ => reading.runs.push((unit, 1)),
+            }
+        }
+        reading
     }
 
     /// Hands the records over to their partitions, if they still are this member's. `log_start` tells where a partition's
@@ -48,21 +67,26 @@ impl<'a> Reading<'a> {
         log_start: impl Fn(UnitId) -> Option<i64>,
     ) -> BTreeSet<UnitId> {
         let mut astray = BTreeSet::new();
-        for (unit, records) in self.runs {
-            let Some(partition) = assignment.partition(unit) else { continue };
+        let mut all = self.records.into_iter();
+        for (unit, count) in self.runs {
+            let records = all.by_ref().take(count);
+            let Some(partition) = assignment.partition(unit) else {
+                records.for_each(drop);
+                continue;
+            };
             let mut missing = 0;
-            for read in records {
-                if partition.is_behind(read.offset) {
+            for record in records {
+                let offset = offset(record.incoming.token);
+                if partition.is_behind(offset) {
                     astray.insert(unit);
                     continue;
                 }
-                if let Some(gap) = partition.gap_before(read.offset) {
+                if let Some(gap) = partition.gap_before(offset) {
                     tracing::debug!(%unit, ?gap, "offsets without a record");
                     let first = log_start(unit).filter(|first| *first > gap.start);
                     missing += first.map_or(0, |first| partition.skip_to(first.min(gap.end)));
                 }
-                if partition.wants(read.offset) {
-                    let record = to_record(partition, unit, read);
+                if partition.wants(offset) {
                     partition.push(record);
                 }
             }
@@ -74,40 +98,32 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn to_record(partition: &Partition, unit: UnitId, read: Decoded) -> Record {
-    let Decoded { offset, published_ms, message, notes } = read;
-    let token: Token = partition.token(offset);
-    let attempts = partition.attempts(offset);
+/// How long each piece of a message is that is kept.
+fn lengths(message: &Message) -> impl Iterator<Item = usize> {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers = message.headers().map(move |(name, value)| match record::is_reserved(name) {
+        true => length(value),
+        false => name.len() + length(value),
+    });
+    [length(message.payload()), length(message.key())].into_iter().chain(headers)
+}
+
+/// A record that is of no assignment yet.
+fn to_record(message: &Message, unit: UnitId, chunk: &mut Chunk) -> Record {
+    let (payload, key) = (message.payload(), message.key());
+    let (payload, key) = (payload.map(|bytes| chunk.copy(bytes)), key.map(|bytes| chunk.copy(bytes)));
+    let token = Token(message.offset().unsigned_abs(), 0);
+    let published_ms = message.published_ms();
+    let (message, notes) = record::take_apart(payload, key, message.headers(), |bytes| chunk.copy(bytes));
     let incoming = Incoming {
         token,
-        origin: notes.origin.unwrap_or((unit, Token(token.0, 0))),
+        origin: notes.origin.unwrap_or((unit, token)),
         message,
-        attempt: notes.attempts.saturating_add(attempts.count).saturating_add(1),
-        redelivered: !is_of_stream(unit) || attempts.count > 0,
+        attempt: notes.attempts.saturating_add(1),
+        redelivered: !is_of_stream(unit),
         published_ms,
-        first_failed_ms: notes.first_failed_ms.or(attempts.first_failed_ms),
+        first_failed_ms: notes.first_failed_ms,
         suspect: false,
     };
     Record { due_ms: notes.due_ms, incoming }
-}
-
-impl Read for Reading<'_> {
-    fn begin(&mut self, topic: &str, partition: i32) -> bool {
-        let Some(unit) = self.topics.unit(topic, partition) else { return false };
-        self.runs.push((unit, Vec::new()));
-        true
-    }
-
-    fn record(&mut self, raw: Raw) {
-        let Raw { offset, payload, key, headers, published_ms } = raw;
-        let (message, notes) = record::decode(payload, key, headers);
-        self.largest = self.largest.max(message.byte_len());
-        if let Some((_, records)) = self.runs.last_mut() {
-            records.push(Decoded { offset, published_ms, message, notes });
-        }
-    }
-
-    fn failed(&mut self, topic: &str, partition: i32, code: RDKafkaErrorCode, text: &str) {
-        self.failures.push(Failure { unit: self.topics.unit(topic, partition), code, text: text.to_owned() });
-    }
 }

@@ -36,39 +36,40 @@ pub(crate) struct Notes {
     pub(crate) due_ms: Option<u64>,
 }
 
-/// Takes a record apart. Never fails on what a foreign program wrote: of ours, what cannot be read means nothing.
-pub(crate) fn decode(payload: Option<Bytes>, key: Option<Bytes>, headers: Headers) -> (Message, Notes) {
-    let is_ours = |name: &Bytes| name.starts_with(RESERVED_PREFIX.as_bytes());
-    let mut notes = Notes::default();
-    let mut id = None;
-    let any_is_ours = headers.iter().any(|(name, _)| is_ours(name));
-    let kept = if any_is_ours {
-        let kept = headers.into_iter().filter(|(name, value)| {
-            let ours = is_ours(name);
-            if let Some(value) = value.as_ref().filter(|_| ours) {
-                match &name[..] {
-                    ID if id.is_none() => id = Some(MessageId::new(value.clone())),
-                    ID => {}
-                    name => notes.read(name, value),
-                }
-            }
-            !ours
-        });
-        kept.collect()
-    } else {
-        headers
-    };
+/// Takes a record apart.
+pub(crate) fn decode(payload: Option<Bytes>, key: Option<Bytes>, headers: &Headers) -> (Message, Notes) {
+    let headers = headers.iter().map(|(name, value)| (&name[..], value.map(|value| &value[..])));
+    take_apart(payload, key, headers, Bytes::copy_from_slice)
+}
+
+/// Takes a record apart; `keep` makes bytes that outlive its headers. Never fails on what a foreign program wrote: of ours,
+/// what cannot be read means nothing.
+pub(crate) fn take_apart<'a>(
+    payload: Option<Bytes>,
+    key: Option<Bytes>,
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    mut keep: impl FnMut(&[u8]) -> Bytes,
+) -> (Message, Notes) {
     let mut message = payload.map_or_else(Message::without_payload, Message::new);
     if let Some(key) = key {
         message = message.with_key(key);
     }
-    if let Some(id) = id {
-        message = message.with_id(id);
+    let (mut notes, mut own) = (Notes::default(), Headers::new());
+    for (name, value) in headers {
+        match (is_reserved(name), value) {
+            (false, Some(value)) => own.append(keep(name), keep(value)),
+            (false, None) => own.append_null(keep(name)),
+            (true, Some(value)) if name != ID => notes.read(name, value),
+            (true, Some(value)) if message.id().is_none() => message = message.with_id(MessageId::new(keep(value))),
+            (true, _) => {}
+        }
     }
-    if !kept.is_empty() {
-        message = message.with_headers(kept);
-    }
-    (message, notes)
+    (message.with_headers(own), notes)
+}
+
+/// Whether a header's name is zephcast's own, so that it is not kept.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(RESERVED_PREFIX.as_bytes())
 }
 
 impl Notes {

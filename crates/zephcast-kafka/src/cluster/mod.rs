@@ -196,6 +196,8 @@ fn is_taking_office(code: Code) -> bool {
             | Code::CoordinatorNotAvailable
             | Code::CoordinatorLoadInProgress
             | Code::NotController
+            // What the library says of partitions without a leader.
+            | Code::NoEnt
     )
 }
 

@@ -30,6 +30,8 @@ fn of_the_connection(code: Code) -> Option<(ErrorKind, &'static str)> {
         | Code::ReplicaNotAvailable
         | Code::PreferredLeaderNotAvailable
         | Code::EligibleLeadersNotAvailable
+        // What the library says of partitions without a leader.
+        | Code::NoEnt
         | Code::FencedLeaderEpoch
         | Code::UnknownLeaderEpoch
         | Code::OffsetNotAvailable
@@ -126,7 +128,7 @@ fn of_streams(code: Code) -> Option<(ErrorKind, &'static str)> {
         | Code::InvalidPrincipalType
         | Code::InvalidUpdateVersion
         | Code::DuplicateResource => (ErrorKind::InvalidInput, "the broker or its client does not take this value"),
-        Code::ResourceNotFound | Code::NoEnt | Code::NoOffset => (ErrorKind::NotFound, "it does not exist"),
+        Code::ResourceNotFound | Code::NoOffset => (ErrorKind::NotFound, "it does not exist"),
         Code::OffsetOutOfRange => (
             ErrorKind::NotFound,
             "the messages at this position are no longer, or not yet, there: were they deleted by retention?",

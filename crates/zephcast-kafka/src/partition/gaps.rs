@@ -28,11 +28,9 @@ impl Partition {
     /// Everything before `first` is gone from the log; returns how much of it the group had not settled.
     pub(crate) fn skip_to(&mut self, first: i64) -> u64 {
         let begin = self.read.max(self.next);
-        let within = |offset: i64| offset.clamp(begin, first.max(begin));
-        let settled: i64 = self.done.runs().map(|(from, to)| within(to) - within(from)).sum();
-        let gone = (first - begin).max(0) - settled;
+        let gone = (first - begin).max(0).unsigned_abs() - self.done.len_within(begin, first);
         self.pass_to(first);
-        gone.unsigned_abs()
+        gone
     }
 
     /// The library came to this position without finding another record.

@@ -5,6 +5,12 @@ use super::*;
 
 const ROOM: Credit = Credit { messages: 1_000, bytes: 1 << 20, suspect: false };
 
+impl Partition {
+    fn token(&self, offset: i64) -> Token {
+        Token(offset.unsigned_abs(), self.assignment)
+    }
+}
+
 /// A partition that stands at `next`, with a durable place.
 fn fresh(next: i64) -> Partition {
     let mut partition = Partition::new(1, true, Place::at(next));
@@ -25,7 +31,7 @@ fn read(partition: &mut Partition, offset: i64) -> bool {
 fn read_due(partition: &mut Partition, offset: i64, due_ms: Option<u64>) -> bool {
     let wanted = partition.wants(offset);
     if wanted {
-        let token = partition.token(offset);
+        let token = Token(offset.unsigned_abs(), 0);
         let incoming = Incoming {
             token,
             origin: (UnitId(0), token),
