@@ -1,38 +1,58 @@
-//! A Redis and the command beside it.
+//! A broker and the command beside it.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use integration_tests::redis_server::{Append, RedisOptions, RedisServer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use crate::broker::{self, Server};
 
 /// Nothing here takes longer; what does hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// A password that must not be shown.
+pub(crate) const CANARY: &str = "zc-canary-password";
+
 pub(crate) struct Lab {
     pub(crate) url: String,
     /// `None` where a server was given.
-    pub(crate) server: Option<RedisServer>,
+    pub(crate) server: Option<Server>,
 }
 
 impl Lab {
+    /// Streams that it creates have one unit, so that there is one order.
     pub(crate) async fn start() -> Self {
-        match std::env::var("ZEPHCAST_TEST_REDIS_URL") {
-            Ok(url) => Self { url, server: None },
-            Err(_) => Self::own(&[]).await,
+        Self::start_with_units(1).await
+    }
+
+    /// Streams that it creates have a unit for each of several members.
+    pub(crate) async fn start_wide() -> Self {
+        Self::start_with_units(3).await
+    }
+
+    async fn start_with_units(units: u32) -> Self {
+        match std::env::var(broker::URL_VARIABLE) {
+            Ok(url) => Self { url: broker::url(&url, units), server: None },
+            Err(_) => {
+                let server = broker::start().await;
+                Self { url: broker::url(&server.url(), units), server: Some(server) }
+            }
         }
     }
 
-    /// A server of the test's own, to be configured or broken.
-    pub(crate) async fn own(arguments: &[&str]) -> Self {
-        let options = RedisOptions::default().append(Append::Off).arguments(arguments.iter().copied());
-        let server = RedisServer::start(options).await.expect("a redis-server");
-        Self { url: server.url(), server: Some(server) }
+    /// A server of the test's own, to be broken.
+    pub(crate) async fn own() -> Self {
+        Self::of(broker::start().await)
+    }
+
+    /// A server of the test's own, as it was configured.
+    pub(crate) fn of(server: Server) -> Self {
+        Self { url: broker::url(&server.url(), 1), server: Some(server) }
     }
 
     /// A stream name that no other test has.
@@ -61,6 +81,18 @@ impl Lab {
     pub(crate) async fn publish(&self, stream: &str, lines: &[String]) {
         let done = self.run(&["publish", stream, "--create"], lines.join("\n")).await;
         assert_eq!(done.code, 0, "{done:?}");
+    }
+
+    /// The status of the group `g` once it is like this. Not every broker has it at once.
+    pub(crate) async fn status_when(&self, stream: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let status = self.run(&["group", "status", stream, "g", "--window", "0s"], "").await.of("group").remove(0);
+            if is(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < LIMIT, "{status}");
+        }
     }
 
     /// `publish`es `m0` to `m{count-1}` and returns them.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::lab::{LIMIT, Lab};
+use super::lab::{LIMIT, Lab};
 
 const KILLER: &str = "m12";
 const MESSAGES: usize = 30;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::lab::Lab;
+use super::lab::Lab;
 
 #[tokio::test]
 async fn the_payload_is_on_stdin_and_the_rest_in_the_environment_but_not_the_url() {
@@ -167,7 +167,7 @@ async fn messages_of_a_key_keep_their_order_through_retries() {
 async fn a_command_that_reads_nothing_or_leaves_something_running_is_no_trouble() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    lab.run(&["publish", &stream, "--create"], "x".repeat(1 << 20)).await;
+    lab.run(&["publish", &stream, "--create"], "x".repeat(900_000)).await;
     let began = Instant::now();
     let done = lab
         .run(&["consume", &stream, "--group", "g", "--exec", "sleep 30 >/dev/null & exit 0", "--count", "1"], "")
@@ -191,10 +191,10 @@ async fn what_no_environment_can_hold_is_left_out_and_the_message_is_not_at_faul
 
 #[tokio::test]
 async fn members_are_named_alike_with_a_command_and_without() {
-    let lab = Lab::start().await;
+    let lab = Lab::start_wide().await;
     let stream = lab.stream();
-    lab.run(&["stream", "create", &stream], "").await;
-    let consume = ["consume", &stream, "--group", "g", "--member", "m", "--members", "2", "--idle-exit", "500ms"];
+    let consume =
+        ["consume", &stream, "--group", "g", "--create", "--member", "m", "--members", "2", "--idle-exit", "5s"];
     for arguments in [&consume[..], &[&consume[..], &["--exec", "true"]].concat()] {
         let done = lab.run(arguments, "").await;
         let mut names: Vec<_> = done.of("joined").iter().map(|joined| joined["member"].clone()).collect();

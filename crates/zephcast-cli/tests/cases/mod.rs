@@ -1,0 +1,12 @@
+//! What the command does on every broker; `crate::broker` says how one is started and what is its own.
+
+mod admin;
+mod bad_days;
+mod browse;
+mod consume;
+mod exec;
+mod killers;
+pub(crate) mod lab;
+mod publish;
+mod signals;
+mod verdicts;
