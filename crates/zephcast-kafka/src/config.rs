@@ -267,8 +267,8 @@ impl KafkaConfig {
         GroupName::new(name).ok()
     }
 
-    /// How many partitions a stream gets that is created because it is missing. Default none: as the broker has it,
-    /// `num.partitions`.
+    /// How many partitions a stream gets that is created without a number, because it is missing or by name. Default none:
+    /// as the broker has it, `num.partitions`.
     #[must_use]
     pub fn partitions(mut self, number: u32) -> Self {
         self.partitions = Some(number);

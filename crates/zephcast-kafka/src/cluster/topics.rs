@@ -36,7 +36,7 @@ impl Cluster {
             Some(_) => {}
             None if !create => return Err(missing(operation, topic)),
             None => {
-                let partitions = self.config().partitions.and_then(|number| i32::try_from(number).ok());
+                let partitions = self.usual_partitions();
                 self.create_if_missing(operation, &NewTopic { name: topic, partitions, ..NewTopic::default() }).await?;
             }
         }
@@ -55,6 +55,11 @@ impl Cluster {
             }
         }
         self.until_led(operation, topic).await
+    }
+
+    /// How many partitions a stream gets that is made without a number; none for the broker's default.
+    pub(crate) fn usual_partitions(&self) -> Option<i32> {
+        self.config().partitions.and_then(|number| i32::try_from(number).ok())
     }
 
     async fn create_if_missing(&self, operation: &'static str, topic: &NewTopic<'_>) -> Result<()> {

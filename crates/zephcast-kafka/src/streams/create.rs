@@ -22,7 +22,9 @@ const MOST_PARTITIONS: u32 = 1 << 24;
 /// `Conflict`, naming the difference, when it exists otherwise; `InvalidInput`, saying what to do, for what it cannot have.
 pub(crate) async fn create(cluster: &Cluster, spec: &StreamSpec) -> Result<()> {
     let wanted = wanted(spec)?;
-    match cluster.create_topic(OPERATION, &wanted).await {
+    // What is usual here is asked of a new stream only, and not of one that exists.
+    let new = NewTopic { partitions: wanted.partitions.or_else(|| cluster.usual_partitions()), ..wanted.clone() };
+    match cluster.create_topic(OPERATION, &new).await {
         Ok(()) => {}
         Err(error) if code_of(&error) == Some(Code::TopicAlreadyExists) => {
             let Some(known) = cluster.describe(OPERATION, wanted.name).await? else { return Err(error) };

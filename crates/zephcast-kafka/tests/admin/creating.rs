@@ -35,6 +35,23 @@ async fn a_stream_that_exists_alike_is_fine_and_otherwise_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_stream_without_a_number_has_the_partitions_that_are_configured() {
+    let driver = KafkaDriver::connect(config().partitions(5)).await.expect("a broker");
+    let partitions = async |stream: &StreamName| driver.admin().stream(stream).await.unwrap().units.len();
+    let unsaid = StreamSpec::new(unique_stream());
+    driver.admin().create_stream(&unsaid).await.unwrap();
+    assert_eq!(partitions(&unsaid.stream).await, 5);
+    let said = spec(2, &[]);
+    driver.admin().create_stream(&said).await.unwrap();
+    assert_eq!(partitions(&said.stream).await, 2);
+    let again = StreamSpec::new(said.stream.clone());
+    driver.admin().create_stream(&again).await.expect("what exists is as it is wanted, where nothing was said");
+    for stream in [&unsaid.stream, &said.stream] {
+        driver.admin().delete_stream(stream).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_refused_with_what_to_do() {
     let driver = driver().await;
     let cases: [(&[(&str, &str)], &str); 3] = [
