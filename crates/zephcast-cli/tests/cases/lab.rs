@@ -35,7 +35,8 @@ impl Lab {
         Self::start_with_units(3).await
     }
 
-    async fn start_with_units(units: u32) -> Self {
+    /// Streams that it creates have so many units, where a broker has them.
+    pub(crate) async fn start_with_units(units: u32) -> Self {
         match std::env::var(broker::URL_VARIABLE) {
             Ok(url) => Self { url: broker::url(&url, units), server: None },
             Err(_) => {

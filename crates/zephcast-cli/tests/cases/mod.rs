@@ -8,5 +8,6 @@ mod exec;
 mod killers;
 pub(crate) mod lab;
 mod publish;
+mod rolling;
 mod signals;
 mod verdicts;
