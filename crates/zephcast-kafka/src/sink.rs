@@ -55,6 +55,11 @@ impl Sink for KafkaSink {
         }
         outcomes
     }
+
+    /// The library gathers batches of up to 10,000 messages for each partition.
+    fn window(&self) -> u32 {
+        10_000
+    }
 }
 
 impl KafkaSink {

@@ -57,7 +57,7 @@ fn defaults_are_as_documented() {
         assert_eq!(retry.ceiling(u32::MAX), seconds(60));
     }
     assert_eq!((group.members, group.concurrency, group.ordered), (1, 1, false), "members and handlers of a group");
-    assert_eq!((publisher.in_flight, publisher.in_flight_bytes), (1_000, 16 << 20), "window of a publisher");
+    assert_eq!((publisher.in_flight, publisher.in_flight_bytes), (None, 16 << 20), "window of a publisher");
     assert_eq!(publisher.timeout, seconds(30), "timeout of a publisher");
 }
 

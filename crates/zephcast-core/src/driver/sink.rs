@@ -25,4 +25,10 @@ pub trait Sink: Send + Sync {
     /// # Cancel safety
     /// Dropped, any message of the batch may be stored: the outcome of all of them is unknown.
     async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>>;
+
+    /// How many messages without an answer are best, where the publisher's user does not say. 1,000 unless the broker's
+    /// client gathers larger batches itself.
+    fn window(&self) -> u32 {
+        1_000
+    }
 }

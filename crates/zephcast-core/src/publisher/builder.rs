@@ -27,7 +27,7 @@ pub struct PublisherBuilder {
     driver: Arc<dyn Driver>,
     publishers: Arc<Publishers>,
     stream: String,
-    pub(crate) in_flight: u32,
+    pub(crate) in_flight: Option<u32>,
     pub(crate) in_flight_bytes: u32,
     pub(crate) timeout: Duration,
     create: bool,
@@ -39,16 +39,16 @@ impl PublisherBuilder {
             driver,
             publishers,
             stream: stream.to_owned(),
-            in_flight: 1_000,
+            in_flight: None,
             in_flight_bytes: 16 << 20,
             timeout: Duration::from_secs(30),
             create: true,
         }
     }
 
-    /// The most messages without an answer; more wait. Default 1,000, at least 1.
+    /// The most messages without an answer; more wait. Default 1,000, on Kafka 10,000; at least 1.
     pub fn in_flight(mut self, messages: u32) -> Self {
-        self.in_flight = messages;
+        self.in_flight = Some(messages);
         self
     }
 
@@ -72,7 +72,7 @@ impl PublisherBuilder {
     }
 
     async fn open(self) -> Result<Publisher> {
-        if self.in_flight == 0 || self.in_flight_bytes == 0 {
+        if self.in_flight == Some(0) || self.in_flight_bytes == 0 {
             let text = "nothing can be published with a window of 0; it is at least 1 message and 1 byte";
             return Err(Error::new(ErrorKind::InvalidInput, "publish", text));
         }
@@ -80,6 +80,7 @@ impl PublisherBuilder {
         let capabilities = self.driver.capabilities();
         capabilities.names.check(&stream)?;
         let sink = self.driver.open_sink(&stream, self.create).await?;
+        let in_flight = self.in_flight.unwrap_or_else(|| sink.window().max(1));
         let queue = Arc::new(Queue::new());
         let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
         let shared = Arc::new(Shared {
@@ -87,9 +88,9 @@ impl PublisherBuilder {
             broker: capabilities.broker,
             max_payload: capabilities.max_payload,
             timeout: self.timeout,
-            messages: semaphore(self.in_flight),
+            messages: semaphore(in_flight),
             bytes: semaphore(self.in_flight_bytes),
-            most_messages: self.in_flight,
+            most_messages: in_flight,
             most_bytes: self.in_flight_bytes,
             queue: queue.clone(),
         });

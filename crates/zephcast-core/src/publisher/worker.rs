@@ -21,7 +21,7 @@ use crate::{Broker, Error, ErrorKind, PublishError};
 use super::answers::Stored;
 use super::queue::{BATCH, Batch, Note, Queue};
 
-/// Calls that wait for their answer at the same time.
+/// The fewest calls that may wait for their answer at the same time; more where the window has room for more batches.
 const CALLS: usize = 4;
 /// Of those, the ones that may be small: what comes meanwhile becomes one batch instead of a small call each.
 const SMALL_CALLS: usize = 2;
@@ -32,6 +32,8 @@ pub(super) struct Worker {
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     broker: Broker,
+    /// Calls that may wait for their answer at the same time.
+    calls: usize,
     /// How many messages are worth a call while others are on their way.
     enough: usize,
     on_the_way: FuturesOrdered<BoxFuture<'static, (Batch, Vec<Stored>)>>,
@@ -53,13 +55,16 @@ impl Worker {
         bytes: Arc<Semaphore>,
         broker: Broker,
     ) -> Self {
-        let enough = (messages.available_permits() / CALLS).clamp(1, BATCH);
+        let window = messages.available_permits();
+        let calls = CALLS.max(window / BATCH);
+        let enough = (window / calls).clamp(1, BATCH);
         Self {
             sink,
             queue,
             messages,
             bytes,
             broker,
+            calls,
             enough,
             on_the_way: FuturesOrdered::new(),
             again: VecDeque::new(),
@@ -75,7 +80,7 @@ impl Worker {
         let queue = self.queue.clone();
         let mut open = true;
         while open || !self.on_the_way.is_empty() || !self.again.is_empty() {
-            let fresh = open && self.again.is_empty() && !self.resending && self.on_the_way.len() < CALLS;
+            let fresh = open && self.again.is_empty() && !self.resending && self.on_the_way.len() < self.calls;
             let resend = !self.again.is_empty() && self.on_the_way.is_empty();
             let wanted = if self.on_the_way.len() < SMALL_CALLS { 1 } else { self.enough };
             tokio::select! {
