@@ -2,6 +2,9 @@
 //!
 //! A plain state machine under one lock: the poll thread puts in what comes from the broker, the intake takes it out, the
 //! settler says what became of it.
+//!
+//! A coordinator of a classic group answers nothing of a member that waits for others to join, and it may have to wait for
+//! a dead one for a session. Members go on meanwhile: what they hand out then is not told to anybody.
 
 mod commit;
 
@@ -265,14 +268,14 @@ impl Assignment {
 
     /// A batch of the next partition that has one.
     fn hand_out(&mut self, credit: Credit, now_ms: u64) -> Option<Batch> {
-        let turn = self.turn;
+        let (turn, beyond) = (self.turn, self.commit.is_late());
         for after in [true, false] {
             let from = if after { turn } else { UnitId(0) };
             for (unit, partition) in self.partitions.range_mut(from..) {
                 if !after && *unit >= turn {
                     break;
                 }
-                let messages = partition.hand_out(credit, now_ms);
+                let messages = partition.hand_out(credit, now_ms, beyond);
                 if !messages.is_empty() {
                     self.turn = UnitId(unit.0 + 1);
                     return Some(Batch { unit: *unit, messages });

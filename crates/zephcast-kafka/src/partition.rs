@@ -2,8 +2,8 @@
 //!
 //! A plain state machine without I/O or clock. Invariants:
 //! - the place never passes a record that is not settled, and never falls within an assignment;
-//! - nothing is handed out that a durable place does not reach: whoever comes after a death finds everything that may
-//!   have been out;
+//! - nothing is handed out that a durable place does not reach, so that whoever comes after a death finds everything that
+//!   may have been out; but for as long as the coordinator answers no commit, see [`Assignment`](crate::assignment::Assignment);
 //! - a suspect is handed out only after its attempt is durable, and nothing of the partition beside it.
 
 mod gaps;
@@ -172,12 +172,13 @@ impl Partition {
         self.stopped = true;
     }
 
-    /// What can be handed out now, as much of it as there is room for.
-    pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64) -> Vec<Incoming> {
+    /// What can be handed out now, as much of it as there is room for. `beyond` what the durable place reaches, where that
+    /// cannot be moved.
+    pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64, beyond: bool) -> Vec<Incoming> {
         if self.stopped || self.has_suspects() {
             return Vec::new();
         }
-        let reach = self.reach;
+        let reach = if beyond && !self.is_careful() { i64::MAX } else { self.reach };
         let mut bytes = 0;
         let mut fits = |record: &Record, count: usize| {
             let size = record.incoming.message.byte_len();

@@ -113,6 +113,9 @@ impl Poller {
             self.subscribe();
             let more = self.read();
             self.consumer.context().serve_commits();
+            if self.member.assignment().commit.is_late() {
+                self.member.arrived.notify_one();
+            }
             self.hold_back();
             self.probe();
             if !more {

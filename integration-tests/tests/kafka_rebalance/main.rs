@@ -59,6 +59,16 @@ macro_rules! protocol {
     };
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn classic_members_go_on_while_a_dead_one_is_waited_for() {
+    rolling::others_go_on(zephcast::kafka::GroupProtocol::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_the_new_protocol_go_on_after_a_death() {
+    rolling::others_go_on(zephcast::kafka::GroupProtocol::Consumer).await;
+}
+
 protocol!(classic, Classic);
 protocol!(eager, Eager);
 protocol!(consumer, Consumer);

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,12 +14,13 @@ use tokio::task::JoinHandle;
 use zephcast_conformance::History;
 
 use super::lab::Lab;
-use super::{PATIENCE, PREFETCH, SHORT_LEASE};
+use super::{PATIENCE, PREFETCH};
 
 /// What the process is told by its environment.
 const URL: &str = "ZEPHCAST_MEMBER_URL";
 const STREAM: &str = "ZEPHCAST_MEMBER_STREAM";
 const GROUP: &str = "ZEPHCAST_MEMBER_GROUP";
+const LEASE: &str = "ZEPHCAST_MEMBER_LEASE_MS";
 /// Marks its lines among those of the test's frame.
 const MARK: &str = "@ ";
 
@@ -27,7 +29,8 @@ const MARK: &str = "@ ";
 async fn is_a_member() {
     let told = |name| std::env::var(name).expect("started by another case");
     let client = zephcast::connect(&told(URL)).await.expect("connects");
-    let builder = client.consumer(told(STREAM)).group(told(GROUP)).lease(SHORT_LEASE).prefetch(PREFETCH);
+    let lease = Duration::from_millis(told(LEASE).parse().expect("milliseconds"));
+    let builder = client.consumer(told(STREAM)).group(told(GROUP)).lease(lease).prefetch(PREFETCH);
     let mut consumer = builder.start().await.expect("joins");
     say(consumer.member().as_str());
     loop {
@@ -53,10 +56,11 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a member and waits until it has joined.
-    pub(crate) async fn start(lab: &Lab) -> Self {
+    pub(crate) async fn start(lab: &Lab, lease: Duration) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("a path"))
             .args(["process::is_a_member", "--exact", "--ignored", "--nocapture"])
             .envs([(URL, lab.url()), (STREAM, lab.stream.clone()), (GROUP, lab.group.clone())])
+            .env(LEASE, lease.as_millis().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use zephcast::kafka::GroupProtocol;
 use zephcast_conformance::history::Repeat;
 
-use super::COMMIT_INTERVAL;
+use super::{COMMIT_INTERVAL, SHORT_LEASE};
 use super::lab::Lab;
 use super::member::Member;
 use super::process::Process;
@@ -46,7 +46,7 @@ pub(crate) async fn kill(protocol: GroupProtocol) {
     let publishing = lab.publishing();
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
-        members.push(Process::start(&lab).await);
+        members.push(Process::start(&lab, SHORT_LEASE).await);
     }
     let mut kills = BTreeMap::new();
     for _ in 0..ROUNDS * MEMBERS {
@@ -55,7 +55,7 @@ pub(crate) async fn kill(protocol: GroupProtocol) {
         let name = dies.name.clone();
         dies.kill9().await;
         kills.insert(name, Instant::now());
-        members.push(Process::start(&lab).await);
+        members.push(Process::start(&lab, SHORT_LEASE).await);
     }
     publishing.end().await;
     lab.settled().await;
@@ -64,7 +64,7 @@ pub(crate) async fn kill(protocol: GroupProtocol) {
     findings.all_there().unwrap_or_else(|broken| panic!("{broken:?}"));
     let mut repeats: BTreeMap<&str, usize> = BTreeMap::new();
     for repeat in &findings.repeated {
-        assert!(is_explained(repeat, &kills), "came again although nobody died who could have had it: {repeat:?}");
+        assert!(is_explained(repeat, &kills, window(protocol)), "came again although nobody died who could have had it: {repeat:?}");
         *repeats.entry(&repeat.first_by).or_default() += 1;
     }
     println!("{protocol:?}: {findings}, after {} deaths: {:?}", kills.len(), repeats.values().collect::<Vec<_>>());
@@ -73,8 +73,40 @@ pub(crate) async fn kill(protocol: GroupProtocol) {
     }
 }
 
+/// How long before its death a member may have acked what is not committed. A classic group answers no commit while it
+/// waits for the one who died before.
+fn window(protocol: GroupProtocol) -> Duration {
+    COMMIT_INTERVAL + SLACK + if protocol == GroupProtocol::Classic { SHORT_LEASE } else { Duration::ZERO }
+}
+
 /// Only a death repeats: what its member had acked and not committed, and what it had in its hands.
-fn is_explained(repeat: &Repeat, kills: &BTreeMap<String, Instant>) -> bool {
-    let since = kills.get(&repeat.first_by).and_then(|killed| killed.checked_sub(COMMIT_INTERVAL + SLACK));
+fn is_explained(repeat: &Repeat, kills: &BTreeMap<String, Instant>, window: Duration) -> bool {
+    let since = kills.get(&repeat.first_by).and_then(|killed| killed.checked_sub(window));
     since.is_some_and(|since| repeat.first >= since)
+}
+
+/// A group waits for a dead member until its session is over; whoever has partitions goes on meanwhile.
+pub(crate) async fn others_go_on(protocol: GroupProtocol) {
+    const LONG_LEASE: Duration = Duration::from_secs(15);
+    /// More than a member hands out of all partitions without a commit.
+    const MUCH: u64 = 1_500;
+    let lab = Arc::new(Lab::new(protocol, 4).await);
+    let publishing = lab.publishing();
+    let mut survivor = Member::join(&lab).await;
+    survivor.works().await;
+    let mut dies = Process::start(&lab, LONG_LEASE).await;
+    dies.works(20).await;
+    dies.kill9().await;
+    let killed = Instant::now();
+    let other = Process::start(&lab, SHORT_LEASE).await;
+    let before = *survivor.handled.borrow();
+    survivor.handled.wait_for(|handled| *handled > before + MUCH).await.expect("it lives");
+    let took = killed.elapsed();
+    println!("{protocol:?}: {MUCH} more {took:?} after the death");
+    assert!(took < LONG_LEASE, "stood still until the dead member's lease was over");
+    publishing.end().await;
+    lab.settled().await;
+    survivor.leave().await;
+    other.kill9().await;
+    lab.history.findings().all_there().unwrap_or_else(|broken| panic!("{broken:?}"));
 }

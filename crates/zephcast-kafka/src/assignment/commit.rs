@@ -10,6 +10,8 @@ use crate::partition::{Partition, Snapshot};
 
 /// How long after a failed commit the next one is tried.
 const RETRY: Duration = Duration::from_millis(100);
+/// After this time without an answer a commit does not hold up what waits for it to be handed out.
+const LATE: Duration = Duration::from_secs(1);
 
 /// One commit is on its way at a time, so that its answer is told from others'.
 pub(crate) struct Commit {
@@ -32,6 +34,11 @@ impl Commit {
 
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
+    }
+
+    /// Whether the one on its way has been so for long.
+    pub(crate) fn is_late(&self) -> bool {
+        self.is_under_way() && self.last.elapsed() > LATE
     }
 
     fn is_awaited(&self) -> bool {

@@ -48,7 +48,7 @@ fn read_due(partition: &mut Partition, offset: i64, due_ms: Option<u64>) -> bool
 }
 
 fn out(partition: &mut Partition) -> Vec<i64> {
-    partition.hand_out(ROOM, 0).iter().map(offset_of).collect()
+    partition.hand_out(ROOM, 0, false).iter().map(offset_of).collect()
 }
 
 fn ack(partition: &mut Partition, frontier: Option<i64>, offsets: &[i64]) {
@@ -117,6 +117,15 @@ fn a_commit_of_a_former_assignment_changes_nothing() {
     assert!(!partition.committed(&snapshot));
     read(&mut partition, 0);
     assert!(out(&mut partition).is_empty(), "handed out before its own place is durable");
+}
+
+#[test]
+fn what_nobody_can_be_told_is_handed_out_unless_care_is_needed() {
+    let mut partition = fresh(0);
+    (0..1_000).for_each(|offset| assert!(read(&mut partition, offset)));
+    assert_eq!(partition.hand_out(ROOM, 0, true).len(), 1_000);
+    let mut careful = Partition::new(1, true, Place { reach: Some(10 * MOST_SUSPECTS), ..Place::at(0) });
+    assert!(read(&mut careful, 0) && careful.hand_out(ROOM, 0, true).is_empty());
 }
 
 #[test]
@@ -240,7 +249,7 @@ fn what_comes_later_is_handed_out_when_it_is_due_in_any_order() {
     for (offset, due) in [(0, 300), (1, 100), (2, 200)] {
         assert!(read_due(&mut partition, offset, Some(due)));
     }
-    let mut due = |now| partition.hand_out(ROOM, now).iter().map(offset_of).collect::<Vec<_>>();
+    let mut due = |now| partition.hand_out(ROOM, now, false).iter().map(offset_of).collect::<Vec<_>>();
     assert_eq!((due(99), due(150), due(400)), (vec![], vec![1], vec![0, 2]));
     // In no order, so its frontier says nothing: each ack counts for itself.
     let tokens = [partition.token(1), partition.token(2)];
