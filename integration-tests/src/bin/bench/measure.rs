@@ -33,7 +33,7 @@ impl Stopwatch {
         Self { cpu: cpu_time(), began: Instant::now() }
     }
 
-    pub(crate) fn stop(self, messages: usize) -> Sample {
+    pub(crate) fn stop(&self, messages: usize) -> Sample {
         let (elapsed, cpu) = (self.began.elapsed(), cpu_time().saturating_sub(self.cpu));
         Sample {
             per_second: messages as f64 / elapsed.as_secs_f64(),

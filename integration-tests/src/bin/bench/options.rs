@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::Outcome;
 use crate::engine::Work;
+use crate::kafka::Stalled;
 
 const DEFAULT_ROUNDS: usize = 5;
 const DEFAULT_MESSAGES: usize = 200_000;
@@ -12,6 +13,8 @@ pub(crate) enum Command {
     Measure(Options),
     /// What this program asks of itself under `valgrind`.
     Engine(Work),
+    /// What it asks of itself to see how much memory a stalled handler takes.
+    Stalled(Stalled),
 }
 
 pub(crate) struct Options {
@@ -28,6 +31,7 @@ pub(crate) struct Options {
 pub(crate) enum Broker {
     Memory,
     Redis,
+    Kafka,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Comm
         match argument.as_str() {
             "memory" => options.broker = Some(Broker::Memory),
             "redis" => options.broker = Some(Broker::Redis),
+            "kafka" => options.broker = Some(Broker::Kafka),
             "--output" => {
                 options.output = match value(&argument, arguments.next())?.as_str() {
                     "text" => Output::Text,
@@ -55,6 +60,11 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Comm
             "--engine" => {
                 let name = value(&argument, arguments.next())?;
                 return Ok(Command::Engine(Work::new(&name, number("--engine", arguments.next())?)?));
+            }
+            "--stalled" => {
+                let mut given = || value("--stalled", arguments.next());
+                let [who, url, topic, group] = [given()?, given()?, given()?, given()?];
+                return Ok(Command::Stalled(Stalled { who, url, topic, group }));
             }
             other => return Err(format!("unknown argument {other:?}").into()),
         }

@@ -29,10 +29,15 @@ pub(crate) async fn publish(client: Client, stream: String, messages: usize) -> 
 
 /// Publishes, pipelined, and looks at every receipt.
 pub(crate) async fn fill(publisher: &Publisher, messages: usize) -> Outcome<()> {
+    fill_with(publisher, messages, RECEIPTS).await
+}
+
+/// The same while so many receipts wait.
+pub(crate) async fn fill_with(publisher: &Publisher, messages: usize, waiting: usize) -> Outcome<()> {
     let payload = Bytes::from(vec![b'x'; PAYLOAD_BYTES]);
-    let mut receipts: VecDeque<PendingReceipt> = VecDeque::with_capacity(RECEIPTS);
+    let mut receipts: VecDeque<PendingReceipt> = VecDeque::with_capacity(waiting);
     for _ in 0..messages {
-        if receipts.len() == RECEIPTS
+        if receipts.len() == waiting
             && let Some(oldest) = receipts.pop_front()
         {
             oldest.await?;

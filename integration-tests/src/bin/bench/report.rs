@@ -16,6 +16,10 @@ pub(crate) struct Row {
     pub(crate) ours: Option<Sample>,
     /// Instructions and allocations a message.
     pub(crate) engine: Option<(f64, f64)>,
+    /// MiB that are resident with raw and with ours, where a process has nothing else to do.
+    pub(crate) resident: Option<(f64, f64)>,
+    /// Milliseconds without a message with raw and with ours.
+    pub(crate) pauses: Option<(f64, f64)>,
     pub(crate) marks: Vec<Mark>,
 }
 
@@ -70,12 +74,27 @@ impl Row {
             let _ =
                 write!(line, r#","instructions_per_message":{instructions},"allocations_per_message":{allocations}"#);
         }
+        if let Some((raw, ours)) = self.resident {
+            let _ = write!(
+                line,
+                r#","raw_resident_mib":{},"ours_resident_mib":{}"#,
+                number(Some(raw), 1),
+                number(Some(ours), 1)
+            );
+        }
+        if let Some((raw, ours)) = self.pauses {
+            let _ =
+                write!(line, r#","raw_pause_ms":{},"ours_pause_ms":{}"#, number(Some(raw), 1), number(Some(ours), 1));
+        }
         line + "}"
     }
 
     fn cells(&self) -> [String; 10] {
         let cell = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
         let (raw, ours) = self.rates();
+        let resident =
+            self.resident.map_or(String::new(), |(raw, ours)| format!("raw {raw:.0} MiB, ours {ours:.0} MiB; "));
+        let pauses = self.pauses.map_or(String::new(), |(raw, ours)| format!("raw {raw:.0} ms, ours {ours:.0} ms"));
         let engine = self.engine.map_or(String::new(), |(instructions, allocations)| {
             format!("{instructions:.0} instructions, {allocations:.3} allocations; ")
         });
@@ -91,7 +110,7 @@ impl Row {
             cell(p99(self.raw), 0),
             cell(p99(self.ours), 0),
             cell(self.ours.map(|ours| ours.peak_mib), 0),
-            engine + &marks.join(", "),
+            engine + &resident + &pauses + &marks.join(", "),
         ]
     }
 }
