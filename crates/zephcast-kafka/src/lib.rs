@@ -29,6 +29,8 @@ mod rebalance;
 mod record;
 mod removal;
 mod settler;
+#[cfg(test)]
+mod simulation;
 mod sink;
 mod start;
 mod status;

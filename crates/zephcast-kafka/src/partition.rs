@@ -245,7 +245,7 @@ impl Partition {
                 late.push(*token);
                 continue;
             }
-            settled += 1;
+            settled += u64::from(self.is_open(*token));
             let offset = offset(*token);
             if frontier.is_none_or(|frontier| offset > frontier) {
                 self.done.insert(offset);
@@ -266,7 +266,7 @@ impl Partition {
         if token.1 != self.assignment {
             return false;
         }
-        if offset(token) >= self.next && !self.done.contains(offset(token)) {
+        if self.is_open(token) {
             self.done.insert(offset(token));
             self.accused.remove(&offset(token));
             self.in_flight = self.in_flight.saturating_sub(1);
@@ -279,6 +279,11 @@ impl Partition {
     /// Whether a token is of this assignment.
     pub(crate) fn is_current(&self, token: Token) -> bool {
         token.1 == self.assignment
+    }
+
+    /// Whether a token is of this assignment, and its record not settled.
+    pub(crate) fn is_open(&self, token: Token) -> bool {
+        self.is_current(token) && offset(token) >= self.next && !self.done.contains(offset(token))
     }
 
     /// So many attempts of a record count.

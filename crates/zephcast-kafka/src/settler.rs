@@ -74,6 +74,8 @@ impl Settler for KafkaSettler {
                     Disposition::Keep { attempts } => self.keep(unit.unit, *token, *attempts),
                     // The group has it already: it is this member's, and it goes when the member does.
                     Disposition::Return { .. } => true,
+                    // Moved by an earlier try, of which it is not known whether it is durable.
+                    Disposition::Later { .. } | Disposition::Dead { .. } if !self.is_open(unit.unit, *token) => true,
                     Disposition::Later { .. } | Disposition::Dead { .. } => {
                         moves::to_helper(&self.member, unit.unit, disposition).await?;
                         self.moved(unit.unit, *token)
@@ -150,6 +152,10 @@ impl KafkaSettler {
         self.member.assignment().partition(unit).is_some_and(|partition| partition.is_current(token))
     }
 
+    fn is_open(&self, unit: UnitId, token: Token) -> bool {
+        self.member.assignment().partition(unit).is_some_and(|partition| partition.is_open(token))
+    }
+
     fn keep(&self, unit: UnitId, token: Token, attempts: u32) -> bool {
         let mut assignment = self.member.assignment();
         let Some(partition) = assignment.partition(unit) else { return false };
@@ -162,3 +168,6 @@ impl KafkaSettler {
         assignment.partition(unit).is_some_and(|partition| partition.settle(token))
     }
 }
+
+#[cfg(test)]
+mod tests;

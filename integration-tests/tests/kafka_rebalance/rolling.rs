@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use zephcast::kafka::GroupProtocol;
 use zephcast_conformance::history::Repeat;
 
-use super::{COMMIT_INTERVAL, SHORT_LEASE};
 use super::lab::Lab;
 use super::member::Member;
 use super::process::Process;
+use super::{COMMIT_INTERVAL, SHORT_LEASE};
 
 const PARTITIONS: u32 = 8;
 const MEMBERS: usize = 4;
@@ -64,7 +64,10 @@ pub(crate) async fn kill(protocol: GroupProtocol) {
     findings.all_there().unwrap_or_else(|broken| panic!("{broken:?}"));
     let mut repeats: BTreeMap<&str, usize> = BTreeMap::new();
     for repeat in &findings.repeated {
-        assert!(is_explained(repeat, &kills, window(protocol)), "came again although nobody died who could have had it: {repeat:?}");
+        assert!(
+            is_explained(repeat, &kills, window(protocol)),
+            "came again although nobody died who could have had it: {repeat:?}"
+        );
         *repeats.entry(&repeat.first_by).or_default() += 1;
     }
     println!("{protocol:?}: {findings}, after {} deaths: {:?}", kills.len(), repeats.values().collect::<Vec<_>>());
@@ -92,21 +95,20 @@ pub(crate) async fn others_go_on(protocol: GroupProtocol) {
     const MUCH: u64 = 1_500;
     let lab = Arc::new(Lab::new(protocol, 4).await);
     let publishing = lab.publishing();
-    let mut survivor = Member::join(&lab).await;
-    survivor.works().await;
+    let mut survivor = Process::start(&lab, SHORT_LEASE).await;
+    survivor.works(20).await;
     let mut dies = Process::start(&lab, LONG_LEASE).await;
     dies.works(20).await;
     dies.kill9().await;
     let killed = Instant::now();
     let other = Process::start(&lab, SHORT_LEASE).await;
-    let before = *survivor.handled.borrow();
-    survivor.handled.wait_for(|handled| *handled > before + MUCH).await.expect("it lives");
+    survivor.works(MUCH).await;
     let took = killed.elapsed();
     println!("{protocol:?}: {MUCH} more {took:?} after the death");
     assert!(took < LONG_LEASE, "stood still until the dead member's lease was over");
     publishing.end().await;
     lab.settled().await;
-    survivor.leave().await;
+    survivor.kill9().await;
     other.kill9().await;
     lab.history.findings().all_there().unwrap_or_else(|broken| panic!("{broken:?}"));
 }

@@ -1,0 +1,41 @@
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use zephcast_core::driver::UnitSettlements;
+use zephcast_core::{Message, Position, PositionStyle};
+
+use super::*;
+use crate::record::{Notes, Outgoing};
+use crate::simulation::{Lab, UNIT};
+
+/// Real groups refuse a commit when they are about to distribute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_moved_is_not_moved_again_when_the_commit_after_it_was_refused() {
+    let mut lab = Lab::new();
+    let last = lab.publish(1).await;
+    let token = lab.consume(last).await[0];
+    let delay = Duration::from_secs(1);
+    let retry = lab.member.topics.retry(crate::topics::Delay::of(delay)).to_owned();
+    lab.cluster.create_topic(&retry, 1, 1).unwrap();
+    // It exists, and whether this member reads it is of no interest.
+    lab.member.assignment().helpers.insert(retry.clone());
+    lab.member.assignment().topics.insert(retry.clone());
+    let settler = KafkaSettler::new(lab.member.clone(), Keeper::start(lab.member.0.clone()));
+    let later = Disposition::Later {
+        delay,
+        attempts: 1,
+        message: Box::new(Message::new("text")),
+        origin: Position::new(PositionStyle::UnitOffset, UNIT, token),
+        first_failed_ms: None,
+    };
+    let (acked, others) = (Vec::new(), vec![(token, later)]);
+    let unit = UnitSettlements { unit: UNIT, frontier: None, acked, had_failures: false, others };
+    let mut settlement = Settlement { again: false, units: vec![unit] };
+    lab.cluster
+        .request_errors(RDKafkaApiKey::OffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE]);
+    let refused = settler.settle(&settlement).await.unwrap_err();
+    assert_eq!(refused.operation(), "commit", "{refused:?}");
+    settlement.again = true;
+    assert!(settler.settle(&settlement).await.unwrap().is_empty());
+    let next = Outgoing::new(&Message::new("text"), &Notes::default()).unwrap();
+    let (_, copies) = lab.producer.store(&retry, Some(0), next).await.unwrap();
+    assert_eq!(copies, 1, "one copy");
+}
