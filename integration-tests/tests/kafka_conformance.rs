@@ -1,4 +1,7 @@
 //! Kafka keeps every promise: the conformance suite against a Kafka of its own, behind which a proxy can be cut.
+//!
+//! `ZEPHCAST_TEST_KAFKA_GROUPS` chooses how members agree on who has what: `cooperative`, which is the default, `eager`,
+//! `consumer` for KIP-848, or `static` for members that are known again by their names.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,19 +15,23 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use zephcast_conformance::{Harness, Line, Powers, Suite, Timing};
 use zephcast_core::driver::Driver;
 use zephcast_core::{Error, ErrorKind, Result};
-use zephcast_kafka::{KafkaConfig, KafkaDriver};
+use zephcast_kafka::{GroupProtocol, KafkaConfig, KafkaDriver};
 
 /// Two members of one name are two members, unless membership is static.
 const SKIPS: [&str; 1] = ["M5 of two members with one name the last to join has it"];
+
+const GROUPS: &str = "ZEPHCAST_TEST_KAFKA_GROUPS";
 
 fn main() -> ExitCode {
     zephcast_conformance::main(async || {
         let failed = |error| Error::new(ErrorKind::Unavailable, "start Kafka", "there is no Kafka").caused_by(error);
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 1))).await.map_err(failed)?;
+        let groups = std::env::var(GROUPS).unwrap_or_else(|_| "cooperative".to_owned());
         let options = KafkaOptions::default().proxied([proxy.addr()]).user("zephcast", "conformance");
         let server = KafkaServer::start(options).await.map_err(failed)?;
         proxy.lead_to(server.addr(0, Listener::Proxied));
-        Ok(Suite::new(Kafka { server, proxy: Arc::new(Mutex::new(proxy)) }).expect_skips(SKIPS))
+        let skips: &[&str] = if groups == "static" { &[] } else { &SKIPS };
+        Ok(Suite::new(Kafka { server, proxy: Arc::new(Mutex::new(proxy)), groups }).expect_skips(skips.iter().copied()))
     })
 }
 
@@ -32,13 +39,26 @@ struct Kafka {
     server: KafkaServer,
     /// In front of the only address that a broker tells clients of this listener: one line at a time.
     proxy: Arc<Mutex<Proxy>>,
+    groups: String,
 }
 
 impl Kafka {
     fn config(&self, listener: Listener) -> Result<KafkaConfig> {
-        Ok(KafkaConfig::from_url(&format!("kafka://{}", self.server.bootstrap(listener)))?
-            .partitions(3)
-            .groups_by_stream(true))
+        self.with_groups(KafkaConfig::from_url(&format!("kafka://{}", self.server.bootstrap(listener)))?)
+    }
+
+    fn with_groups(&self, config: KafkaConfig) -> Result<KafkaConfig> {
+        let config = config.partitions(3).groups_by_stream(true);
+        Ok(match self.groups.as_str() {
+            "cooperative" => config,
+            "eager" => config.group_protocol(GroupProtocol::Eager),
+            "consumer" => config.group_protocol(GroupProtocol::Consumer),
+            "static" => config.static_membership(true),
+            other => {
+                let text = format!("{GROUPS} is cooperative, eager, consumer or static, not {other:?}");
+                return Err(Error::new(ErrorKind::InvalidInput, "start Kafka", text));
+            }
+        })
     }
 }
 
@@ -60,7 +80,7 @@ impl Harness for Kafka {
     async fn connect_over_line(&self) -> Result<(Arc<dyn Driver>, Arc<dyn Line>)> {
         let proxy = self.proxy.clone().lock_owned().await;
         let address = proxy.addr();
-        let config = KafkaConfig::new(address.ip().to_string(), address.port()).partitions(3).groups_by_stream(true);
+        let config = self.with_groups(KafkaConfig::new(address.ip().to_string(), address.port()))?;
         Ok((KafkaDriver::connect(config).await?, Arc::new(Cable(proxy))))
     }
 

@@ -207,6 +207,10 @@ impl Sink for TamperedSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
         self.tamper.publish(&*self.inner, batch).await
     }
+
+    fn window(&self) -> u32 {
+        self.inner.window()
+    }
 }
 
 struct TamperedIntake {

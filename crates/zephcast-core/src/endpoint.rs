@@ -118,7 +118,7 @@ impl Endpoint {
     }
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidInput, "read URL", message)
 }
 

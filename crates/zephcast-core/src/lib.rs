@@ -20,6 +20,7 @@ mod publisher;
 mod report;
 mod retry;
 mod status;
+mod tls;
 
 pub use self::broker::Broker;
 pub use self::capabilities::{Capabilities, Order, Starts};
@@ -40,3 +41,4 @@ pub use self::retry::Retry;
 pub use self::status::{
     GroupState, GroupStatus, Judgement, MemberState, MemberStatus, Rates, StreamStatus, UnitStatus,
 };
+pub use self::tls::Tls;

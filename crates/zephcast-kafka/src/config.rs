@@ -10,10 +10,10 @@ use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use zephcast_core::{Client, Error, ErrorKind, GroupName, Result, StreamName};
+use zephcast_core::{Client, Error, ErrorKind, GroupName, Result, StreamName, Tls};
 
 pub(crate) use self::security::TokenProvider;
-pub use self::security::{OauthToken, Sasl, Tls};
+pub use self::security::{OauthToken, Sasl};
 use crate::KafkaDriver;
 use crate::error::{error, invalid};
 

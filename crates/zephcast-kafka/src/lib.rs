@@ -38,7 +38,7 @@ mod streams;
 mod topics;
 mod url;
 
-pub use self::config::{GroupProtocol, KafkaConfig, OauthToken, Sasl, Tls};
+pub use self::config::{GroupProtocol, KafkaConfig, OauthToken, Sasl};
 pub use self::driver::KafkaDriver;
 pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use zephcast_core::{
@@ -46,5 +46,5 @@ pub use zephcast_core::{
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
-    StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict,
+    StreamName, StreamStatus, Tls, Token, UnitId, UnitStatus, Verdict,
 };

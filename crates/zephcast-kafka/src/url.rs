@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use zephcast_core::{Endpoint, Result};
+use zephcast_core::{Endpoint, Result, Tls};
 
-use crate::config::{GroupProtocol, KafkaConfig, Sasl, Tls};
+use crate::config::{GroupProtocol, KafkaConfig, Sasl};
 use crate::error;
 
 const OPERATION: &str = "read URL";
@@ -48,7 +48,7 @@ impl KafkaConfig {
         let mut known = vec!["sasl", "group-protocol", "static-membership", "groups-by-stream", "partitions"];
         known.extend(["linger", "commit-interval", "max-poll-interval", "request-timeout"]);
         if secure {
-            known.extend(["tls-ca", "tls-cert", "tls-key"]);
+            known.extend(Tls::KEYS);
         }
         endpoint.allow_query(&known)?;
         if !endpoint.path().is_empty() {
@@ -66,7 +66,7 @@ impl KafkaConfig {
             Some(mechanism) => Some(Sasl::of(OPERATION, mechanism)?),
             None => None,
         };
-        config.tls = if secure { Some(read_tls(endpoint)?) } else { None };
+        config.tls = if secure { Some(Tls::from_endpoint(endpoint)?) } else { None };
         config.read_group(endpoint)?;
         if let Some(text) = endpoint.query("partitions") {
             config.partitions = Some(text.parse().map_err(|_| invalid("`partitions` is a number from 1"))?);
@@ -119,17 +119,6 @@ pub(crate) fn read_host(operation: &'static str, text: &str) -> Result<(String, 
 
 fn invalid(message: impl Into<String>) -> zephcast_core::Error {
     error::invalid(OPERATION, message)
-}
-
-fn read_tls(endpoint: &Endpoint) -> Result<Tls> {
-    let mut tls = Tls::new();
-    tls.ca = endpoint.query("tls-ca").map(Into::into);
-    tls.identity = match (endpoint.query("tls-cert"), endpoint.query("tls-key")) {
-        (Some(chain), Some(key)) => Some((chain.into(), key.into())),
-        (None, None) => None,
-        _ => return Err(invalid("`tls-cert` and `tls-key` stand together")),
-    };
-    Ok(tls)
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 mod env;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use zephcast_core::{Client, RESERVED_PREFIX, Result};
+use zephcast_core::{Client, RESERVED_PREFIX, Result, Tls};
 
 use crate::RedisDriver;
 use crate::error::invalid;
@@ -62,39 +61,6 @@ pub enum Topology {
     },
     /// A Redis Cluster. A stream and its helper keys lie in one slot.
     Cluster,
-}
-
-/// TLS, always verified: the server's certificate must be valid for the host's name. Trusts the system's roots, or the
-/// given ones instead.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tls {
-    /// A PEM file with the roots to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files with the client's certificate chain and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-impl Tls {
-    /// Trusts the system's roots, shows no certificate of its own.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Trusts the roots of this PEM file instead of the system's.
-    #[must_use]
-    pub fn ca(mut self, pem: impl Into<PathBuf>) -> Self {
-        self.ca = Some(pem.into());
-        self
-    }
-
-    /// Shows this certificate to the server: PEM files with the chain and its key.
-    #[must_use]
-    pub fn identity(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.identity = Some((chain.into(), key.into()));
-        self
-    }
 }
 
 impl RedisConfig {

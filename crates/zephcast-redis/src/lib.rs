@@ -29,7 +29,7 @@ mod tls;
 mod token;
 mod url;
 
-pub use self::config::{RedisConfig, Tls, Topology};
+pub use self::config::{RedisConfig, Topology};
 pub use self::driver::RedisDriver;
 pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use zephcast_core::{
@@ -37,5 +37,5 @@ pub use zephcast_core::{
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
-    StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict,
+    StreamName, StreamStatus, Tls, Token, UnitId, UnitStatus, Verdict,
 };

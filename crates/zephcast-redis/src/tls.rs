@@ -7,8 +7,7 @@ use fred::types::config::{TlsConfig, TlsConnector, TlsHostMapping};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-
-use crate::config::Tls;
+use zephcast_core::Tls;
 
 /// What the client library connects with.
 pub(crate) fn connector(tls: &Tls) -> Result<TlsConfig, FredError> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use zephcast_core::{Endpoint, Result};
+use zephcast_core::{Endpoint, Result, Tls};
 
-use crate::config::{RedisConfig, Tls, Topology};
+use crate::config::{RedisConfig, Topology};
 use crate::error;
 
 const OPERATION: &str = "read URL";
@@ -44,7 +44,7 @@ impl RedisConfig {
         let (secure, kind) = read_scheme(endpoint.scheme())?;
         let mut known = vec!["payload-field", "command-timeout"];
         if secure {
-            known.extend(["tls-ca", "tls-cert", "tls-key"]);
+            known.extend(Tls::KEYS);
         }
         if kind == "sentinel" {
             known.extend(["db", "sentinel-user", "sentinel-password"]);
@@ -70,7 +70,7 @@ impl RedisConfig {
         }
         config.user = endpoint.user().map(str::to_owned);
         config.password = endpoint.password().cloned();
-        config.tls = if secure { Some(read_tls(endpoint)?) } else { None };
+        config.tls = if secure { Some(Tls::from_endpoint(endpoint)?) } else { None };
         if let Some(field) = endpoint.query("payload-field") {
             config.payload_field = field.to_owned();
         }
@@ -123,17 +123,6 @@ fn read_database(text: &str) -> Result<u8> {
         return Ok(0);
     }
     text.parse().map_err(|_| invalid("the database is a number from 0 to 255"))
-}
-
-fn read_tls(endpoint: &Endpoint) -> Result<Tls> {
-    let mut tls = Tls::new();
-    tls.ca = endpoint.query("tls-ca").map(Into::into);
-    tls.identity = match (endpoint.query("tls-cert"), endpoint.query("tls-key")) {
-        (Some(chain), Some(key)) => Some((chain.into(), key.into())),
-        (None, None) => None,
-        _ => return Err(invalid("`tls-cert` and `tls-key` stand together")),
-    };
-    Ok(tls)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Settings from the environment.
 
-use zephcast_core::Result;
+use zephcast_core::{Result, Tls};
 
-use super::{KafkaConfig, Sasl, Tls};
+use super::{KafkaConfig, Sasl};
 use crate::error::invalid;
 use crate::url::read_host;
 
@@ -86,7 +86,9 @@ impl KafkaConfig {
             config.sasl = mechanism.map(|mechanism| Sasl::of(OPERATION, &mechanism)).transpose()?;
         }
         if tls {
-            let identity = match (chain, key) {
+            let mut tls = Tls::new();
+            tls.ca = ca.map(|(_, path)| path.into());
+            tls.identity = match (chain, key) {
                 (Some((_, chain)), Some((_, key))) => Some((chain.into(), key.into())),
                 (None, None) => None,
                 _ => {
@@ -94,7 +96,7 @@ impl KafkaConfig {
                     return Err(invalid(OPERATION, why));
                 }
             };
-            config.tls = Some(Tls { ca: ca.map(|(_, path)| path.into()), identity });
+            config.tls = Some(tls);
             if let Some((_, password)) = key_password {
                 config = config.property("ssl.key.password", password);
             }

@@ -1,7 +1,6 @@
 //! Who is there, and whom to trust.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,40 +49,6 @@ impl Sasl {
             let known = Self::ALL.map(Self::mechanism).join(", ");
             invalid(operation, format!("{mechanism:?} is no SASL mechanism; known: {known}"))
         })
-    }
-}
-
-/// TLS, always verified: the server's certificate must be valid for the host's name. Trusts the system's roots, or the
-/// given ones instead.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tls {
-    /// A PEM file with the roots to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files with the client's certificate chain and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-impl Tls {
-    /// Trusts the system's roots, shows no certificate of its own.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Trusts the roots of this PEM file instead of the system's.
-    #[must_use]
-    pub fn ca(mut self, pem: impl Into<PathBuf>) -> Self {
-        self.ca = Some(pem.into());
-        self
-    }
-
-    /// Shows this certificate to the server: PEM files with the chain and its key. A key that is encrypted needs
-    /// [`property`](KafkaConfig::property) `ssl.key.password`.
-    #[must_use]
-    pub fn identity(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.identity = Some((chain.into(), key.into()));
-        self
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tracing::field::{Field, Visit};
 use tracing::span;
-use zephcast_core::ErrorKind;
+use zephcast_core::{ErrorKind, Tls};
 
 use super::*;
-use crate::config::{OauthToken, Tls};
+use crate::config::OauthToken;
 
 /// Keeps whatever is written to the log.
 #[derive(Clone, Default)]

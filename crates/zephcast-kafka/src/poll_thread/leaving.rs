@@ -20,11 +20,14 @@ impl Poller {
         if self.leaves_silently() {
             self.take_leave();
         }
-        if let Err(error) = self.consumer.close_queue() {
-            tracing::debug!(%error, "the consumer was closed before");
-        }
-        while !self.consumer.closed() {
-            drop(self.consumer.poll(CLOSING));
+        match self.consumer.close_queue() {
+            Ok(()) => {
+                while !self.consumer.closed() {
+                    drop(self.consumer.poll(CLOSING));
+                }
+            }
+            // After a fatal error there is nothing to wait for.
+            Err(error) => tracing::debug!(%error, "the consumer is dropped as it is"),
         }
         // Before its consumer, which dropping the poller ends.
         self.consumer.context().close_queues();

@@ -38,7 +38,11 @@ impl Poller {
         match code {
             Code::FencedInstanceId | Code::UnreleasedInstanceId => {
                 let name = &self.member.name;
-                self.fail(error(ErrorKind::Conflict, OPERATION, format!("another member joined as {name:?}: {text}")));
+                self.fail(error(
+                    ErrorKind::Conflict,
+                    OPERATION,
+                    format!("another member joined under the name {name:?}: {text}"),
+                ));
                 None
             }
             _ => {

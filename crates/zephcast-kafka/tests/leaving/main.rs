@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
-use zephcast_kafka::{Consumer, Event, KafkaConfig, StreamSpec};
+use zephcast_kafka::{Client, Consumer, ErrorKind, Event, KafkaConfig, StreamSpec};
 
 /// Far less than a session, far more than a rebalance.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A stream has one partition, so one of two members has none.
-#[tokio::test]
-async fn a_member_that_has_nothing_is_not_waited_for_when_it_left() {
+/// A client, and a stream of its own.
+async fn lab(settings: impl FnOnce(KafkaConfig) -> KafkaConfig) -> (Client, String) {
     let url = std::env::var("ZEPHCAST_TEST_KAFKA_URL").expect("set ZEPHCAST_TEST_KAFKA_URL to a Kafka for tests");
     let config = KafkaConfig::from_url(&url).expect("ZEPHCAST_TEST_KAFKA_URL is a URL of Kafka");
-    let client = config.connect().await.expect("the broker answers");
+    let client = settings(config).connect().await.expect("the broker answers");
     let name = format!("leaving-{:016x}", fastrand::u64(..));
     let spec = StreamSpec::new(name.parse().expect("a name"));
     client.admin().create_stream(&spec).await.expect("a stream");
+    (client, name)
+}
+
+/// A stream has one partition, so one of two members has none.
+#[tokio::test]
+async fn a_member_that_has_nothing_is_not_waited_for_when_it_left() {
+    let (client, name) = lab(|config| config).await;
     let join = async || client.consumer(&name).group(&name).start().await.expect("a member");
     // Before the group knows of both, while it distributes, and once it is settled.
     for pause in [0, 20, 100, 300, 1_000, 2_000] {
@@ -30,7 +36,22 @@ async fn a_member_that_has_nothing_is_not_waited_for_when_it_left() {
         assert!(assigned.is_ok(), "after {pause} ms: who comes next has nothing after {SOON:?}");
         next.close(SOON).await.expect("it leaves");
     }
-    client.admin().delete_stream(&spec.stream).await.expect("deleted");
+    client.admin().delete_stream(&name.parse().expect("a name")).await.expect("deleted");
+}
+
+/// After the fatal error of who was fenced nothing of the library can be waited for.
+#[tokio::test]
+async fn a_static_member_whose_name_another_one_took_is_told_and_closes_at_once() {
+    let (client, name) = lab(|config| config.static_membership(true)).await;
+    let join = async || client.consumer(&name).group(&name).member("twin").start().await.expect("a member");
+    let mut earlier = join().await;
+    timeout(SOON, assigned(&mut earlier)).await.expect("it has the partition");
+    let later = join().await;
+    let told = timeout(SOON, earlier.next()).await.expect("it is told");
+    assert_eq!(told.expect("not without a reason").expect_err("no delivery").kind(), ErrorKind::Conflict);
+    timeout(SOON, earlier.close(SOON * 2)).await.expect("nothing holds it up").expect("it closes");
+    later.close(SOON).await.expect("it leaves");
+    client.admin().delete_stream(&name.parse().expect("a name")).await.expect("deleted");
 }
 
 async fn assigned(consumer: &mut Consumer) {
