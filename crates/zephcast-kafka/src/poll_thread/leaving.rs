@@ -17,9 +17,7 @@ impl Poller {
     /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
     pub(super) fn close(&mut self) {
         let began = Instant::now();
-        if self.leaves_silently() {
-            self.take_leave();
-        }
+        self.take_leave();
         match self.consumer.close_queue() {
             Ok(()) => {
                 while !self.consumer.closed() {
@@ -35,23 +33,23 @@ impl Poller {
         tracing::debug!(elapsed = ?began.elapsed(), %stream, %member, "the consumer is closed");
     }
 
-    /// Whether closing the consumer would not tell the group, so that the others waited for a session to run out: the
-    /// library forgets to when a member of the cooperative protocol has no partition (`rd_kafka_cgrp_revoke_all_rejoin`,
-    /// librdkafka 2.12.1). A static member is not to tell: it may be back.
-    fn leaves_silently(&self) -> bool {
+    /// Tells a classic group that a member leaves which has no partition, where closing the consumer would not, so that the
+    /// others waited for its session to run out. A static member is not to tell: it may be back.
+    fn take_leave(&self) {
         let config = &self.member.config;
         let owns_nothing = self.consumer.assignment().is_ok_and(|owned| owned.count() == 0);
-        config.group_protocol == GroupProtocol::Classic && !config.static_membership && owns_nothing
-    }
-
-    /// Unsubscribes, which tells the group, and waits until it is told: while the group is about to distribute, the
-    /// library puts that off, and a consumer that is closed meanwhile stays a member until its session runs out. The same
-    /// holds for one that has asked for its id and not got it yet.
-    fn take_leave(&mut self) {
+        if config.group_protocol == GroupProtocol::Consumer || config.static_membership || !owns_nothing {
+            return;
+        }
+        // One that has asked for its id and not got it has nothing to tell with, and is waited for all the same.
         self.poll_until(FIRST_WORD, |poller| poller.member.assignment().is_away() || is_known(&poller.consumer));
-        self.consumer.unsubscribe();
-        // Who leaves gives its id back. After a lease the group has forgotten it.
-        self.poll_until(self.member.lease, |poller| !is_known(&poller.consumer));
+        if config.group_protocol == GroupProtocol::Classic {
+            // Closing forgets to tell by the cooperative protocol (`rd_kafka_cgrp_revoke_all_rejoin`, librdkafka 2.12.1).
+            // Unsubscribing does not, but is put off while the group is about to distribute.
+            self.consumer.unsubscribe();
+            // Who leaves gives its id back. After a lease the group has forgotten it.
+            self.poll_until(self.member.lease, |poller| !is_known(&poller.consumer));
+        }
     }
 
     fn poll_until(&self, limit: Duration, is_so: impl Fn(&Self) -> bool) {
