@@ -259,7 +259,7 @@ impl Assignment {
             return Some(Ok(Fetched::Batch(batch)));
         }
         let untold = self.suspects_told.is_none_or(|told| told.elapsed() > TELL_SUSPECTS);
-        if untold && self.partitions.values().any(Partition::suspect_waits) {
+        if untold && self.partitions.values().any(|partition| partition.suspect_waits(now_ms)) {
             self.suspects_told = Some(Instant::now());
             return Some(Ok(Fetched::Suspects));
         }
@@ -286,9 +286,9 @@ impl Assignment {
     }
 
     /// Counts the next suspect's attempt; it is handed out once that is durable.
-    pub(crate) fn accuse(&mut self) -> Option<(UnitId, i64)> {
-        let (unit, partition) = self.partitions.iter_mut().find(|(_, partition)| partition.suspect_waits())?;
-        Some((*unit, partition.accuse()?))
+    pub(crate) fn accuse(&mut self, now_ms: u64) -> Option<(UnitId, i64)> {
+        let (unit, partition) = self.partitions.iter_mut().find(|(_, partition)| partition.suspect_waits(now_ms))?;
+        Some((*unit, partition.accuse(now_ms)?))
     }
 
     pub(crate) fn hand_out_suspect(&mut self, unit: UnitId, accused: i64, now_ms: u64) -> Option<Incoming> {
@@ -296,13 +296,18 @@ impl Assignment {
         self.partitions.get_mut(&unit)?.hand_out_suspect(accused, now_ms)
     }
 
-    /// When time alone may bring something: a delayed message is due, or suspects are to be told of again.
-    pub(crate) fn wakes_at(&self) -> Option<u64> {
-        self.partitions.values().filter_map(Partition::due).min()
+    /// When a delayed message becomes due next.
+    pub(crate) fn wakes_at(&self, now_ms: u64) -> Option<u64> {
+        self.partitions.values().filter_map(|partition| partition.due(now_ms)).min()
     }
 
-    pub(crate) fn suspects_wait(&self) -> bool {
-        self.partitions.values().any(Partition::suspect_waits)
+    pub(crate) fn suspects_wait(&self, now_ms: u64) -> bool {
+        self.partitions.values().any(|partition| partition.suspect_waits(now_ms))
+    }
+
+    /// Whether something of this unit that was settled is lost, and nobody was told yet.
+    pub(crate) fn is_lost(&self, unit: UnitId) -> bool {
+        self.lost.contains(&unit)
     }
 
     /// How many records may be read now.

@@ -48,9 +48,11 @@ impl KafkaIntake {
             let (next, wait, waited_for) = {
                 let mut assignment = member.assignment();
                 assignment.heard();
-                let next = assignment.next(credit, now_ms());
-                let suspects = assignment.suspects_wait().then_some(LOOK_AGAIN);
-                let due = assignment.wakes_at().map(|due| Duration::from_millis(due.saturating_sub(now_ms()).max(1)));
+                let now = now_ms();
+                let next = assignment.next(credit, now);
+                let suspects = assignment.suspects_wait(now).then_some(LOOK_AGAIN);
+                let due = assignment.wakes_at(now).filter(|_| credit.messages > 0);
+                let due = due.map(|due| Duration::from_millis(due - now));
                 let waited_for = assignment.is_waited_for();
                 (next, suspects.into_iter().chain(due).min(), waited_for)
             };
@@ -73,7 +75,7 @@ impl KafkaIntake {
 
     /// Hands out one suspect, after its attempt was counted at the broker.
     async fn one_suspect(&self) -> Result<Fetched> {
-        let Some((unit, offset)) = self.member.assignment().accuse() else { return Ok(Fetched::Idle) };
+        let Some((unit, offset)) = self.member.assignment().accuse(now_ms()) else { return Ok(Fetched::Idle) };
         let accused = Accused { member: &self.member, unit, offset };
         let durable = self.member.assignment().await_commit();
         self.member.wake();

@@ -32,6 +32,12 @@ pub(crate) struct Record {
     pub(crate) incoming: Incoming,
 }
 
+impl Record {
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.due_ms.is_none_or(|due| due <= now_ms)
+    }
+}
+
 pub(crate) struct Partition {
     /// Tells this assignment from earlier ones of the same partition: the second part of each token.
     assignment: u64,
@@ -70,8 +76,8 @@ pub(crate) struct Partition {
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
-    /// Whether the library's position is not to be believed.
-    misled: bool,
+    /// Where reading was when an error came instead of a record, and how many did there.
+    misled: Option<(i64, u32)>,
     /// Whether nothing is fetched for it, since enough is waiting that cannot be handed out.
     pub(crate) paused: bool,
 }
@@ -114,7 +120,7 @@ impl Partition {
             durable: 0,
             undurable: false,
             stopped: false,
-            misled: false,
+            misled: None,
             paused: false,
         }
     }
@@ -145,7 +151,7 @@ impl Partition {
         let incoming = &mut record.incoming;
         let attempts = self.attempts(offset(incoming.token));
         incoming.token.1 = self.assignment;
-        incoming.attempt = incoming.attempt.saturating_add(attempts.count);
+        incoming.attempt = incoming.attempt.max(attempts.count.saturating_add(1));
         incoming.redelivered |= attempts.count > 0;
         incoming.first_failed_ms = incoming.first_failed_ms.or(attempts.first_failed_ms);
         self.waiting_bytes += incoming.message.byte_len();
@@ -159,12 +165,16 @@ impl Partition {
 
     /// Whether the next commit may be waited for before anything more is handed out.
     pub(crate) fn wants_reach(&self) -> bool {
+        if !self.in_order {
+            // Whatever was read may be due first.
+            return self.read > self.reach;
+        }
         let wanted = if self.is_careful() { self.next + SHORTEST_REACH / 2 } else { self.handed + self.stride / 2 };
         wanted >= self.reach && !self.has_suspects()
     }
 
     fn is_careful(&self) -> bool {
-        self.next < self.careful_until
+        self.in_order && self.next < self.careful_until
     }
 
     /// From here on nothing is handed out.
@@ -175,7 +185,7 @@ impl Partition {
     /// What can be handed out now, as much of it as there is room for. `beyond` what the durable place reaches, where that
     /// cannot be moved.
     pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64, beyond: bool) -> Vec<Incoming> {
-        if self.stopped || self.has_suspects() {
+        if self.stopped || self.in_order && self.has_suspects() {
             return Vec::new();
         }
         let reach = if beyond && !self.is_careful() { i64::MAX } else { self.reach };
@@ -194,10 +204,11 @@ impl Partition {
             out.reserve(count);
             out.extend(self.waiting.drain(..count).map(|record| record.incoming));
         } else {
+            let suspects_until = self.suspects_until;
             let mut kept = VecDeque::with_capacity(self.waiting.len());
             for record in self.waiting.drain(..) {
-                let is_due = record.due_ms.is_none_or(|due| due <= now_ms);
-                match is_due && offset_of(&record.incoming) < reach && fits(&record, out.len()) {
+                let within = (suspects_until..reach).contains(&offset_of(&record.incoming));
+                match within && record.is_due(now_ms) && fits(&record, out.len()) {
                     true => out.push(record.incoming),
                     false => kept.push_back(record),
                 }
@@ -224,9 +235,9 @@ impl Partition {
         self.has_suspects() || !self.in_order
     }
 
-    /// When the first waiting record is due, if none is yet.
-    pub(crate) fn due(&self) -> Option<u64> {
-        self.waiting.iter().filter_map(|record| record.due_ms).min()
+    /// When the next record becomes due.
+    pub(crate) fn due(&self, now_ms: u64) -> Option<u64> {
+        self.waiting.iter().filter_map(|record| record.due_ms).filter(|due| *due > now_ms).min()
     }
 
     /// Whether there is something to hand out as soon as the place reaches it.
@@ -383,9 +394,10 @@ impl Partition {
 
     /// How far the next place is to reach.
     fn next_reach(&self) -> i64 {
-        let wanted = match self.is_careful() {
-            true => self.next + SHORTEST_REACH,
-            false => self.handed + self.stride,
+        let wanted = match self.in_order {
+            false => self.read + SHORTEST_REACH,
+            true if self.is_careful() => self.next + SHORTEST_REACH,
+            true => self.handed + self.stride,
         };
         wanted.max(self.suspects_until).max(self.reach)
     }

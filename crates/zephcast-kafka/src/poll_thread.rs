@@ -229,6 +229,9 @@ impl Poller {
         let failures = std::mem::take(&mut reading.failures);
         let fits = READ_BYTES / reading.largest.max(1);
         self.read_most = fits.clamp(1, (self.read_most * 4).min(LONGEST_READ));
+        for failure in failures {
+            self.take_failure(&failure);
+        }
         let astray = {
             let mut assignment = self.member.assignment();
             assignment.is_back();
@@ -241,9 +244,6 @@ impl Poller {
         self.member.arrived.notify_one();
         for unit in astray {
             self.find_place(unit);
-        }
-        for failure in failures {
-            self.take_failure(&failure);
         }
         true
     }

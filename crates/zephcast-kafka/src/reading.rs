@@ -82,7 +82,16 @@ impl Reading {
                     continue;
                 }
                 if let Some(gap) = partition.gap_before(offset) {
+                    if partition.may_be_unread() {
+                        // Fetched again, and so is this one.
+                        astray.insert(unit);
+                        continue;
+                    }
                     tracing::debug!(%unit, ?gap, "offsets without a record");
+                    if partition.is_unreadable() {
+                        tracing::error!(%unit, ?gap, "messages that cannot be read are passed");
+                        missing += partition.skip_to(gap.end);
+                    }
                     let first = log_start(unit).filter(|first| *first > gap.start);
                     missing += first.map_or(0, |first| partition.skip_to(first.min(gap.end)));
                 }

@@ -151,6 +151,10 @@ impl MemberContext {
             assignment.assigned(new);
         }
         self.member.arrived.notify_one();
+        // The library pauses what was paused by a former assignment (`rd_kafka_toppar_pause_resume`, librdkafka 2.12.1).
+        if let Err(error) = consumer.resume(partitions) {
+            tracing::debug!(%error, "nothing is paused");
+        }
         take(consumer, partitions)
     }
 
@@ -161,10 +165,23 @@ impl MemberContext {
                 Ok(places) => return Some(places),
                 Err(error) => {
                     tracing::warn!(%error, stream = %self.member.topics.stream, "the group's place is not known yet");
-                    self.member.assignment().away(translate(OPERATION, error));
+                    let error = translate(OPERATION, error);
+                    let is_for_good = error.kind() == ErrorKind::PermissionDenied;
+                    let mut assignment = self.member.assignment();
+                    if is_for_good {
+                        assignment.fail(error);
+                    } else {
+                        assignment.away(error);
+                    }
+                    drop(assignment);
                     self.member.arrived.notify_one();
+                    if is_for_good {
+                        return None;
+                    }
                 }
             }
+            // Other partitions go on.
+            self.serve_commits();
             let over = !matches!(self.member.assignment().end, End::Not);
             if over || consumer.assignment_lost() {
                 return None;

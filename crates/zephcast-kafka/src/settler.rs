@@ -88,6 +88,11 @@ impl Settler for KafkaSettler {
         }
         if awaited {
             self.make_durable(OPERATION).await?;
+            // What went before it was durable comes again.
+            let assignment = self.member.assignment();
+            for unit in settlement.units.iter().filter(|unit| assignment.is_lost(unit.unit)) {
+                late.extend(unit.others.iter().map(|(token, _)| (unit.unit, *token)));
+            }
         }
         Ok(late)
     }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use zephcast_core::{Error, Result, UnitId};
+use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use super::Assignment;
 use crate::partition::{Partition, Snapshot};
+use crate::topics::is_of_stream;
 
 /// How long after a failed commit the next one is tried.
 const RETRY: Duration = Duration::from_millis(100);
@@ -104,6 +105,8 @@ impl Assignment {
         }
         for (unit, snapshot) in &snapshots {
             let error = refused.iter().find(|(refused, _)| refused == unit).map(|(_, error)| error);
+            // A retry topic that was deleted has taken its messages along.
+            let error = error.filter(|error| is_of_stream(*unit) || error.kind() != ErrorKind::NotFound);
             match (&failure, error) {
                 (None, None) => {
                     if let Some(partition) = self.partitions.get_mut(unit) {

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::Partition;
 
+/// How often a batch that cannot be read is fetched again before it is passed.
+const MOST_TRIES: u32 = 3;
+
 impl Partition {
     /// Whether a record with this offset was read before.
     pub(crate) fn is_behind(&self, offset: i64) -> bool {
@@ -35,13 +38,24 @@ impl Partition {
 
     /// The library came to this position without finding another record.
     pub(crate) fn nothing_before(&mut self, position: i64) {
-        if !self.misled {
+        if self.misled.is_none() {
             self.pass_to(position);
         }
     }
 
-    /// An error came instead of a record: the library counts its offset as read.
+    /// An error came instead of a record: the library counts its offset as read, and passes a batch that it cannot read.
     pub(crate) fn mislead(&mut self) {
-        self.misled = true;
+        let before = self.misled.filter(|(read, _)| *read == self.read).map_or(0, |(_, count)| count);
+        self.misled = Some((self.read, before + 1));
+    }
+
+    /// Whether what is missing next may be there: an error came instead, and it was not tried often.
+    pub(crate) fn may_be_unread(&self) -> bool {
+        self.misled.is_some_and(|(read, count)| read == self.read && count <= MOST_TRIES)
+    }
+
+    /// Whether what is missing next is there and cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.misled.is_some_and(|(read, count)| read == self.read && count > MOST_TRIES)
     }
 }

@@ -2,7 +2,7 @@
 
 use zephcast_core::driver::Incoming;
 
-use super::{Partition, offset_of};
+use super::{Partition, Record, offset_of};
 use crate::place::Attempts;
 
 impl Partition {
@@ -12,20 +12,29 @@ impl Partition {
     }
 
     /// Whether a suspect is there to be handed out.
-    pub(crate) fn suspect_waits(&self) -> bool {
-        !self.stopped && self.has_suspects() && self.next_suspect().is_some()
+    pub(crate) fn suspect_waits(&self, now_ms: u64) -> bool {
+        !self.stopped && self.has_suspects() && self.next_suspect(now_ms).is_some()
     }
 
-    /// The offset of the next suspect.
-    fn next_suspect(&self) -> Option<i64> {
-        self.waiting.front().map(|record| offset_of(&record.incoming)).filter(|offset| *offset < self.suspects_until)
+    /// Where the next suspect waits.
+    fn next_suspect(&self, now_ms: u64) -> Option<usize> {
+        let is_one = |record: &&Record| self.is_suspect(record) && record.is_due(now_ms);
+        match self.in_order {
+            true => self.waiting.front().filter(is_one).map(|_| 0),
+            false => self.waiting.iter().position(|record| is_one(&record)),
+        }
+    }
+
+    pub(super) fn is_suspect(&self, record: &Record) -> bool {
+        offset_of(&record.incoming) < self.suspects_until
     }
 
     /// Counts the attempt that is about to begin. It is to be durable before the suspect is handed out. Known once at
     /// least: its former owner may have handed it out.
-    pub(crate) fn accuse(&mut self) -> Option<i64> {
-        let offset = self.next_suspect()?;
-        let attempts = self.attempts.entry(offset).or_insert(Attempts { count: 1, first_failed_ms: None });
+    pub(crate) fn accuse(&mut self, now_ms: u64) -> Option<i64> {
+        let incoming = &self.waiting[self.next_suspect(now_ms)?].incoming;
+        let (offset, known) = (offset_of(incoming), Attempts { count: incoming.attempt, first_failed_ms: None });
+        let attempts = self.attempts.entry(offset).or_insert(known);
         attempts.count += 1;
         self.version += 1;
         Some(offset)
@@ -41,8 +50,9 @@ impl Partition {
 
     /// Hands out the suspect that was accused.
     pub(crate) fn hand_out_suspect(&mut self, accused: i64, now_ms: u64) -> Option<Incoming> {
-        self.next_suspect().filter(|offset| *offset == accused && !self.stopped)?;
-        let mut incoming = self.waiting.pop_front()?.incoming;
+        let is_it = |record: &Record| offset_of(&record.incoming) == accused && self.is_suspect(record);
+        let place = self.waiting.iter().position(is_it).filter(|_| !self.stopped)?;
+        let mut incoming = self.waiting.remove(place)?.incoming;
         let attempts = self.attempts(accused);
         incoming.attempt = attempts.count;
         incoming.first_failed_ms = attempts.first_failed_ms;

@@ -160,9 +160,9 @@ fn of_what_is_given_up_nothing_more_is_handed_out() {
 
     let mut suspected = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
     read(&mut suspected, 0);
-    suspected.accuse();
+    suspected.accuse(0);
     suspected.stop();
-    assert!(!suspected.suspect_waits() && suspected.hand_out_suspect(0, 0).is_none());
+    assert!(!suspected.suspect_waits(0) && suspected.hand_out_suspect(0, 0).is_none());
 }
 
 #[test]
@@ -177,13 +177,13 @@ fn after_a_death_what_may_have_been_out_comes_one_at_a_time_and_is_counted_befor
     commit(&mut heir);
     (0..5).for_each(|offset| assert_eq!(read(&mut heir, offset), offset != 1));
     assert!(out(&mut heir).is_empty(), "beside a suspect");
-    assert_eq!(heir.accuse(), Some(0));
+    assert_eq!(heir.accuse(0), Some(0));
     let place = commit(&mut heir);
     assert_eq!(place.attempts[&0].count, 2);
     let suspect = heir.hand_out_suspect(0, 0).unwrap();
     assert!(suspect.suspect && suspect.attempt == 2);
     ack(&mut heir, Some(0), &[0]);
-    assert_eq!(heir.accuse(), Some(2));
+    assert_eq!(heir.accuse(0), Some(2));
     commit(&mut heir);
     heir.hand_out_suspect(2, 0).unwrap();
     ack(&mut heir, Some(2), &[2]);
@@ -198,7 +198,7 @@ fn a_killer_is_counted_at_each_death_and_nothing_beside_it() {
         let mut partition = Partition::new(life, true, place);
         commit(&mut partition);
         (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
-        assert_eq!(partition.accuse(), Some(0));
+        assert_eq!(partition.accuse(0), Some(0));
         place = commit(&mut partition);
         let attempt = u32::try_from(life).unwrap() + 1;
         assert_eq!(partition.hand_out_suspect(0, 0).unwrap().attempt, attempt);
@@ -211,7 +211,7 @@ fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
     let mut partition = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
     commit(&mut partition);
     (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
-    partition.accuse();
+    partition.accuse(0);
     commit(&mut partition);
     let suspect = partition.hand_out_suspect(0, 0).unwrap();
     partition.give_back(suspect.token, suspect.attempt - 1);
@@ -269,6 +269,76 @@ fn what_retention_took_is_counted_without_what_was_settled() {
     let mut partition = Partition::new(2, true, place);
     assert_eq!(partition.skip_to(5), 3);
     assert!(read(&mut partition, 5) && !read(&mut partition, 4));
+}
+
+/// A partition of a retry topic that stands at 0, with a durable place.
+fn retries(place: Place) -> Partition {
+    let mut partition = Partition::new(1, false, place);
+    commit(&mut partition);
+    partition
+}
+
+#[test]
+fn a_delayed_record_waits_for_no_other_one() {
+    let mut partition = retries(Place::at(0));
+    (0..999).for_each(|offset| assert!(read_due(&mut partition, offset, Some(1_000))));
+    assert!(read_due(&mut partition, 999, Some(10)));
+    assert_eq!((partition.due(0), partition.due(10), partition.due(1_000)), (Some(10), Some(1_000), None));
+    assert!(partition.hand_out(ROOM, 10, false).is_empty() && partition.wants_reach());
+    commit(&mut partition);
+    assert_eq!(partition.hand_out(ROOM, 10, false).iter().map(offset_of).collect::<Vec<_>>(), [999]);
+}
+
+#[test]
+fn a_delayed_suspect_is_not_early_and_holds_up_no_other_record() {
+    let mut partition = retries(Place { reach: Some(2), ..Place::at(0) });
+    for (offset, due) in [(0, 1_000), (1, 10), (2, 20)] {
+        assert!(read_due(&mut partition, offset, Some(due)));
+    }
+    commit(&mut partition);
+    assert!(!partition.suspect_waits(9) && partition.suspect_waits(10));
+    assert_eq!(partition.hand_out(ROOM, 20, false).iter().map(offset_of).collect::<Vec<_>>(), [2]);
+    assert_eq!(partition.accuse(20), Some(1));
+    commit(&mut partition);
+    let suspect = partition.hand_out_suspect(1, 20).unwrap();
+    assert_eq!((offset_of(&suspect), suspect.attempt), (1, 2));
+    assert!(!partition.suspect_waits(20));
+}
+
+#[test]
+fn attempts_that_a_record_carries_are_counted_once() {
+    let mut partition = retries(Place { reach: Some(1), ..Place::at(0) });
+    let token = Token(0, 0);
+    assert!(partition.wants(0));
+    let incoming = Incoming {
+        token,
+        origin: (UnitId(0), token),
+        message: Message::new("x"),
+        // Three have failed.
+        attempt: 4,
+        redelivered: true,
+        published_ms: None,
+        first_failed_ms: None,
+        suspect: false,
+    };
+    partition.push(Record { due_ms: None, incoming });
+    assert_eq!(partition.accuse(0), Some(0));
+    assert_eq!(partition.hand_out_suspect(0, 0).unwrap().attempt, 5);
+}
+
+#[test]
+fn what_cannot_be_read_is_tried_again_before_it_is_passed() {
+    let mut partition = fresh(0);
+    for _ in 0..3 {
+        partition.mislead();
+        assert!(partition.may_be_unread() && !partition.is_unreadable());
+    }
+    partition.nothing_before(5);
+    assert_eq!(partition.position(), 0, "the library passed it, we do not");
+    partition.mislead();
+    assert!(partition.is_unreadable());
+    assert_eq!(partition.skip_to(5), 5);
+    assert!(!partition.is_unreadable() && read(&mut partition, 5));
 }
 
 proptest! {

@@ -42,7 +42,10 @@ impl Poller {
             return;
         }
         // One that has asked for its id and not got it has nothing to tell with, and is waited for all the same.
-        self.poll_until(FIRST_WORD, |poller| poller.member.assignment().is_away() || is_known(&poller.consumer));
+        self.poll_until(FIRST_WORD, |poller| {
+            let is_away = poller.member.assignment().is_away();
+            is_away || is_known(&poller.consumer)
+        });
         if config.group_protocol == GroupProtocol::Classic {
             // Closing forgets to tell by the cooperative protocol (`rd_kafka_cgrp_revoke_all_rejoin`, librdkafka 2.12.1).
             // Unsubscribing does not, but is put off while the group is about to distribute.
