@@ -89,9 +89,14 @@ impl Settler for KafkaSettler {
         if awaited {
             self.make_durable(OPERATION).await?;
             // What went before it was durable comes again.
-            let assignment = self.member.assignment();
-            for unit in settlement.units.iter().filter(|unit| assignment.is_lost(unit.unit)) {
-                late.extend(unit.others.iter().map(|(token, _)| (unit.unit, *token)));
+            let mut assignment = self.member.assignment();
+            for settled in
+                settlement.units.iter().filter(|settled| assignment.is_lost(settled.unit)).collect::<Vec<_>>()
+            {
+                let partition = assignment.partition(settled.unit);
+                let is_gone = |token: &Token| partition.as_ref().is_none_or(|partition| !partition.is_current(*token));
+                let gone = settled.others.iter().map(|(token, _)| *token).filter(is_gone);
+                late.extend(gone.map(|token| (settled.unit, token)));
             }
         }
         Ok(late)

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, helpers included")]
 
+mod delayed;
 mod gaps;
 mod lab;
 mod records;
