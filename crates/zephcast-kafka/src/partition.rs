@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zephcast_core::Token;
 use zephcast_core::driver::{Credit, Incoming};
 
+pub(crate) use self::gaps::Gap;
 use crate::place::{Attempts, Place};
 use crate::ranges::Ranges;
 
@@ -76,8 +77,12 @@ pub(crate) struct Partition {
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
-    /// Where reading was when an error came instead of a record, and how many did there.
-    misled: Option<(i64, u32)>,
+    /// Whether an error came instead of a record, so that the library's position is not to be believed.
+    misled: bool,
+    /// Whether one did since the last gap was looked at.
+    erred: bool,
+    /// Where a gap was that came with an error, and how often it was fetched again.
+    tries: (i64, u32),
     /// Whether nothing is fetched for it, since enough is waiting that cannot be handed out.
     pub(crate) paused: bool,
 }
@@ -120,7 +125,9 @@ impl Partition {
             durable: 0,
             undurable: false,
             stopped: false,
-            misled: None,
+            misled: false,
+            erred: false,
+            tries: (0, 0),
             paused: false,
         }
     }

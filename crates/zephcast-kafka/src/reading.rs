@@ -9,7 +9,7 @@ use zephcast_core::{Token, UnitId};
 use crate::assignment::Assignment;
 use crate::chunk::Chunk;
 use crate::native::Message;
-use crate::partition::{Record, offset};
+use crate::partition::{Gap, Record, offset};
 use crate::record;
 use crate::topics::{Topics, is_of_stream};
 
@@ -69,28 +69,32 @@ impl Reading {
         let mut astray = BTreeSet::new();
         let mut all = self.records.into_iter();
         for (unit, count) in self.runs {
-            let records = all.by_ref().take(count);
-            let Some(partition) = assignment.partition(unit) else {
+            let mut records = all.by_ref().take(count);
+            // What comes after a place that is to be fetched again comes again, too.
+            let partition = assignment.partition(unit).filter(|_| !astray.contains(&unit));
+            let Some(partition) = partition else {
                 records.for_each(drop);
                 continue;
             };
             let mut missing = 0;
-            for record in records {
+            for record in records.by_ref() {
                 let offset = offset(record.incoming.token);
                 if partition.is_behind(offset) {
                     astray.insert(unit);
                     continue;
                 }
                 if let Some(gap) = partition.gap_before(offset) {
-                    if partition.may_be_unread() {
-                        // Fetched again, and so is this one.
-                        astray.insert(unit);
-                        continue;
-                    }
                     tracing::debug!(%unit, ?gap, "offsets without a record");
-                    if partition.is_unreadable() {
-                        tracing::error!(%unit, ?gap, "messages that cannot be read are passed");
-                        missing += partition.skip_to(gap.end);
+                    match partition.look_at_gap(gap.start) {
+                        Gap::Nothing => {}
+                        Gap::Unread => {
+                            astray.insert(unit);
+                            break;
+                        }
+                        Gap::Unreadable => {
+                            tracing::error!(%unit, ?gap, "messages that cannot be read are passed");
+                            missing += partition.skip_to(gap.end);
+                        }
                     }
                     let first = log_start(unit).filter(|first| *first > gap.start);
                     missing += first.map_or(0, |first| partition.skip_to(first.min(gap.end)));
@@ -99,6 +103,7 @@ impl Reading {
                     partition.push(record);
                 }
             }
+            records.for_each(drop);
             if missing > 0 {
                 assignment.tell(Fetched::Missing { unit, count: missing });
             }

@@ -7,6 +7,17 @@ use super::Partition;
 /// How often a batch that cannot be read is fetched again before it is passed.
 const MOST_TRIES: u32 = 3;
 
+/// Offsets that were passed without a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gap {
+    /// There is nothing.
+    Nothing,
+    /// An error came instead: to be fetched again.
+    Unread,
+    /// It was fetched again in vain.
+    Unreadable,
+}
+
 impl Partition {
     /// Whether a record with this offset was read before.
     pub(crate) fn is_behind(&self, offset: i64) -> bool {
@@ -38,24 +49,24 @@ impl Partition {
 
     /// The library came to this position without finding another record.
     pub(crate) fn nothing_before(&mut self, position: i64) {
-        if self.misled.is_none() {
+        if !self.misled {
             self.pass_to(position);
         }
     }
 
     /// An error came instead of a record: the library counts its offset as read, and passes a batch that it cannot read.
     pub(crate) fn mislead(&mut self) {
-        let before = self.misled.filter(|(read, _)| *read == self.read).map_or(0, |(_, count)| count);
-        self.misled = Some((self.read, before + 1));
+        self.misled = true;
+        self.erred = true;
     }
 
-    /// Whether what is missing next may be there: an error came instead, and it was not tried often.
-    pub(crate) fn may_be_unread(&self) -> bool {
-        self.misled.is_some_and(|(read, count)| read == self.read && count <= MOST_TRIES)
-    }
-
-    /// Whether what is missing next is there and cannot be read.
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.misled.is_some_and(|(read, count)| read == self.read && count > MOST_TRIES)
+    /// What a gap is that begins here.
+    pub(crate) fn look_at_gap(&mut self, start: i64) -> Gap {
+        if !std::mem::take(&mut self.erred) {
+            return Gap::Nothing;
+        }
+        let tries = if self.tries.0 == start { self.tries.1 + 1 } else { 1 };
+        self.tries = (start, tries);
+        if tries > MOST_TRIES { Gap::Unreadable } else { Gap::Unread }
     }
 }

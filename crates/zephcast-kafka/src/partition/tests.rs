@@ -331,14 +331,17 @@ fn what_cannot_be_read_is_tried_again_before_it_is_passed() {
     let mut partition = fresh(0);
     for _ in 0..3 {
         partition.mislead();
-        assert!(partition.may_be_unread() && !partition.is_unreadable());
+        assert_eq!(partition.look_at_gap(0), Gap::Unread);
     }
+    // Fetched again without an error it is a gap as any other.
+    assert_eq!(partition.look_at_gap(0), Gap::Nothing);
     partition.nothing_before(5);
     assert_eq!(partition.position(), 0, "the library passed it, we do not");
     partition.mislead();
-    assert!(partition.is_unreadable());
+    assert_eq!(partition.look_at_gap(0), Gap::Unreadable);
     assert_eq!(partition.skip_to(5), 5);
-    assert!(!partition.is_unreadable() && read(&mut partition, 5));
+    partition.mislead();
+    assert_eq!(partition.look_at_gap(7), Gap::Unread, "another one");
 }
 
 proptest! {

@@ -22,7 +22,7 @@ use crate::topics::is_of_stream;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Poller {
-    /// Records came from before the partition's place.
+    /// Records came from before the partition's place, or what comes there could not be read.
     pub(super) fn find_place(&self, unit: UnitId) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
         let Some(position) = self.member.assignment().partition(unit).map(|partition| partition.position()) else {
@@ -31,11 +31,13 @@ impl Poller {
         let log = self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout);
         let (first, end) = match log {
             Ok(log) => log,
-            // What comes next is from before the place, too, until it is reached.
-            Err(failure) => return tracing::warn!(%failure, topic, number, "the log's ends are not known"),
+            Err(failure) => {
+                tracing::warn!(%failure, topic, number, "the log's ends are not known");
+                return self.read_from(unit, position);
+            }
         };
         if position <= end {
-            tracing::debug!(topic, number, position, first, end, "fetched from before the group's place");
+            tracing::debug!(topic, number, position, first, end, "fetched again from the group's place");
             return self.read_from(unit, position);
         }
         tracing::warn!(topic, number, position, first, end, "the log is another one; it is read from its first record");
