@@ -22,7 +22,7 @@ const PREFETCH: usize = 50;
 /// How long what was settled may stay uncommitted.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest that anything awaited here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Each case, in one way of agreeing.
 macro_rules! protocol {
