@@ -312,20 +312,23 @@ impl Assignment {
 
     /// How many records may be read now.
     pub(crate) fn room(&mut self) -> usize {
-        self.full = !self.has_room();
-        if self.full { 0 } else { MOST_READY - self.ready().0 }
+        let room = self.free();
+        self.full = room == 0;
+        room
     }
 
-    fn has_room(&self) -> bool {
+    /// What there is room for; nothing before half of what filled it is gone.
+    fn free(&self) -> usize {
         let (messages, bytes) = self.ready();
         let share = if self.full { 2 } else { 1 };
-        messages < MOST_READY / share && bytes < MOST_READY_BYTES / share
+        let has_room = messages < MOST_READY / share && bytes < MOST_READY_BYTES / share;
+        if has_room { MOST_READY - messages } else { 0 }
     }
 
     /// Whether the poll thread has something to do that nobody tells it: there is room again, or what is handed out comes
     /// to the end of what is durable.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.full && self.has_room()
+        self.full && self.free() > 0
             || !self.commit.is_under_way() && self.partitions.values().any(Partition::wants_reach)
     }
 

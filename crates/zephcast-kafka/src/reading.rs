@@ -35,7 +35,7 @@ impl Reading {
     /// Copies what is wanted.
     pub(crate) fn of(messages: &[Message], topics: &Topics) -> Self {
         let mut reading = Self { records: Vec::with_capacity(messages.len()), ..Self::default() };
-        let mut chunk = Chunk::for_all(messages.iter().flat_map(lengths));
+        let mut chunk = Chunk::for_all(messages.iter().filter(|message| message.error().is_none()).flat_map(lengths));
         let mut current = None;
         for message in messages {
             let place = (message.topic_handle(), message.partition());
@@ -115,10 +115,8 @@ impl Reading {
 /// How long each piece of a message is that is kept.
 fn lengths(message: &Message) -> impl Iterator<Item = usize> {
     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let headers = message.headers().map(move |(name, value)| match record::is_reserved(name) {
-        true => length(value),
-        false => name.len() + length(value),
-    });
+    let kept = |name: &[u8]| if record::is_reserved(name) { 0 } else { name.len() };
+    let headers = message.headers().flat_map(move |(name, value)| [kept(name), length(value)]);
     [length(message.payload()), length(message.key())].into_iter().chain(headers)
 }
 

@@ -90,3 +90,15 @@ fn pieces(batch: &[Message]) -> impl Iterator<Item = (&[Message], usize)> {
         Some((piece, size))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KafkaConfig;
+
+    #[tokio::test]
+    async fn the_window_is_as_documented() {
+        let producer = Arc::new(Producer::new(&KafkaConfig::new("localhost", 1)).unwrap());
+        assert_eq!(KafkaSink::new(producer, &StreamName::new("orders").unwrap()).window(), 10_000);
+    }
+}

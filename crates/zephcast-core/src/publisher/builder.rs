@@ -114,3 +114,17 @@ impl std::fmt::Debug for PublisherBuilder {
         f.debug_struct("PublisherBuilder").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::client::tests::client;
+
+    #[tokio::test]
+    async fn the_window_is_the_users_or_else_what_is_best_for_the_broker() {
+        let client = client();
+        let publisher = client.publisher("orders").await.unwrap();
+        assert_eq!((publisher.shared.most_messages, publisher.shared.messages.available_permits()), (1_000, 1_000));
+        let publisher = client.publisher("orders").in_flight(7).await.unwrap();
+        assert_eq!((publisher.shared.most_messages, publisher.shared.messages.available_permits()), (7, 7));
+    }
+}

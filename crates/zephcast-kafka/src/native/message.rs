@@ -79,11 +79,12 @@ impl Message {
     /// The headers in their order. A name ends at its first zero byte.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let mut list = ptr::null_mut();
-        // SAFETY: the list belongs to the message, and is not changed.
-        let found = unsafe { rdsys::rd_kafka_message_headers(self.get(), &raw mut list) };
-        let count = match found {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => unsafe { rdsys::rd_kafka_header_cnt(list) },
-            _ => 0,
+        // SAFETY: the list belongs to the message, is there when no error is told, and is not changed.
+        let count = unsafe {
+            match rdsys::rd_kafka_message_headers(self.get(), &raw mut list) {
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => rdsys::rd_kafka_header_cnt(list),
+                _ => 0,
+            }
         };
         (0..count).map_while(move |index| {
             let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use zephcast_core::driver::Credit;
 use zephcast_core::{Message, UnitId};
 
 use super::*;

@@ -43,9 +43,12 @@ impl Poller {
         tracing::warn!(topic, number, position, first, end, "the log is another one; it is read from its first record");
         {
             let mut assignment = self.member.assignment();
+            let paused = assignment.partition(unit).is_some_and(|partition| partition.paused);
             assignment.lose(&[unit]);
             let number = assignment.next_assignment();
-            let partition = Partition::new(number, is_of_stream(unit), Place::at(first));
+            let mut partition = Partition::new(number, is_of_stream(unit), Place::at(first));
+            // So that it is resumed.
+            partition.paused = paused;
             assignment.tell(Fetched::Recreated);
             assignment.assigned(vec![(unit, partition)]);
         }
