@@ -237,7 +237,7 @@ impl MemberContext {
     /// Partitions go: running handlers are waited for and their results committed, unless they are gone already.
     fn revoke(&self, consumer: &MemberConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
         let units = self.member.assignment().owned(self.units(partitions));
-        let is_gone = consumer.assignment_lost() || !matches!(self.member.assignment().end, End::Not);
+        let is_gone = consumer.assignment_lost() || matches!(self.member.assignment().end, End::Abandoned);
         if !units.is_empty() {
             let let_go = !is_gone && self.let_go(consumer, &units);
             if !let_go {
@@ -260,8 +260,13 @@ impl MemberContext {
         let deadline = Instant::now() + limit.saturating_sub(RESERVE).max(limit / 2);
         while !is_released(&mut released) {
             let silent = member.assignment().silence() > member.lease;
-            let over = !matches!(member.assignment().end, End::Not);
-            if consumer.assignment_lost() || silent || over || Instant::now() > deadline {
+            match member.assignment().end {
+                End::Not => {}
+                // Its engine takes no news any more, has settled everything, and has given back what it had.
+                End::Leaving(_) => break,
+                End::Abandoned => return false,
+            }
+            if consumer.assignment_lost() || silent || Instant::now() > deadline {
                 return false;
             }
             // The engine settles what it has to give up, and waits until that is durable.

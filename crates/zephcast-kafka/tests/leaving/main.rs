@@ -1,5 +1,7 @@
 //! Whoever leaves is gone at once: who comes after it need not wait until its session runs out.
 
+mod asked;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
