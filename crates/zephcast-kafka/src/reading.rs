@@ -13,6 +13,10 @@ use crate::partition::{Gap, Record, offset};
 use crate::record;
 use crate::topics::{Topics, is_of_stream};
 
+/// About how much of a message's headers is kept: an id, or some of another program. They are not counted beforehand, since
+/// looking through them costs more than copying them.
+const HEADER_BYTES: usize = 48;
+
 /// Records in runs of one partition, each in the order in which it came.
 #[derive(Default)]
 pub(crate) struct Reading {
@@ -35,7 +39,8 @@ impl Reading {
     /// Copies what is wanted.
     pub(crate) fn of(messages: &[Message], topics: &Topics) -> Self {
         let mut reading = Self { records: Vec::with_capacity(messages.len()), ..Self::default() };
-        let mut chunk = Chunk::for_all(messages.iter().filter(|message| message.error().is_none()).flat_map(lengths));
+        let counted = messages.iter().filter(|message| message.error().is_none()).flat_map(lengths);
+        let mut chunk = Chunk::for_all(counted, messages.len() * HEADER_BYTES);
         let mut current = None;
         for message in messages {
             let place = (message.topic_handle(), message.partition());
@@ -112,12 +117,9 @@ impl Reading {
     }
 }
 
-/// How long each piece of a message is that is kept.
-fn lengths(message: &Message) -> impl Iterator<Item = usize> {
-    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let kept = |name: &[u8]| if record::is_reserved(name) { 0 } else { name.len() };
-    let headers = message.headers().flat_map(move |(name, value)| [kept(name), length(value)]);
-    [length(message.payload()), length(message.key())].into_iter().chain(headers)
+/// How long payload and key are.
+fn lengths(message: &Message) -> [usize; 2] {
+    [message.payload(), message.key()].map(|bytes| bytes.map_or(0, <[u8]>::len))
 }
 
 /// A record that is of no assignment yet.

@@ -68,7 +68,7 @@ pub(crate) fn take_apart<'a>(
 }
 
 /// Whether a header's name is zephcast's own, so that it is not kept.
-pub(crate) fn is_reserved(name: &[u8]) -> bool {
+fn is_reserved(name: &[u8]) -> bool {
     name.starts_with(RESERVED_PREFIX.as_bytes())
 }
 

@@ -1,5 +1,6 @@
 //! A Kafka for all cases that run at the same time, and what each case has of it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ use zephcast_core::driver::StreamSpec;
 use super::order::Order;
 use super::{COMMIT_INTERVAL, PATIENCE, SHORT_LEASE};
 
-/// Messages of as many keys go to a stream.
-const KEYS: usize = 24;
+/// Messages of as many keys go to a stream in turn: enough that each partition has some, so that each member has work.
+const KEYS: usize = 48;
 const BURST: usize = 20;
 
 /// Gone with the last case that has it.
@@ -44,6 +45,7 @@ pub(crate) struct Lab {
     pub(crate) stream: String,
     pub(crate) group: String,
     partitions: i32,
+    made: AtomicUsize,
     pub(crate) history: Arc<History>,
     pub(crate) order: Arc<Order>,
 }
@@ -61,7 +63,8 @@ impl Lab {
         let history = Arc::new(History::new(stream.clone()));
         let group = format!("group-{:016x}", fastrand::u64(..));
         let partitions = i32::try_from(partitions).expect("few");
-        Self { server, protocol, client, stream, group, partitions, history, order: Arc::default() }
+        let (made, order) = (AtomicUsize::new(0), Arc::default());
+        Self { server, protocol, client, stream, group, partitions, made, history, order }
     }
 
     /// How a member of another process connects.
@@ -76,12 +79,13 @@ impl Lab {
 
     /// The next messages, each with the next key.
     fn messages(&self, count: usize) -> Vec<Message> {
-        let keyed = |key: usize| {
+        let keyed = || {
+            let key = self.made.fetch_add(1, Ordering::Relaxed) % KEYS;
             let message = self.history.message(100);
-            self.order.made(message.payload(), key % KEYS);
-            message.with_key(format!("key-{}", key % KEYS))
+            self.order.made(message.payload(), key);
+            message.with_key(format!("key-{key}"))
         };
-        (0..count).map(keyed).collect()
+        std::iter::repeat_with(keyed).take(count).collect()
     }
 
     /// Publishes so many, and notes them.

@@ -1,6 +1,5 @@
-//! A member in a process of its own, which can be killed: this program once more.
+//! A member in a process of its own, which can be killed.
 
-use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,36 +15,6 @@ use zephcast_conformance::History;
 use super::lab::Lab;
 use super::{PATIENCE, PREFETCH};
 
-/// What the process is told by its environment.
-const URL: &str = "ZEPHCAST_MEMBER_URL";
-const STREAM: &str = "ZEPHCAST_MEMBER_STREAM";
-const GROUP: &str = "ZEPHCAST_MEMBER_GROUP";
-const LEASE: &str = "ZEPHCAST_MEMBER_LEASE_MS";
-/// Marks its lines among those of the test's frame.
-const MARK: &str = "@ ";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a member that other cases start as a process"]
-async fn is_a_member() {
-    let told = |name| std::env::var(name).expect("started by another case");
-    let client = zephcast::connect(&told(URL)).await.expect("connects");
-    let lease = Duration::from_millis(told(LEASE).parse().expect("milliseconds"));
-    let builder = client.consumer(told(STREAM)).group(told(GROUP)).lease(lease).prefetch(PREFETCH);
-    let mut consumer = builder.start().await.expect("joins");
-    say(consumer.member().as_str());
-    loop {
-        let delivery = consumer.next().await.expect("no end").expect("no permanent error");
-        say(delivery.payload_str().expect("text"));
-        // One that came too late comes again, which the history sees.
-        let _ = delivery.ack();
-    }
-}
-
-/// In one write, so that a death leaves whole lines.
-fn say(text: &str) {
-    std::io::stdout().write_all(format!("\n{MARK}{text}\n").as_bytes()).expect("somebody listens");
-}
-
 pub(crate) struct Process {
     child: Child,
     /// The member's name in the group.
@@ -57,32 +26,24 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a member and waits until it has joined.
     pub(crate) async fn start(lab: &Lab, lease: Duration) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("a path"))
-            .args(["process::is_a_member", "--exact", "--ignored", "--nocapture"])
-            .envs([(URL, lab.url()), (STREAM, lab.stream.clone()), (GROUP, lab.group.clone())])
-            .env(LEASE, lease.as_millis().to_string())
+        let mut child = Command::new(env!("CARGO_BIN_EXE_member"))
+            .args([lab.url(), lab.stream.clone(), lab.group.clone()])
+            .args([lease.as_millis().to_string(), PREFETCH.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("this program starts");
+            .expect("the member starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let name = loop {
-            let line = lines.next_line().await.expect("reads").expect("it joins");
-            if let Some(name) = line.strip_prefix(MARK) {
-                break name.to_owned();
-            }
-        };
+        let name = lines.next_line().await.expect("reads").expect("it joins");
         let (print, printed) = watch::channel(0);
         let history: Arc<History> = lab.history.clone();
         let reader = tokio::spawn({
             let name = name.clone();
             async move {
-                while let Ok(Some(line)) = lines.next_line().await {
-                    if let Some(payload) = line.strip_prefix(MARK) {
-                        history.delivered(&name, payload.as_bytes());
-                        print.send_modify(|count| *count += 1);
-                    }
+                while let Ok(Some(payload)) = lines.next_line().await {
+                    history.delivered(&name, payload.as_bytes());
+                    print.send_modify(|count| *count += 1);
                 }
             }
         });
