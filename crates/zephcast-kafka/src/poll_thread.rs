@@ -55,11 +55,19 @@ fn live(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
             Err(error) => {
                 member.assignment().fail(error);
                 member.arrived.notify_one();
-                return;
+                while matches!(member.assignment().end, End::Not) {
+                    thread::park_timeout(LONGEST_PARK);
+                }
+                return say_goodbye(member);
             }
         }
     }
     poller.close();
+    say_goodbye(member);
+}
+
+/// Answers who waits for the end.
+fn say_goodbye(member: &Member) {
     let mut assignment = member.assignment();
     assignment.end_commits();
     if let End::Leaving(left) = &mut assignment.end {

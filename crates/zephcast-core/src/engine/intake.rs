@@ -36,8 +36,15 @@ impl Fetching {
             if end.wished().now_or_never().is_some() {
                 return false;
             }
-            let credit = self.credit();
-            let taken = match self.fetch(intake, credit, &mut end).await {
+            let core = self.core.clone();
+            let credit = credit(&core);
+            let interrupted = async {
+                tokio::select! {
+                    () = end.wished() => {}
+                    () = room(&core), if credit.messages == 0 => {}
+                }
+            };
+            let taken = match self.fetch(intake, credit, interrupted).await {
                 Ok(Fetched::Idle) if credit.messages == 0 => Ok(()),
                 Ok(Fetched::Suspects) => self.take_suspects(intake, &mut end).await,
                 fetched => fetched.map(|fetched| self.take(fetched)),
@@ -60,38 +67,45 @@ impl Fetching {
         }
     }
 
-    /// What there is room for. A nearly full window wants only news until a quarter is free, so that batches stay
-    /// batches.
-    fn credit(&self) -> Credit {
-        let enough = (self.core.subscription.prefetch / 4).max(1);
-        let (messages, bytes) = self.core.room();
-        let has_room = messages >= enough && bytes > 0;
-        Credit { messages: if has_room { messages } else { 0 }, bytes, suspect: false }
-    }
-
-    async fn room(&self) {
+    /// Takes news until `over`, of a member that wants nothing more but has something to finish: others wait for what it
+    /// is asked to give up.
+    pub(crate) async fn listen<T>(&mut self, intake: &mut dyn Intake, over: impl Future<Output = T>) -> T {
+        const NEWS: Credit = Credit { messages: 0, bytes: 0, suspect: false };
+        tokio::pin!(over);
         loop {
-            let room = self.core.room.notified();
-            if self.credit().messages > 0 {
-                return;
+            let mut ended = None;
+            let fetched = self.fetch(intake, NEWS, async { ended = Some(over.as_mut().await) }).await;
+            if let Some(ended) = ended {
+                fetched.map_or_else(drop, |fetched| self.take(fetched));
+                return ended;
             }
-            room.await;
+            match fetched {
+                Ok(fetched) => self.take(fetched),
+                Err(error) if error.is_retryable() => {
+                    self.core.disconnected(Talker::Intake, error);
+                    tokio::select! {
+                        ended = &mut over => return ended,
+                        () = tokio::time::sleep(self.backoff.failed()) => {}
+                    }
+                }
+                // There is no more news.
+                Err(_) => return over.await,
+            }
         }
     }
 
-    /// Fetches, and never drops the call: a stop, or room after all, interrupts it and takes what it still brings.
-    async fn fetch(&mut self, intake: &mut dyn Intake, credit: Credit, end: &mut End) -> Result<Fetched, Error> {
+    /// Fetches, and never drops the call: what interrupts it takes what it still brings.
+    async fn fetch(
+        &mut self,
+        intake: &mut dyn Intake,
+        credit: Credit,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Fetched, Error> {
         if credit.messages == 0 {
             self.core.waits_for_news();
         }
         let fetch = intake.fetch(credit);
         tokio::pin!(fetch);
-        let interrupted = async {
-            tokio::select! {
-                () = end.wished() => {}
-                () = self.room(), if credit.messages == 0 => {}
-            }
-        };
         let fetched = tokio::select! {
             biased;
             fetched = &mut fetch => fetched,
@@ -227,7 +241,7 @@ impl Fetching {
                 _ = tokio::time::timeout(core.subscription.lease, flush(&core)) => {}
             }
             let credit = Credit { messages: 1, bytes: core.settings.prefetch_bytes, suspect: true };
-            match self.fetch(intake, credit, end).await? {
+            match self.fetch(intake, credit, end.wished()).await? {
                 Fetched::Batch(batch) => untaken = self.suspect(batch),
                 Fetched::Idle | Fetched::Suspects => return Ok(None),
                 fetched => self.take(fetched),
@@ -267,6 +281,25 @@ impl Fetching {
         );
         self.core.request(Request::Dead { item, attempts, failure, done: None });
         None
+    }
+}
+
+/// What there is room for. A nearly full window wants only news until a quarter is free, so that batches stay batches.
+fn credit(core: &MemberCore) -> Credit {
+    let enough = (core.subscription.prefetch / 4).max(1);
+    let (messages, bytes) = core.room();
+    let has_room = messages >= enough && bytes > 0;
+    Credit { messages: if has_room { messages } else { 0 }, bytes, suspect: false }
+}
+
+/// Waits until there is room for a batch.
+async fn room(core: &MemberCore) {
+    loop {
+        let room = core.room.notified();
+        if credit(core).messages > 0 {
+            return;
+        }
+        room.await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! One member: its task, and the story of leaving.
 //!
-//! Stop the intake; drop what nobody has; wait for what somebody has; make every settlement durable; leave, giving back
-//! the rest. Everything within the deadline.
+//! Take nothing more in; drop what nobody has; wait for what somebody has; make every settlement durable; leave, giving
+//! back the rest. Everything within the deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,9 @@ async fn life(
     let _eager = core.be_eager();
     // Of a member that lost everything, nothing can be settled any more.
     let is_drained = || replaced || core.started() == 0;
-    let drained = timeout_at(deadline - reserve, wait_until(core, is_drained)).await.is_ok();
+    let drained = async { timeout_at(deadline - reserve, wait_until(core, is_drained)).await.is_ok() };
+    // Meanwhile others may wait for what this member is asked to give up.
+    let drained = timeout_at(deadline - reserve / 2, fetching.listen(&mut *intake, drained)).await.unwrap_or(false);
     let committed = matches!(timeout_at(deadline - reserve / 2, flush(core)).await, Ok(Ok(())));
     // A renewal that the broker hears after the leaving would bring the member back.
     let _renewed = timeout_at(deadline, core.renewing.lock()).await;
