@@ -12,7 +12,7 @@ use super::{LEASE, PREFETCH};
 
 /// How long after a fault's end something can come twice because of it: the lease of a member that died just after it
 /// renewed, and the look that finds what it held. Beyond, only while the server says that suspects wait.
-pub(crate) const AFTERMATH: Duration = LEASE.saturating_mul(4);
+pub(crate) const AFTERMATH: Duration = LEASE.saturating_mul(3);
 /// An ack is written within milliseconds, and a page of the command is printed in one go: what was handled longer than
 /// this before the fault was not in flight any more.
 const IN_FLIGHT: Duration = LEASE;
