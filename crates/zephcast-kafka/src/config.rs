@@ -241,7 +241,7 @@ impl KafkaConfig {
         self
     }
 
-    /// Whether a group's id at the broker is `STREAM.GROUP`. Default no: it is the group's name, as other programs have it;
+    /// Whether a group's id at the broker is `STREAM:GROUP`. Default no: it is the group's name, as other programs have it;
     /// then groups of the same name on several streams are one to the broker, and a member that comes to one of them makes
     /// the members of the others wait for a moment, too.
     #[must_use]
@@ -253,7 +253,7 @@ impl KafkaConfig {
     /// The group's id at the broker.
     pub(crate) fn group_id(&self, stream: &StreamName, group: &GroupName) -> String {
         match self.groups_by_stream {
-            true => format!("{stream}.{group}"),
+            true => format!("{stream}:{group}"),
             false => group.as_str().to_owned(),
         }
     }
@@ -261,7 +261,7 @@ impl KafkaConfig {
     /// The group of a stream that has this id; none when no group of the stream can have it.
     pub(crate) fn group_of(&self, stream: &StreamName, id: &str) -> Option<GroupName> {
         let name = match self.groups_by_stream {
-            true => id.strip_prefix(stream.as_str())?.strip_prefix('.')?,
+            true => id.strip_prefix(stream.as_str())?.strip_prefix(':')?,
             false => id,
         };
         GroupName::new(name).ok()

@@ -105,16 +105,18 @@ pub(crate) fn is_of_stream(unit: UnitId) -> bool {
 
 /// Whether a topic is a helper of one of these streams.
 pub(crate) fn is_helper(topic: &str, is_stream: impl Fn(&str) -> bool) -> bool {
-    let Some((group, kind)) = topic.rsplit_once('.') else { return false };
+    let Some((of_group, kind)) = topic.rsplit_once('.') else { return false };
     let is_kind = kind == "dead" || CLASSES.iter().any(|(class, _)| *class == kind);
-    is_kind && group.match_indices('.').any(|(at, _)| is_stream(&group[..at]))
+    is_kind && of_group.rsplit_once('.').is_some_and(|(stream, _)| is_stream(stream))
 }
 
-/// A group's name as part of a topic's: each byte that a topic may not have is `_x` and two hexadecimal digits.
-pub(crate) fn escaped(group: &str) -> String {
-    let mut escaped = String::with_capacity(group.len());
-    for byte in group.bytes() {
-        match is_legal(byte) {
+/// A name as one part of a topic's, with which no other name shares it: a dot, what a topic may not have, and a `_` that
+/// would be read so, are `_x` and two hexadecimal digits a byte.
+pub(crate) fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for (at, byte) in name.bytes().enumerate() {
+        let is_mark = byte == b'_' && name.as_bytes().get(at + 1) == Some(&b'x');
+        match is_legal(byte) && byte != b'.' && !is_mark {
             true => escaped.push(char::from(byte)),
             false => escaped.push_str(&format!("_x{byte:02X}")),
         }
@@ -136,6 +138,17 @@ mod tests {
         assert_eq!(topics.dead, "orders.b_xC3_xADlling.dead");
         assert_eq!(topics.retry(Delay::of(Duration::from_secs(12))), "orders.b_xC3_xADlling.retry-10s");
         assert_eq!(topics.retry(Delay::NOW), "orders.b_xC3_xADlling.retry-now");
+    }
+
+    #[test]
+    fn no_two_groups_share_their_helper_topics() {
+        let dead = |stream, group| {
+            Topics::new(&StreamName::new(stream).unwrap(), &GroupName::new(group).unwrap(), "g".into()).dead
+        };
+        assert_eq!(dead("a.x", "y"), "a.x.y.dead");
+        let groups = [("a", "x.y"), ("a.x", "y"), ("a", "b\u{ed}"), ("a", "b_xC3_xAD"), ("a", "_"), ("a", "_x5F")];
+        let names: std::collections::BTreeSet<_> = groups.map(|(stream, group)| dead(stream, group)).into();
+        assert_eq!(names.len(), groups.len(), "{names:?}");
     }
 
     #[test]
@@ -165,6 +178,7 @@ mod tests {
     #[test]
     fn helpers_are_told_from_streams() {
         let is_stream = |name: &str| name == "orders" || name == "a.b";
+        assert!(!is_helper("orders.eu.billing.dead", is_stream), "of the stream orders.eu");
         assert!(is_helper("orders.billing.dead", is_stream));
         assert!(is_helper("a.b.c.retry-1m", is_stream));
         assert!(!is_helper("payments.billing.dead", is_stream));

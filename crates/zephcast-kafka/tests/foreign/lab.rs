@@ -55,7 +55,7 @@ impl Lab {
         spec.partitions = Some(1);
         spec.settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         client.admin().create_stream(&spec).await.unwrap();
-        let group = format!("{stream}.{GROUP}");
+        let group = format!("{stream}:{GROUP}");
         Self { server, client, stream, group }
     }
 
