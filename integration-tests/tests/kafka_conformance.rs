@@ -73,9 +73,10 @@ impl Harness for Kafka {
     }
 
     /// A rebalance takes a heartbeat or two; cases with a line wait for each other. What a cut connection takes is within
-    /// a lease: a second since the last heartbeat, up to two until it is told, nearly one until it is made anew.
+    /// a lease: a second since the last heartbeat, up to two until it is told, nearly one until it is made anew. Twenty
+    /// static members that leave one by one are each waited for for a lease.
     fn timing(&self) -> Timing {
-        Timing::default().lease(Duration::from_secs(4)).patience(Duration::from_secs(60))
+        Timing::default().lease(Duration::from_secs(4)).patience(Duration::from_secs(120))
     }
 
     async fn connect_over_line(&self) -> Result<(Arc<dyn Driver>, Arc<dyn Line>)> {

@@ -242,10 +242,13 @@ impl Partition {
         self.is_current(token) && offset(token) >= self.next && !self.done.contains(offset(token))
     }
 
-    /// So many attempts of a record count.
+    /// So many attempts of a record count, if it is not settled meanwhile.
     pub(crate) fn keep(&mut self, token: Token, attempts: Attempts) -> bool {
         if token.1 != self.assignment {
             return false;
+        }
+        if !self.is_open(token) {
+            return true;
         }
         if attempts == Attempts::default() {
             self.attempts.remove(&offset(token));

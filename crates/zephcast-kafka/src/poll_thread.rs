@@ -172,9 +172,10 @@ impl Poller {
         let mut assignment = self.member.assignment();
         match committed {
             Err(error) if error.is_retryable() => {
-                assignment.end = End::Not;
-                drop(leaving.map(|left| left.send(Err(error))));
-                false
+                // Whoever asked may have given up, and is not heard of again.
+                let is_heard = leaving.is_some_and(|left| left.send(Err(error)).is_ok());
+                assignment.end = if is_heard { End::Not } else { End::Abandoned };
+                !is_heard
             }
             committed => {
                 for (unit, _) in farewells {

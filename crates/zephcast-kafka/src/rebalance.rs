@@ -273,6 +273,10 @@ impl MemberContext {
             self.serve_commits();
             thread::park_timeout(LOOK);
         }
+        // An engine that is gone has let go without a word of what it had.
+        if matches!(member.assignment().end, End::Abandoned) {
+            return false;
+        }
         let mut farewells = Vec::with_capacity(units.len());
         for unit in units {
             if let Some(partition) = member.assignment().partition(*unit) {

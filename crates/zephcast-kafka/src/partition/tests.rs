@@ -78,6 +78,16 @@ fn the_place_waits_for_the_slow_one_and_remembers_what_is_done_beyond() {
 }
 
 #[test]
+fn attempts_of_a_settled_record_are_nobody_elses() {
+    let mut partition = fresh(7);
+    assert!(read(&mut partition, 7));
+    assert_eq!(out(&mut partition), [7]);
+    ack(&mut partition, Some(7), &[7]);
+    assert!(partition.keep(Token(7, 1), Attempts { count: 2, first_failed_ms: Some(1) }));
+    assert_eq!(Place::read(8, &commit(&mut partition).write(4_096)).attempts, BTreeMap::new());
+}
+
+#[test]
 fn what_does_not_exist_is_not_waited_for() {
     let mut partition = fresh(0);
     for offset in [3, 4, 9] {
