@@ -244,11 +244,8 @@ impl Partition {
 
     /// So many attempts of a record count, if it is not settled meanwhile.
     pub(crate) fn keep(&mut self, token: Token, attempts: Attempts) -> bool {
-        if token.1 != self.assignment {
-            return false;
-        }
         if !self.is_open(token) {
-            return true;
+            return self.is_current(token);
         }
         if attempts == Attempts::default() {
             self.attempts.remove(&offset(token));

@@ -44,6 +44,17 @@ pub(crate) fn start(member: Arc<Member>) -> Result<Thread> {
 }
 
 fn live(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
+    poll(member, first);
+    let mut assignment = member.assignment();
+    assignment.end_commits();
+    if let End::Leaving(left) = &mut assignment.end {
+        // Nobody listens any more when the time to leave was over.
+        left.take().map(|left| left.send(Ok(())));
+    }
+}
+
+/// Polls until the member ends.
+fn poll(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
     let mut poller = Poller::on_this_thread(member.clone(), first);
     while matches!(poller.run(), Ended::Broken) {
         member.assignment().lose_all();
@@ -55,25 +66,15 @@ fn live(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
             Err(error) => {
                 member.assignment().fail(error);
                 member.arrived.notify_one();
+                // It still is to be answered when it leaves.
                 while matches!(member.assignment().end, End::Not) {
                     thread::park_timeout(LONGEST_PARK);
                 }
-                return say_goodbye(member);
+                return;
             }
         }
     }
     poller.close();
-    say_goodbye(member);
-}
-
-/// Answers who waits for the end.
-fn say_goodbye(member: &Member) {
-    let mut assignment = member.assignment();
-    assignment.end_commits();
-    if let End::Leaving(left) = &mut assignment.end {
-        // Nobody listens any more when the time to leave was over.
-        left.take().map(|left| left.send(Ok(())));
-    }
 }
 
 /// Why a consumer is of no more use.

@@ -258,14 +258,9 @@ impl MemberContext {
         member.arrived.notify_one();
         let limit = member.config.max_poll_interval;
         let deadline = Instant::now() + limit.saturating_sub(RESERVE).max(limit / 2);
-        while !is_released(&mut released) {
+        // An engine that leaves has settled everything, and has given back what it had.
+        while matches!(member.assignment().end, End::Not) && !is_released(&mut released) {
             let silent = member.assignment().silence() > member.lease;
-            match member.assignment().end {
-                End::Not => {}
-                // Its engine takes no news any more, has settled everything, and has given back what it had.
-                End::Leaving(_) => break,
-                End::Abandoned => return false,
-            }
             if consumer.assignment_lost() || silent || Instant::now() > deadline {
                 return false;
             }
@@ -273,7 +268,7 @@ impl MemberContext {
             self.serve_commits();
             thread::park_timeout(LOOK);
         }
-        // An engine that is gone has let go without a word of what it had.
+        // One that is gone has let go without a word.
         if matches!(member.assignment().end, End::Abandoned) {
             return false;
         }

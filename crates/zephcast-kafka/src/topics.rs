@@ -126,6 +126,8 @@ pub(crate) fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn topics() -> Topics {
@@ -147,7 +149,7 @@ mod tests {
         };
         assert_eq!(dead("a.x", "y"), "a.x.y.dead");
         let groups = [("a", "x.y"), ("a.x", "y"), ("a", "b\u{ed}"), ("a", "b_xC3_xAD"), ("a", "_"), ("a", "_x5F")];
-        let names: std::collections::BTreeSet<_> = groups.map(|(stream, group)| dead(stream, group)).into();
+        let names: BTreeSet<_> = groups.map(|(stream, group)| dead(stream, group)).into();
         assert_eq!(names.len(), groups.len(), "{names:?}");
     }
 

@@ -32,11 +32,11 @@ impl Fetching {
     /// Says whether another member took this one's place.
     pub(crate) async fn run(&mut self, intake: &mut dyn Intake) -> bool {
         let mut end = End { stop: self.stop.clone(), broken: self.core.broken() };
+        let core = self.core.clone();
         loop {
             if end.wished().now_or_never().is_some() {
                 return false;
             }
-            let core = self.core.clone();
             let credit = credit(&core);
             let interrupted = async {
                 tokio::select! {
@@ -51,7 +51,7 @@ impl Fetching {
             };
             match taken {
                 Ok(()) => {}
-                Err(error) if error.is_retryable() => self.wait_to_reconnect(error, &mut end).await,
+                Err(error) if error.is_retryable() => self.wait_to_reconnect(error, end.wished()).await,
                 Err(error) => {
                     tracing::error!(%error, stream = %self.core.subscription.stream, "the consumer ends");
                     let replaced = error.kind() == ErrorKind::Conflict;
@@ -75,21 +75,17 @@ impl Fetching {
         loop {
             let mut ended = None;
             let fetched = self.fetch(intake, NEWS, async { ended = Some(over.as_mut().await) }).await;
-            if let Some(ended) = ended {
-                fetched.map_or_else(drop, |fetched| self.take(fetched));
-                return ended;
-            }
             match fetched {
                 Ok(fetched) => self.take(fetched),
+                Err(_) if ended.is_some() => {}
                 Err(error) if error.is_retryable() => {
-                    self.core.disconnected(Talker::Intake, error);
-                    tokio::select! {
-                        ended = &mut over => return ended,
-                        () = tokio::time::sleep(self.backoff.failed()) => {}
-                    }
+                    self.wait_to_reconnect(error, async { ended = Some(over.as_mut().await) }).await;
                 }
                 // There is no more news.
                 Err(_) => return over.await,
+            }
+            if let Some(ended) = ended {
+                return ended;
             }
         }
     }
@@ -121,11 +117,10 @@ impl Fetching {
         fetched
     }
 
-    async fn wait_to_reconnect(&mut self, error: Error, end: &mut End) {
+    /// Waits for as long as it is good to, or until `over`.
+    async fn wait_to_reconnect(&mut self, error: Error, over: impl Future<Output = ()>) {
         self.core.disconnected(Talker::Intake, error);
-        let delay = self.backoff.failed();
-        // A stop ends the wait early.
-        let _ = tokio::time::timeout(delay, end.wished()).await;
+        let _ = tokio::time::timeout(self.backoff.failed(), over).await;
     }
 
     fn take(&self, fetched: Fetched) {

@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::BaseProducer;
-use zephcast_core::{GroupName, MemberName};
+use zephcast_core::{GroupName, MemberName, StreamName};
 
 use super::*;
 
@@ -51,6 +51,18 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         let error = refused(&config, part);
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part}");
         assert!(!format!("{error} {error:?} {config:?}").contains("canary"), "{error:?} {config:?}");
+    }
+}
+
+#[test]
+fn groups_by_stream_are_told_apart_and_found_again() {
+    let config = one().groups_by_stream(true);
+    let pairs = [("a", "x.y"), ("a.x", "y"), ("a", "x:y")]
+        .map(|(stream, group)| (StreamName::new(stream).expect("a name"), GroupName::new(group).expect("a name")));
+    for (stream, group) in &pairs {
+        let id = config.group_id(stream, group);
+        let owners = pairs.iter().filter(|(other, _)| config.group_of(other, &id).is_some_and(|found| found == *group));
+        assert!(owners.clone().all(|(other, _)| other == stream) && owners.count() > 0, "{id}");
     }
 }
 

@@ -45,6 +45,13 @@ async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
     while let Err(error) = driver.group_status(&stream, &group).await {
         assert!(error.is_retryable() && Instant::now() < until, "{error:?}");
     }
+    // A call that is told as failed may have been carried out.
+    while let Err(error) = admin.delete_stream(&stream).await {
+        if error.kind() == ErrorKind::NotFound {
+            break;
+        }
+        assert!(error.is_retryable() && Instant::now() < until, "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -75,5 +82,5 @@ async fn what_is_seen_beside_an_outage_is_true() {
     let began = Instant::now();
     driver.close(Duration::from_secs(1)).await.unwrap();
     drop(driver);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

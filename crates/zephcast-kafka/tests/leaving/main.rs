@@ -1,6 +1,7 @@
 //! Whoever leaves is gone at once: who comes after it need not wait until its session runs out.
 
 mod asked;
+mod outage;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use zephcast_kafka::{ErrorKind, Sasl, Tls};
 use crate::lab::{self, PASSWORD, WRONG, at, refused};
 
 /// What the broker says outright.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// What is only believed when it happened several times.
 const SOON: Duration = Duration::from_secs(6);
 

@@ -12,7 +12,7 @@ use zephcast_kafka::{ErrorKind, OauthToken, Tls};
 
 use crate::lab::{self, at, refused};
 
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(3);
 const LIFE: Duration = Duration::from_secs(5);
 
 /// A token without a signature, as a broker takes it that is set up for trying things out.

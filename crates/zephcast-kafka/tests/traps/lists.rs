@@ -1,7 +1,8 @@
 //! Lists of partitions that are alive when their consumer ends.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use integration_tests::threads;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::timeout;
@@ -53,7 +54,7 @@ async fn a_member_that_listed_its_partitions_in_every_way_ends() {
         assert!(member.close(PATIENCE).await.unwrap().clean);
     }
     lab.client.close(PATIENCE).await.unwrap();
-    ended(&lab.group).await;
+    threads::ended(&format!("zephcast {}", lab.group), Duration::from_secs(5)).await;
 }
 
 /// Messages that the group is to have again, in a while.
@@ -69,23 +70,4 @@ async fn delay(topic: &str) {
     for sent in sent.collect::<Vec<_>>() {
         sent.await.unwrap().unwrap();
     }
-}
-
-/// Waits until the threads of a group's members are gone. Nobody is told of that.
-async fn ended(group: &str) {
-    let until = Instant::now() + Duration::from_secs(5);
-    let name = format!("zephcast {group}");
-    // As much of a thread's name as the system has.
-    let name = &name[..15];
-    while threads().iter().any(|thread| thread == name) {
-        assert!(Instant::now() < until, "the thread of a member that was closed hangs");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn threads() -> Vec<String> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("the process's own threads");
-    // One that ends meanwhile has no name.
-    let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
-    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
