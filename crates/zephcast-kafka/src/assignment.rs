@@ -327,9 +327,9 @@ impl Assignment {
 
     /// Whether the poll thread has something to do that nobody tells it: there is room again, or what is handed out comes
     /// to the end of what is durable.
-    pub(crate) fn is_waited_for(&self) -> bool {
+    pub(crate) fn is_waited_for(&self, now_ms: u64) -> bool {
         self.full && self.free() > 0
-            || !self.commit.is_under_way() && self.partitions.values().any(Partition::wants_reach)
+            || !self.commit.is_under_way() && self.partitions.values().any(|partition| partition.wants_reach(now_ms))
     }
 
     /// Records that wait to be handed out, without those that cannot be for now.

@@ -58,6 +58,8 @@ pub struct KafkaConfig {
     pub static_membership: bool,
     /// See [`linger`](Self::linger).
     pub linger: Duration,
+    /// See [`max_message_bytes`](Self::max_message_bytes).
+    pub max_message_bytes: usize,
     /// See [`partitions`](Self::partitions).
     pub partitions: Option<u32>,
     /// See [`groups_by_stream`](Self::groups_by_stream).
@@ -109,6 +111,7 @@ impl KafkaConfig {
             group_protocol: GroupProtocol::Classic,
             static_membership: false,
             linger: Duration::from_millis(1),
+            max_message_bytes: 1_000_000,
             partitions: None,
             groups_by_stream: false,
             tokens: None,
@@ -283,6 +286,14 @@ impl KafkaConfig {
         self
     }
 
+    /// The largest payload that publishers take, in bytes. Default 1,000,000, with which a message fits in what a broker
+    /// takes by default; larger ones need topics with a larger `max.message.bytes`. At most 60,000,000.
+    #[must_use]
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
     /// A property of the client library, librdkafka, by its own name, such as `compression.type` or `client.rack`.
     ///
     /// What this driver relies on cannot be set so, among it all of `security.`, `sasl.`, `group.`, `acks` and commits:
@@ -314,6 +325,9 @@ impl KafkaConfig {
         }
         if self.partitions == Some(0) {
             return refuse("a stream has one partition at least");
+        }
+        if !(1..=60_000_000).contains(&self.max_message_bytes) {
+            return refuse("the largest payload has from 1 to 60000000 bytes");
         }
         let ranges = [
             ("request timeout", self.request_timeout, 10, 300_000),
@@ -364,6 +378,7 @@ impl fmt::Debug for KafkaConfig {
             .field("group_protocol", &self.group_protocol)
             .field("static_membership", &self.static_membership)
             .field("linger", &self.linger)
+            .field("max_message_bytes", &self.max_message_bytes)
             .field("partitions", &self.partitions)
             .field("groups_by_stream", &self.groups_by_stream)
             .field("properties", &self.properties.iter().map(|(name, _)| name).collect::<Vec<_>>())

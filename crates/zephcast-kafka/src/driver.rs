@@ -63,8 +63,7 @@ fn capabilities(config: &KafkaConfig) -> Capabilities {
     capabilities.duplicate_headers = true;
     // All but the zero byte, which is refused.
     capabilities.binary_header_names = true;
-    // What a broker takes by default, with room for key, headers and the record's own fields.
-    capabilities.max_payload = Some(1_000_000);
+    capabilities.max_payload = Some(config.max_message_bytes);
     capabilities.keeps_without_group = true;
     capabilities.browse = true;
     capabilities.partitions = true;

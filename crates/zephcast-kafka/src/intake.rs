@@ -53,7 +53,7 @@ impl KafkaIntake {
                 let suspects = assignment.suspects_wait(now).then_some(LOOK_AGAIN);
                 let due = assignment.wakes_at(now).filter(|_| credit.messages > 0);
                 let due = due.map(|due| Duration::from_millis(due - now));
-                let waited_for = assignment.is_waited_for();
+                let waited_for = assignment.is_waited_for(now);
                 (next, suspects.into_iter().chain(due).min(), waited_for)
             };
             if waited_for {

@@ -1,11 +1,16 @@
-//! Looks from time to time whether the group has retry topics that this member does not read.
+//! What a member does from time to time for its group's retry topics: it reads those that others made, and takes from the
+//! broker what the group has settled, since nothing else limits them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use zephcast_core::UnitId;
 
 use crate::member::Member;
+use crate::native::Partition;
+use crate::topics::is_of_stream;
 
 /// How long what another member made come later may stay unseen after that member's death.
 const EVERY: Duration = Duration::from_secs(15);
@@ -20,22 +25,52 @@ impl Keeper {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             // The first look was made by joining.
             ticks.tick().await;
+            let mut trimmed = HashMap::new();
             loop {
                 ticks.tick().await;
-                match member.cluster.existing("look for retries", member.topics.retries()).await {
-                    Ok(topics) => {
-                        let mut assignment = member.assignment();
-                        let fresh: Vec<String> = topics.into_iter().map(|(topic, _)| topic).collect();
-                        let before = assignment.topics.len();
-                        assignment.topics.extend(fresh);
-                        assignment.resubscribe |= assignment.topics.len() > before;
-                        drop(assignment);
-                        member.wake();
-                    }
-                    Err(error) => tracing::debug!(%error, stream = %member.topics.stream, "not looked for retries"),
-                }
+                find_retries(&member).await;
+                trim_retries(&member, &mut trimmed).await;
             }
         }))
+    }
+}
+
+/// Subscribes to the retry topics that others made.
+async fn find_retries(member: &Member) {
+    match member.cluster.existing("look for retries", member.topics.retries()).await {
+        Ok(topics) => {
+            let mut assignment = member.assignment();
+            let fresh: Vec<String> = topics.into_iter().map(|(topic, _)| topic).collect();
+            let before = assignment.topics.len();
+            assignment.topics.extend(fresh);
+            assignment.resubscribe |= assignment.topics.len() > before;
+            drop(assignment);
+            member.wake();
+        }
+        Err(error) => tracing::debug!(%error, stream = %member.topics.stream, "not looked for retries"),
+    }
+}
+
+/// Removes what is settled from the retry topics, as far as it was not removed before.
+async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) {
+    let settled: Vec<(UnitId, i64)> = {
+        let mut assignment = member.assignment();
+        let retries = assignment.partitions().filter(|(unit, _)| !is_of_stream(*unit));
+        retries.map(|(unit, partition)| (unit, partition.durable_next())).collect()
+    };
+    let fresh = |(unit, next): &(UnitId, i64)| trimmed.get(unit).is_none_or(|before| before < next) && *next > 0;
+    let settled: Vec<_> = settled.into_iter().filter(fresh).collect();
+    let partition = |(unit, next): &(UnitId, i64)| {
+        let (topic, number) = member.topics.partition(*unit)?;
+        Some(((topic.to_owned(), number), *next))
+    };
+    let before: BTreeMap<Partition, i64> = settled.iter().filter_map(partition).collect();
+    if before.is_empty() {
+        return;
+    }
+    match member.cluster.delete_records("trim retries", &before).await {
+        Ok(_) => trimmed.extend(settled),
+        Err(error) => tracing::debug!(%error, stream = %member.topics.stream, "retry topics are not trimmed"),
     }
 }
 

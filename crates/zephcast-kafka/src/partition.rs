@@ -8,25 +8,20 @@
 
 mod gaps;
 mod handing;
+mod reach;
 mod suspects;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use zephcast_core::Token;
 use zephcast_core::driver::Incoming;
 
 pub(crate) use self::gaps::Gap;
+use self::reach::{MOST_SUSPECTS, Reach};
+use self::waiting::Waiting;
 use crate::place::{Attempts, Place};
 use crate::ranges::Ranges;
-
-/// How far ahead of what is out the place reaches at first, in records. As much has to be taken one at a time after a
-/// death.
-const SHORTEST_REACH: i64 = 128;
-/// How far at most, where so much is handed out that a commit could not keep up otherwise.
-const LONGEST_REACH: i64 = 16_384;
-/// More records than this that may have been out at a death are not taken one at a time but a few at a time; if that ends
-/// in another death, those few are suspects.
-const MOST_SUSPECTS: i64 = 2 * SHORTEST_REACH;
 
 /// A record that was read: when it is due, and what to hand out.
 pub(crate) struct Record {
@@ -34,46 +29,31 @@ pub(crate) struct Record {
     pub(crate) incoming: Incoming,
 }
 
-impl Record {
-    fn is_due(&self, now_ms: u64) -> bool {
-        self.due_ms.is_none_or(|due| due <= now_ms)
-    }
-}
-
 pub(crate) struct Partition {
     /// Tells this assignment from earlier ones of the same partition: the second part of each token.
     assignment: u64,
-    /// Whether records are handed out in the order of their offsets; those of a retry topic are when they are due.
-    in_order: bool,
     /// The first record that is not settled.
     next: i64,
     /// What is settled, or does not exist, beyond it.
     done: Ranges,
     /// Before this offset everything was read.
     read: i64,
-    /// Read and not handed out, in order.
-    waiting: VecDeque<Record>,
-    waiting_bytes: usize,
-    /// Before this offset everything was handed out, where that goes in order.
-    handed: i64,
+    waiting: Waiting,
+    reach: Reach,
     in_flight: u64,
     /// Since when something has been in flight, in milliseconds since the Unix epoch.
     busy_since_ms: u64,
     attempts: BTreeMap<i64, Attempts>,
-    /// What is before this offset and not settled may have killed its owner.
-    suspects_until: i64,
+    /// Not settled, and may have killed their owner.
+    suspects: Ranges,
     /// Suspects that were handed out and of which nothing was heard since.
     accused: BTreeSet<i64>,
-    /// Up to here little is handed out at a time.
-    careful_until: i64,
-    /// How far the durable place reaches; nothing beyond is handed out.
-    reach: i64,
-    /// By how much it is to be ahead of what is handed out.
-    stride: i64,
     /// Raised with every change that a commit has to tell.
     version: u64,
     /// The version that is durable.
     durable: u64,
+    /// Before this offset everything is settled, durably.
+    durable_next: i64,
     /// Whether something was settled that is not durable.
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
@@ -99,31 +79,33 @@ pub(crate) struct Snapshot {
 }
 
 impl Partition {
-    /// A partition whose owner before left this place.
+    /// A partition whose owner before left this place. `in_order`: its records go in the order of their offsets; those of a
+    /// retry topic do when they are due.
     pub(crate) fn new(assignment: u64, in_order: bool, place: Place) -> Self {
-        let Place { next, done, reach, attempts, .. } = place;
-        // Whoever had it before ended in good order, unless the place reaches beyond what is settled.
-        let doubt = reach.unwrap_or(next);
-        let few = doubt - next <= MOST_SUSPECTS;
+        let Place { next, done, out, attempts, .. } = place;
+        // Whoever had it before ended in good order, unless something may be out.
+        let mut suspects = out;
+        done.runs().for_each(|(first, after)| suspects.remove_run(first, after));
+        suspects.remove_run(i64::MIN, next);
+        let doubt = suspects.end().unwrap_or(next);
+        if in_order && suspects.len() > MOST_SUSPECTS.cast_unsigned() {
+            suspects = Ranges::default();
+        }
         Self {
             assignment,
-            in_order,
             next,
             done,
             read: next,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            handed: next,
+            waiting: Waiting::new(in_order),
+            reach: Reach::new(in_order, next, doubt),
             in_flight: 0,
             busy_since_ms: 0,
             attempts,
-            suspects_until: if few { doubt } else { next },
+            suspects,
             accused: BTreeSet::new(),
-            careful_until: doubt,
-            reach: next,
-            stride: SHORTEST_REACH,
             version: 1,
             durable: 0,
+            durable_next: next,
             undurable: false,
             stopped: false,
             misled: false,
@@ -133,6 +115,16 @@ impl Partition {
         }
     }
 
+    /// Whether records are handed out in the order of their offsets.
+    fn is_in_order(&self) -> bool {
+        matches!(self.reach, Reach::Ahead(_))
+    }
+
+    /// Before which offset nobody needs anything any more.
+    pub(crate) fn durable_next(&self) -> i64 {
+        self.durable_next
+    }
+
     /// Where the next record is to be read.
     pub(crate) fn position(&self) -> i64 {
         self.read
@@ -140,7 +132,12 @@ impl Partition {
 
     /// Records that were read and not handed out, and their bytes.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.waiting.len(), self.waiting_bytes)
+        (self.waiting.len(), self.waiting.bytes())
+    }
+
+    /// About how much memory those take that may have to wait long.
+    pub(crate) fn parked_bytes(&self) -> usize {
+        if self.is_blocked() { self.waiting.len() * size_of::<Record>() + self.waiting.bytes() } else { 0 }
     }
 
     /// Whether a record at this offset is wanted: it was not read before, and is not settled. What lies between it and
@@ -162,27 +159,12 @@ impl Partition {
         incoming.attempt = incoming.attempt.max(attempts.count.saturating_add(1));
         incoming.redelivered |= attempts.count > 0;
         incoming.first_failed_ms = incoming.first_failed_ms.or(attempts.first_failed_ms);
-        self.waiting_bytes += incoming.message.byte_len();
-        self.waiting.push_back(record);
+        self.waiting.push(record);
     }
 
     /// What is known of the attempts of a record.
     pub(crate) fn attempts(&self, offset: i64) -> Attempts {
         self.attempts.get(&offset).copied().unwrap_or_default()
-    }
-
-    /// Whether the next commit may be waited for before anything more is handed out.
-    pub(crate) fn wants_reach(&self) -> bool {
-        if !self.in_order {
-            // Whatever was read may be due first.
-            return self.read > self.reach;
-        }
-        let wanted = if self.is_careful() { self.next + SHORTEST_REACH / 2 } else { self.handed + self.stride / 2 };
-        wanted >= self.reach && !self.has_suspects()
-    }
-
-    fn is_careful(&self) -> bool {
-        self.in_order && self.next < self.careful_until
     }
 
     /// From here on nothing is handed out.
@@ -195,7 +177,7 @@ impl Partition {
     pub(crate) fn ack(&mut self, frontier: Option<Token>, acked: &[Token]) -> Vec<Token> {
         let mut late = Vec::new();
         let mut settled = 0;
-        let frontier = frontier.filter(|token| self.in_order && token.1 == self.assignment).map(offset);
+        let frontier = frontier.filter(|token| self.is_in_order() && token.1 == self.assignment).map(offset);
         for token in acked {
             if token.1 != self.assignment {
                 late.push(*token);
@@ -204,8 +186,7 @@ impl Partition {
             settled += u64::from(self.is_open(*token));
             let offset = offset(*token);
             if frontier.is_none_or(|frontier| offset > frontier) {
-                self.done.insert(offset);
-                self.accused.remove(&offset);
+                self.close(offset);
             }
         }
         self.in_flight = self.in_flight.saturating_sub(settled);
@@ -223,8 +204,7 @@ impl Partition {
             return false;
         }
         if self.is_open(token) {
-            self.done.insert(offset(token));
-            self.accused.remove(&offset(token));
+            self.close(offset(token));
             self.in_flight = self.in_flight.saturating_sub(1);
             self.advance(self.next);
             self.changed();
@@ -270,11 +250,20 @@ impl Partition {
         }
     }
 
+    /// A record is settled, beyond the place.
+    fn close(&mut self, offset: i64) {
+        self.done.insert(offset);
+        self.accused.remove(&offset);
+        self.suspects.remove_run(offset, offset + 1);
+        self.reach.settled(offset);
+    }
+
     /// Moves the place to `offset`, and over everything that is settled there.
     fn advance(&mut self, offset: i64) {
         self.next = self.done.pass(offset.max(self.next));
         self.read = self.read.max(self.next);
-        self.handed = self.handed.max(self.next);
+        self.suspects.remove_run(i64::MIN, self.next);
+        self.reach.settled_before(self.next);
         if self.attempts.first_key_value().is_some_and(|(offset, _)| *offset < self.next) {
             self.attempts = self.attempts.split_off(&self.next);
         }
@@ -299,13 +288,13 @@ impl Partition {
     }
 
     /// What to commit while the partition is ours.
-    pub(crate) fn snapshot(&mut self, oldest_ms: Option<u64>, lease_ms: u64) -> Snapshot {
+    pub(crate) fn snapshot(&mut self, oldest_ms: Option<u64>, lease_ms: u64, now_ms: u64) -> Snapshot {
         let mut place = self.place();
-        place.reach = Some(self.next_reach());
+        place.out = self.next_out(now_ms);
         place.busy_since_ms = Some(self.busy_since_ms).filter(|_| self.in_flight > 0);
         place.oldest_ms = oldest_ms.filter(|_| self.in_flight > 0);
         place.lease_ms = Some(lease_ms);
-        self.snapshot_of(place)
+        self.snapshot_of(place, self.wants_reach(now_ms))
     }
 
     /// What to commit when it is given up in good order. Suspects that nobody proved innocent stay suspects.
@@ -316,15 +305,15 @@ impl Partition {
         }
         let mut place = self.place();
         place.in_flight = 0;
-        place.reach = (self.next < self.suspects_until).then_some(self.suspects_until);
-        self.snapshot_of(place)
+        place.out = self.suspects.clone();
+        self.snapshot_of(place, false)
     }
 
     fn place(&self) -> Place {
         Place {
             next: self.next,
             done: self.done.clone(),
-            reach: None,
+            out: Ranges::default(),
             in_flight: self.in_flight,
             busy_since_ms: None,
             oldest_ms: None,
@@ -333,18 +322,8 @@ impl Partition {
         }
     }
 
-    fn snapshot_of(&self, place: Place) -> Snapshot {
-        Snapshot { place, assignment: self.assignment, version: self.version, pressed: self.wants_reach() }
-    }
-
-    /// How far the next place is to reach.
-    fn next_reach(&self) -> i64 {
-        let wanted = match self.in_order {
-            false => self.read + SHORTEST_REACH,
-            true if self.is_careful() => self.next + SHORTEST_REACH,
-            true => self.handed + self.stride,
-        };
-        wanted.max(self.suspects_until).max(self.reach)
+    fn snapshot_of(&self, place: Place, pressed: bool) -> Snapshot {
+        Snapshot { place, assignment: self.assignment, version: self.version, pressed }
     }
 
     /// A commit is durable. `false` when it was one of an earlier assignment.
@@ -353,16 +332,9 @@ impl Partition {
             return false;
         }
         self.durable = self.durable.max(snapshot.version);
+        self.durable_next = self.durable_next.max(snapshot.place.next);
         self.undurable &= self.is_changed();
-        let reach = snapshot.place.reach.unwrap_or(self.reach);
-        if reach > self.reach {
-            self.stride = match (self.is_held_up(), snapshot.pressed) {
-                (true, _) => (self.stride * 2).min(LONGEST_REACH),
-                (false, true) => self.stride,
-                (false, false) => (self.stride / 2).max(SHORTEST_REACH),
-            };
-            self.reach = reach;
-        }
+        self.reaches(&snapshot.place, snapshot.pressed);
         true
     }
 }

@@ -21,9 +21,9 @@ pub(crate) struct Place {
     pub(crate) next: i64,
     /// What is settled beyond it.
     pub(crate) done: Ranges,
-    /// Before which offset the owner may hand records out; `None` when it gave the partition up in good order. A place
-    /// that is found with it is that of an owner that died, and whatever it may have handed out is a suspect.
-    pub(crate) reach: Option<i64>,
+    /// What the owner may hand out; nothing when it gave the partition up in good order. A place that is found with some is
+    /// that of an owner that died, and what of it is not settled is a suspect.
+    pub(crate) out: Ranges,
     /// How many records the owner had in flight.
     pub(crate) in_flight: u64,
     /// Since when some have been, in milliseconds since the Unix epoch.
@@ -68,11 +68,14 @@ impl Place {
         above.saturating_sub(self.done.len_within(from, end))
     }
 
-    /// What to commit with the offset, at most `most` bytes: what there is no room for is left out, the attempts last.
+    /// What to commit with the offset, at most `most` bytes: what there is no room for is left out, first of what is settled,
+    /// then of the attempts.
     pub(crate) fn write(&self, most: usize) -> String {
         let room = most.saturating_sub(MARK.len()) / 4 * 3;
         let mut bytes = Vec::with_capacity(64);
-        put(&mut bytes, self.reach.map_or(0, |reach| 1 + self.distance(reach)));
+        let (count, out) = within(room.saturating_sub(bytes.len() + 5 * LONGEST), self.encoded(&self.out));
+        put(&mut bytes, count);
+        bytes.extend(out);
         put(&mut bytes, self.in_flight);
         put(&mut bytes, self.busy_since_ms.unwrap_or(0));
         put(&mut bytes, self.oldest_ms.unwrap_or(0));
@@ -80,7 +83,7 @@ impl Place {
         let (count, attempts) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded_attempts());
         put(&mut bytes, count);
         bytes.extend(attempts);
-        let (count, runs) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded_runs());
+        let (count, runs) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded(&self.done));
         put(&mut bytes, count);
         bytes.extend(runs);
         format!("{MARK}{}", STANDARD_NO_PAD.encode(bytes))
@@ -97,9 +100,9 @@ impl Place {
     }
 
     /// Each run by its distance from the one before, and its length.
-    fn encoded_runs(&self) -> impl Iterator<Item = Vec<u8>> {
+    fn encoded(&self, ranges: &Ranges) -> impl Iterator<Item = Vec<u8>> {
         let mut at = self.next;
-        self.done.runs().map(move |(first, after)| {
+        ranges.runs().map(move |(first, after)| {
             let mut bytes = Vec::new();
             put(&mut bytes, (first - at).unsigned_abs());
             put(&mut bytes, (after - first).unsigned_abs());
@@ -115,10 +118,7 @@ impl Place {
     fn decode(next: i64, mut bytes: &[u8]) -> Option<Self> {
         let mut place = Self::at(next);
         let bytes = &mut bytes;
-        place.reach = match take(bytes)? {
-            0 => None,
-            reach => Some(beyond(next, reach - 1)?),
-        };
+        place.out = decode_runs(next, bytes)?;
         place.in_flight = take(bytes)?;
         place.busy_since_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
         place.oldest_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
@@ -129,14 +129,19 @@ impl Place {
             let first_failed_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
             place.attempts.insert(offset, Attempts { count, first_failed_ms });
         }
-        let mut at = next;
-        for _ in 0..take(bytes)? {
-            let first = beyond(at, take(bytes)?)?;
-            at = beyond(first, take(bytes)?)?;
-            place.done.insert_run(first, at);
-        }
+        place.done = decode_runs(next, bytes)?;
         Some(place)
     }
+}
+
+fn decode_runs(next: i64, bytes: &mut &[u8]) -> Option<Ranges> {
+    let (mut ranges, mut at) = (Ranges::default(), next);
+    for _ in 0..take(bytes)? {
+        let first = beyond(at, take(bytes)?)?;
+        at = beyond(first, take(bytes)?)?;
+        ranges.insert_run(first, at);
+    }
+    Some(ranges)
 }
 
 /// The most bytes of one number.
@@ -189,11 +194,14 @@ mod tests {
 
     fn places() -> impl Strategy<Value = Place> {
         let attempts = prop::collection::btree_map(0_i64..1_000, (1_u32..9, 0_u64..9), 0..4);
-        let runs = prop::collection::vec((1_i64..500, 1_i64..9), 0..20);
-        (0_i64..1 << 40, prop::option::of(0_i64..5_000), 0_u64..3_000, [0_u64..9, 0..9], attempts, runs).prop_map(
-            |(next, reach, in_flight, [oldest, lease], attempts, runs)| {
+        let runs = || prop::collection::vec((1_i64..500, 1_i64..9), 0..20);
+        let out = prop::collection::vec((0_i64..50, 1_i64..2_000), 0..4);
+        (0_i64..1 << 40, out, 0_u64..3_000, [0_u64..9, 0..9], attempts, runs()).prop_map(
+            |(next, out, in_flight, [oldest, lease], attempts, runs)| {
                 let mut place = Place::at(next);
-                place.reach = reach.map(|reach| next + reach);
+                for (first, length) in out {
+                    place.out.insert_run(next + first, next + first + length);
+                }
                 place.in_flight = in_flight;
                 place.oldest_ms = Some(oldest).filter(|ms| *ms > 0);
                 place.busy_since_ms = place.oldest_ms.map(|ms| ms + 1);
@@ -217,11 +225,11 @@ mod tests {
         }
 
         #[test]
-        fn without_room_only_what_is_settled_is_forgotten(place in places(), most in 60_usize..200) {
+        fn without_room_only_what_is_settled_is_forgotten(place in places(), most in 130_usize..300) {
             let text = place.write(most);
             prop_assert!(text.len() <= most, "{} bytes of {most}", text.len());
             let read = Place::read(place.next, &text);
-            prop_assert_eq!(read.reach, place.reach);
+            prop_assert_eq!(read.out, place.out);
             for (first, after) in read.done.runs() {
                 prop_assert!((first..after).all(|offset| place.done.contains(offset)));
             }

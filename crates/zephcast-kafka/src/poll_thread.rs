@@ -29,9 +29,9 @@ const LONGEST_PARK: Duration = Duration::from_millis(100);
 const REBUILD: Duration = Duration::from_secs(1);
 /// About how many bytes a read may bring.
 const READ_BYTES: usize = 1024 * 1024;
-/// The most records of a partition that wait for something that may take long, before no more are fetched; resumed at half.
-const MOST_PARKED: usize = 1_000;
-const MOST_PARKED_BYTES: usize = 4 * 1024 * 1024;
+/// About the most bytes of records that wait for something that may take long, in all partitions together. A partition that
+/// has more than its share is not fetched, until it has less than half of it.
+const MOST_PARKED: usize = 8 * 1024 * 1024;
 
 /// Starts the thread, with a consumer that is about to subscribe.
 pub(crate) fn start(member: Arc<Member>) -> Result<Thread> {
@@ -262,11 +262,13 @@ impl Poller {
     fn hold_back(&mut self) {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut resumed = Vec::new();
-        for (unit, partition) in self.member.assignment().partitions() {
+        let mut assignment = self.member.assignment();
+        let share =
+            MOST_PARKED / assignment.partitions().filter(|(_, partition)| partition.parked_bytes() > 0).count().max(1);
+        for (unit, partition) in assignment.partitions() {
             let Some((topic, number)) = self.member.topics.partition(unit) else { continue };
-            let (messages, bytes) = partition.waiting();
-            let parked = partition.is_blocked() && (messages > MOST_PARKED || bytes > MOST_PARKED_BYTES);
-            let free = !partition.is_blocked() || (messages < MOST_PARKED / 2 && bytes < MOST_PARKED_BYTES / 2);
+            let parked = partition.parked_bytes() > share;
+            let free = partition.parked_bytes() <= share / 2;
             match partition.paused {
                 false if parked => {
                     partition.paused = true;
@@ -280,6 +282,7 @@ impl Poller {
                 _ => {}
             }
         }
+        drop(assignment);
         if pause.count() > 0 && self.consumer.pause(&pause).is_err() {
             tracing::debug!("partitions to pause are not there any more");
         }

@@ -2,9 +2,11 @@
 
 mod desk;
 mod epoch;
+mod lane;
 mod reports;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +15,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zephcast_core::{Error, ErrorKind, PublishError, Result};
 
-use self::desk::Ticket;
-pub(crate) use self::desk::{Answer, MOST_MESSAGES};
+pub(crate) use self::desk::{Answer, MOST_MESSAGES, Ticket};
 use self::epoch::Epoch;
+pub(crate) use self::lane::Lane;
 use crate::KafkaConfig;
 use crate::context::{Context, Trouble};
 use crate::error::{closed, error, invalid, kind_of, missing, translate};
@@ -34,8 +36,12 @@ pub(crate) const MOST_BYTES: usize = ROOM / 4;
 /// gave up is known to be stored or not, or known to be unknown; what a publisher gave up never is.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The largest record: that which a broker takes by default (1,048,588 bytes), without the header of its batch.
-const MAX_RECORD: usize = 1_048_588 - 61;
+/// The most bytes of records that the library sends together for a partition. A larger record goes alone.
+const BATCH: usize = 1_000_000;
+
+/// The largest record that is sent, with what is noted of it: what a client reads in one answer by default has room for
+/// it. Topics take much less by default, and say so themselves.
+const MAX_RECORD: usize = 64 << 20;
 
 /// What the library's producer is made with.
 fn settings(config: &KafkaConfig) -> ClientConfig {
@@ -48,6 +54,7 @@ fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("linger.ms", config.linger.as_millis().to_string())
         .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
         .set("message.max.bytes", MAX_RECORD.to_string())
+        .set("batch.size", BATCH.to_string())
         .set("queue.buffering.max.messages", "10000000")
         .set("queue.buffering.max.kbytes", "1048576")
         // How long an unknown topic may be one that not every broker knows yet.
@@ -64,6 +71,8 @@ pub(crate) struct Producer {
     room: Arc<Semaphore>,
     /// What messages go by; `None` once closed.
     current: Mutex<Option<Arc<Epoch>>>,
+    /// By topic.
+    lanes: Mutex<HashMap<String, Weak<Lane>>>,
 }
 
 impl Producer {
@@ -83,6 +92,7 @@ impl Producer {
             context,
             room: Arc::new(Semaphore::new(ROOM)),
             current: Mutex::new(Some(epoch)),
+            lanes: Mutex::default(),
         })
     }
 
@@ -94,13 +104,18 @@ impl Producer {
         }
     }
 
+    /// What all who publish to this topic share.
+    pub(crate) fn lane(&self, topic: &str) -> Arc<Lane> {
+        Lane::of(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner), topic)
+    }
+
     /// Waits for room for records of this size together.
     ///
     /// # Errors
     /// `Closed`.
     pub(crate) async fn room(&self, size: usize) -> Result<OwnedSemaphorePermit> {
-        // A larger one is refused by the library, and takes none.
-        let size = u32::try_from(size.min(MOST_BYTES)).unwrap_or(u32::MAX);
+        // A larger one takes all there is.
+        let size = u32::try_from(size.min(ROOM)).unwrap_or(u32::MAX);
         self.room.clone().acquire_many_owned(size).await.map_err(|_| closed(OPERATION))
     }
 

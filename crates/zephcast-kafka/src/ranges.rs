@@ -12,7 +12,7 @@ pub(crate) struct Ranges {
 impl Ranges {
     /// How many offsets there are from `first` to before `after`.
     pub(crate) fn len_within(&self, first: i64, after: i64) -> u64 {
-        let within = |(from, to): (i64, i64)| u64::try_from(to.min(after) - from.max(first)).unwrap_or(0);
+        let within = |(from, to): (i64, i64)| u64::try_from(to.min(after).saturating_sub(from.max(first))).unwrap_or(0);
         self.runs().map(within).sum()
     }
 
@@ -42,6 +42,35 @@ impl Ranges {
         self.runs.insert(first, after);
     }
 
+    /// Removes the offsets from `first` to before `after`.
+    pub(crate) fn remove_run(&mut self, first: i64, after: i64) {
+        while let Some((known, end)) = self.runs.range(..after).next_back().map(|(known, end)| (*known, *end)) {
+            if end <= first {
+                break;
+            }
+            self.runs.remove(&known);
+            if end > after {
+                self.runs.insert(after, end);
+            }
+            if known < first {
+                self.runs.insert(known, first);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The offset after the last one.
+    pub(crate) fn end(&self) -> Option<i64> {
+        self.runs.last_key_value().map(|(_, after)| *after)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len_within(i64::MIN, i64::MAX)
+    }
+
     /// Removes everything before `offset`, and the run that begins there; returns where the next offset is that is not
     /// in the set.
     pub(crate) fn pass(&mut self, offset: i64) -> i64 {
@@ -61,6 +90,14 @@ impl Ranges {
     }
 }
 
+impl FromIterator<i64> for Ranges {
+    fn from_iter<T: IntoIterator<Item = i64>>(offsets: T) -> Self {
+        let mut ranges = Self::default();
+        offsets.into_iter().for_each(|offset| ranges.insert(offset));
+        ranges
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -70,6 +107,18 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn what_is_removed_is_gone(
+            offsets in prop::collection::vec(0_i64..60, 0..60), first in 0_i64..60, after in 0_i64..70,
+        ) {
+            let mut ranges: Ranges = offsets.iter().copied().collect();
+            ranges.remove_run(first, after);
+            let left = |offset: i64| offsets.contains(&offset) && !(first..after).contains(&offset);
+            prop_assert!((0..60).all(|offset| ranges.contains(offset) == left(offset)), "{:?}", ranges);
+            prop_assert_eq!(ranges.end(), (0..60).rev().find(|offset| left(*offset)).map(|last| last + 1));
+            prop_assert_eq!((ranges.len(), ranges.is_empty()), (ranges.runs().map(|(from, to)| (to - from) as u64).sum(), (0..60).all(|offset| !left(offset))));
+        }
+
         #[test]
         fn behaves_as_a_set(offsets in prop::collection::vec(0_i64..60, 0..60), from in 0_i64..60) {
             let (mut ranges, mut model) = (Ranges::default(), BTreeSet::new());

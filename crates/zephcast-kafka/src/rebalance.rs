@@ -20,6 +20,7 @@ use zephcast_core::driver::Released;
 use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use crate::assignment::End;
+use crate::clock::now_ms;
 use crate::error::{error, translate};
 use crate::member::Member;
 use crate::native::{Batches, Commits};
@@ -227,9 +228,9 @@ impl MemberContext {
         partition: i32,
         mut place: Place,
     ) -> KafkaResult<Place> {
-        if let Some(reach) = place.reach {
+        if !place.out.is_empty() {
             let (_, end) = consumer.fetch_watermarks(topic, partition, self.member.config.request_timeout)?;
-            place.reach = Some(reach.min(end)).filter(|reach| *reach > place.next);
+            place.out.remove_run(end, i64::MAX);
         }
         Ok(place)
     }
@@ -293,7 +294,7 @@ impl MemberContext {
     /// Commits what is due, and takes the answers of earlier commits.
     pub(crate) fn serve_commits(&self) {
         self.take_answers();
-        let due = self.member.assignment().begin_commit(self.member.config.commit_interval);
+        let due = self.member.assignment().begin_commit(self.member.config.commit_interval, now_ms());
         let Some(snapshots) = due else { return };
         let sent = self.list(&snapshots).and_then(|list| match self.queues().as_ref() {
             Some(queues) => queues.commits.send(&list).map_err(KafkaError::ConsumerCommit),

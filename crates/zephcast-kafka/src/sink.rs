@@ -1,14 +1,15 @@
 //! Publishing to a stream.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::task::coop::unconstrained;
 use zephcast_core::driver::Sink;
-use zephcast_core::{Error, Message, Position, PositionStyle, PublishError, StreamName, Token, UnitId};
+use zephcast_core::{Error, ErrorKind, Message, Position, PositionStyle, PublishError, StreamName, Token, UnitId};
 
-use crate::producer::{Answer, MOST_BYTES, MOST_MESSAGES, Producer};
+use crate::producer::{Answer, Lane, MOST_BYTES, MOST_MESSAGES, Producer, Ticket};
 use crate::record::Written;
 
 type Outcome = Result<Option<Position>, PublishError>;
@@ -17,6 +18,7 @@ type Outcome = Result<Option<Position>, PublishError>;
 pub(crate) struct KafkaSink {
     producer: Arc<Producer>,
     stream: String,
+    lane: Arc<Lane>,
     /// Held by the call whose turn it is to put its messages into the queue.
     turn: Mutex<()>,
 }
@@ -24,34 +26,24 @@ pub(crate) struct KafkaSink {
 impl KafkaSink {
     pub(crate) fn new(producer: Arc<Producer>, stream: &StreamName) -> Self {
         producer.warm_up(stream.as_str());
-        Self { producer, stream: stream.as_str().to_owned(), turn: Mutex::new(()) }
+        let lane = producer.lane(stream.as_str());
+        Self { producer, stream: stream.as_str().to_owned(), lane, turn: Mutex::new(()) }
     }
 }
 
 #[async_trait]
 impl Sink for KafkaSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Outcome> {
-        let mut tickets = Vec::with_capacity(1);
-        // Must not be interrupted as long as there is room, so that calls are stored in the order of their first poll.
-        let refused = unconstrained(async {
-            let _turn = self.turn.lock().await;
-            for (piece, size) in pieces(batch) {
-                let room = self.producer.room(size).await?;
-                tickets.push(self.producer.send(&self.stream, None, piece.iter().map(Written::of), room)?);
-            }
-            Ok::<(), Error>(())
-        });
-        let refused = refused.await.err();
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for ticket in tickets {
-            let answers = ticket.answers().await;
-            if answers.iter().any(|answer| matches!(answer, Answer::Stored { .. })) {
-                self.producer.works();
-            }
-            outcomes.extend(answers.into_iter().map(|answer| self.outcome(answer)));
+        if self.lane.is_narrow() {
+            return self.publish_in_pieces(&batch.iter().collect::<Vec<_>>()).await;
         }
-        if let Some(refused) = refused {
-            outcomes.resize_with(batch.len(), || Err(PublishError::Failed(refused.clone())));
+        let mut outcomes = self.publish_together(batch).await;
+        let refused: Vec<usize> = (0..batch.len()).filter(|place| is_too_large(&outcomes[*place])).collect();
+        if !refused.is_empty() {
+            let again: Vec<&Message> = refused.iter().map(|place| &batch[*place]).collect();
+            for (place, outcome) in refused.into_iter().zip(self.publish_in_pieces(&again).await) {
+                outcomes[place] = outcome;
+            }
         }
         outcomes
     }
@@ -63,6 +55,76 @@ impl Sink for KafkaSink {
 }
 
 impl KafkaSink {
+    /// Everything at once, to be sent in whatever batches the library makes of it.
+    async fn publish_together(&self, batch: &[Message]) -> Vec<Outcome> {
+        let mut tickets = Vec::with_capacity(1);
+        // Must not be interrupted as long as there is room, so that calls are stored in the order of their first poll.
+        let (_beside, refused) = unconstrained(async {
+            let _turn = self.turn.lock().await;
+            let beside = self.lane.shared().await;
+            let mut rest = batch;
+            while !rest.is_empty() {
+                let (count, size) = fitting(rest.iter(), MOST_BYTES);
+                let (piece, others) = rest.split_at(count);
+                match self.send(piece.iter(), size).await {
+                    Ok(ticket) => tickets.push(ticket),
+                    Err(refused) => return (beside, Some(refused)),
+                }
+                rest = others;
+            }
+            (beside, None)
+        })
+        .await;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for ticket in tickets {
+            outcomes.extend(self.outcomes(ticket).await);
+        }
+        if let Some(refused) = refused {
+            outcomes.resize_with(batch.len(), || Err(PublishError::Failed(refused.clone())));
+        }
+        outcomes
+    }
+
+    /// In pieces that the topic takes, each when the one before was answered.
+    async fn publish_in_pieces(&self, messages: &[&Message]) -> Vec<Outcome> {
+        let _alone = unconstrained(self.lane.alone()).await;
+        let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
+        let mut waiting: VecDeque<usize> = (0..messages.len()).collect();
+        while !waiting.is_empty() {
+            let (count, size) = fitting(waiting.iter().map(|place| messages[*place]), self.lane.most());
+            let piece: Vec<usize> = waiting.drain(..count).collect();
+            let answers = match self.send(piece.iter().map(|place| messages[*place]), size).await {
+                Ok(ticket) => self.outcomes(ticket).await,
+                Err(refused) => piece.iter().map(|_| Err(PublishError::Failed(refused.clone()))).collect(),
+            };
+            let (too_large, answered): (Vec<_>, Vec<_>) =
+                piece.into_iter().zip(answers).partition(|(_, outcome)| count > 1 && is_too_large(outcome));
+            if !too_large.is_empty() {
+                self.lane.is_below(size);
+            }
+            too_large.into_iter().rev().for_each(|(place, _)| waiting.push_front(place));
+            answered.into_iter().for_each(|(place, outcome)| outcomes[place] = Some(outcome));
+        }
+        outcomes.into_iter().flatten().collect()
+    }
+
+    async fn send<'a>(
+        &self,
+        piece: impl ExactSizeIterator<Item = &'a Message> + Send,
+        size: usize,
+    ) -> Result<Ticket, Error> {
+        let room = self.producer.room(size).await?;
+        self.producer.send(&self.stream, None, piece.map(Written::of), room)
+    }
+
+    async fn outcomes(&self, ticket: Ticket) -> Vec<Outcome> {
+        let answers = ticket.answers().await;
+        if answers.iter().any(|answer| matches!(answer, Answer::Stored { .. })) {
+            self.producer.works();
+        }
+        answers.into_iter().map(|answer| self.outcome(answer)).collect()
+    }
+
     fn outcome(&self, answer: Answer) -> Outcome {
         let (partition, offset) = self.producer.outcome(&self.stream, answer)?;
         Ok(u32::try_from(partition)
@@ -72,23 +134,22 @@ impl KafkaSink {
     }
 }
 
-/// A batch in pieces that the producer takes at once; mostly one.
-fn pieces(batch: &[Message]) -> impl Iterator<Item = (&[Message], usize)> {
-    let mut rest = batch;
-    std::iter::from_fn(move || {
-        let mut size = Written::of(rest.first()?).size();
-        let mut count = 1;
-        while let Some(next) = rest.get(count).filter(|_| count < MOST_MESSAGES) {
-            let more = size + Written::of(next).size();
-            if more > MOST_BYTES {
-                break;
-            }
-            (size, count) = (more, count + 1);
+/// Whether this was too large, alone or with what came along.
+fn is_too_large(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(failure) if failure.kind() == ErrorKind::TooLarge)
+}
+
+/// How many of these the producer takes at once, one at least, and how many bytes they are.
+fn fitting<'a>(messages: impl Iterator<Item = &'a Message>, most: usize) -> (usize, usize) {
+    let (mut count, mut size) = (0, 0);
+    for message in messages.take(MOST_MESSAGES) {
+        let more = size + Written::of(message).size();
+        if count > 0 && more > most {
+            break;
         }
-        let (piece, others) = rest.split_at(count);
-        rest = others;
-        Some((piece, size))
-    })
+        (count, size) = (count + 1, more);
+    }
+    (count, size)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn is_legal(byte: u8) -> bool {
 pub(crate) struct Delay(usize);
 
 /// The classes: how a topic's name ends, and the least delay in it.
-const CLASSES: [(&str, Duration); 7] = [
+const CLASSES: [(&str, Duration); 9] = [
     ("retry-now", Duration::ZERO),
     ("retry-1s", Duration::from_secs(1)),
     ("retry-10s", Duration::from_secs(10)),
@@ -31,6 +31,8 @@ const CLASSES: [(&str, Duration); 7] = [
     ("retry-10m", Duration::from_secs(600)),
     ("retry-1h", Duration::from_secs(3_600)),
     ("retry-10h", Duration::from_secs(36_000)),
+    ("retry-4d", Duration::from_secs(345_600)),
+    ("retry-40d", Duration::from_secs(3_456_000)),
 ];
 
 impl Delay {
@@ -174,7 +176,7 @@ mod tests {
             [class(0), class(999), class(1_000), class(59_999)],
             ["retry-now", "retry-now", "retry-1s", "retry-10s"]
         );
-        assert_eq!(class(u64::MAX), "retry-10h");
+        assert_eq!(class(u64::MAX), "retry-40d");
     }
 
     #[test]

@@ -21,6 +21,7 @@ impl KafkaConfig {
     /// | `static-membership` | [`static_membership`](Self::static_membership): `true` or `false` |
     /// | `groups-by-stream` | [`groups_by_stream`](Self::groups_by_stream): `true` or `false` |
     /// | `linger` | [`linger`](Self::linger) in milliseconds |
+    /// | `max-message-bytes` | [`max_message_bytes`](Self::max_message_bytes) |
     /// | `commit-interval` | [`commit_interval`](Self::commit_interval) in milliseconds |
     /// | `max-poll-interval` | [`max_poll_interval`](Self::max_poll_interval) in milliseconds |
     /// | `partitions` | [`partitions`](Self::partitions) |
@@ -46,7 +47,7 @@ impl KafkaConfig {
             scheme => return Err(invalid(format!("`{scheme}` is no scheme of Kafka"))),
         };
         let mut known = vec!["sasl", "group-protocol", "static-membership", "groups-by-stream", "partitions"];
-        known.extend(["linger", "commit-interval", "max-poll-interval", "request-timeout"]);
+        known.extend(["linger", "commit-interval", "max-poll-interval", "request-timeout", "max-message-bytes"]);
         if secure {
             known.extend(Tls::KEYS);
         }
@@ -70,6 +71,9 @@ impl KafkaConfig {
         config.read_group(endpoint)?;
         if let Some(text) = endpoint.query("partitions") {
             config.partitions = Some(text.parse().map_err(|_| invalid("`partitions` is a number from 1"))?);
+        }
+        if let Some(text) = endpoint.query("max-message-bytes") {
+            config.max_message_bytes = text.parse().map_err(|_| invalid("`max-message-bytes` is a number from 1"))?;
         }
         for (key, setting) in [
             ("linger", &mut config.linger),
@@ -166,6 +170,7 @@ mod tests {
             ("kafka+ssl://u:p@h?sasl=oauthbearer", "token provider"),
             ("kafka+ssl://u:p@h?sasl=md5", "no SASL mechanism"),
             ("kafka://h?linger=x", "milliseconds"),
+            ("kafka://h?max-message-bytes=x", "number"),
             ("kafka://h?linger=900001", "linger"),
             ("kafka://h?request-timeout=1", "request timeout"),
             ("kafka://h?commit-interval=0", "commit interval"),

@@ -67,23 +67,23 @@ impl Assignment {
     }
 
     /// What to commit now, if anything is.
-    pub(crate) fn begin_commit(&mut self, interval: Duration) -> Option<Vec<(UnitId, Snapshot)>> {
+    pub(crate) fn begin_commit(&mut self, interval: Duration, now_ms: u64) -> Option<Vec<(UnitId, Snapshot)>> {
         if self.commit.under_way.is_some() || self.commit.not_before.is_some_and(|at| Instant::now() < at) {
             return None;
         }
         let due = self.commit.is_awaited()
             || self.commit.last.elapsed() >= interval
-            || self.partitions.values().any(Partition::wants_reach);
+            || self.partitions.values().any(|partition| partition.wants_reach(now_ms));
         if !due {
             return None;
         }
         let (oldest_ms, lease_ms) = (self.oldest_ms, self.lease_ms);
-        let changed = |partition: &Partition| partition.is_changed() || partition.wants_reach();
+        let changed = |partition: &Partition| partition.is_changed() || partition.wants_reach(now_ms);
         let snapshots: Vec<_> = self
             .partitions
             .iter_mut()
             .filter(|(_, partition)| changed(partition))
-            .map(|(unit, partition)| (*unit, partition.snapshot(oldest_ms, lease_ms)))
+            .map(|(unit, partition)| (*unit, partition.snapshot(oldest_ms, lease_ms, now_ms)))
             .collect();
         let waiting = std::mem::take(&mut self.commit.waiting);
         self.commit.last = Instant::now();

@@ -28,12 +28,13 @@ const REFUSED: [(&str, &[&str]); 17] = [
             "linger.ms",
             "queue.buffering.max.ms",
             "auto.commit.interval.ms",
+            "message.max.bytes",
         ],
     ),
     (
         "how large, how many and how late messages can be is promised by publishers",
         &[
-            "message.max.bytes",
+            "batch.size",
             "queue.buffering.max.messages",
             "queue.buffering.max.kbytes",
             "delivery.timeout.ms",

@@ -37,6 +37,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         (one().request_timeout(Duration::ZERO), "request timeout"),
         (one().commit_interval(Duration::ZERO), "commit interval"),
         (one().linger(Duration::from_secs(901)), "linger"),
+        (one().max_message_bytes(60_000_001), "payload"),
         (one().max_poll_interval(Duration::ZERO), "max poll interval"),
         (one().password("canary"), "needs a user"),
         (one().sasl(Sasl::Plain), "needs a user"),

@@ -191,7 +191,7 @@ fn of_messages(code: Code) -> Option<(ErrorKind, &'static str)> {
     let meaning = match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => (
             ErrorKind::TooLarge,
-            "the message is larger than `message.max.bytes` of the client, or `max.message.bytes` of the topic",
+            "the message is larger than `max.message.bytes` of the topic, or than 64 MiB, the most that a client sends",
         ),
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend | Code::ISRInsufficient => {
             (ErrorKind::Blocked, "fewer replicas are in sync than `min.insync.replicas` asks for")

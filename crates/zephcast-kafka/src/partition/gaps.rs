@@ -33,6 +33,7 @@ impl Partition {
     pub(super) fn pass_to(&mut self, offset: i64) {
         if offset > self.read {
             self.done.insert_run(self.read, offset);
+            self.suspects.remove_run(self.read, offset);
             self.read = offset;
             self.advance(self.next);
             self.version += 1;

@@ -2,13 +2,13 @@
 
 use zephcast_core::driver::Incoming;
 
-use super::{Partition, Record, offset_of};
+use super::{Partition, offset_of};
 use crate::place::Attempts;
 
 impl Partition {
     /// Whether what comes next may have killed its former owner.
     pub(crate) fn has_suspects(&self) -> bool {
-        self.next < self.suspects_until
+        !self.suspects.is_empty()
     }
 
     /// Whether a suspect is there to be handed out.
@@ -16,23 +16,19 @@ impl Partition {
         !self.stopped && self.has_suspects() && self.next_suspect(now_ms).is_some()
     }
 
-    /// Where the next suspect waits.
-    fn next_suspect(&self, now_ms: u64) -> Option<usize> {
-        let is_one = |record: &&Record| self.is_suspect(record) && record.is_due(now_ms);
-        match self.in_order {
-            true => self.waiting.front().filter(is_one).map(|_| 0),
-            false => self.waiting.iter().position(|record| is_one(&record)),
+    /// The next suspect that is due.
+    fn next_suspect(&self, now_ms: u64) -> Option<&Incoming> {
+        let mut due = self.waiting.due(now_ms).map(|record| &record.incoming);
+        match self.is_in_order() {
+            true => due.next().filter(|incoming| self.suspects.contains(offset_of(incoming))),
+            false => due.find(|incoming| self.suspects.contains(offset_of(incoming))),
         }
-    }
-
-    pub(super) fn is_suspect(&self, record: &Record) -> bool {
-        offset_of(&record.incoming) < self.suspects_until
     }
 
     /// Counts the attempt that is about to begin. It is to be durable before the suspect is handed out. Known once at
     /// least: its former owner may have handed it out.
     pub(crate) fn accuse(&mut self, now_ms: u64) -> Option<i64> {
-        let incoming = &self.waiting[self.next_suspect(now_ms)?].incoming;
+        let incoming = self.next_suspect(now_ms)?;
         let (offset, known) = (offset_of(incoming), Attempts { count: incoming.attempt, first_failed_ms: None });
         let attempts = self.attempts.entry(offset).or_insert(known);
         attempts.count += 1;
@@ -50,9 +46,10 @@ impl Partition {
 
     /// Hands out the suspect that was accused.
     pub(crate) fn hand_out_suspect(&mut self, accused: i64, now_ms: u64) -> Option<Incoming> {
-        let is_it = |record: &Record| offset_of(&record.incoming) == accused && self.is_suspect(record);
-        let place = self.waiting.iter().position(is_it).filter(|_| !self.stopped)?;
-        let mut incoming = self.waiting.remove(place)?.incoming;
+        if self.stopped || !self.suspects.contains(accused) {
+            return None;
+        }
+        let mut incoming = self.waiting.take_one(accused)?;
         let attempts = self.attempts(accused);
         incoming.attempt = attempts.count;
         incoming.first_failed_ms = attempts.first_failed_ms;

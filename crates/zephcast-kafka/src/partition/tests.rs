@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use zephcast_core::driver::Credit;
 use zephcast_core::{Message, UnitId};
 
+use super::reach::{Ahead, LONGEST_REACH, SHORTEST_REACH};
 use super::*;
 
 const ROOM: Credit = Credit { messages: 1_000, bytes: 1 << 20, suspect: false };
@@ -9,6 +10,18 @@ const ROOM: Credit = Credit { messages: 1_000, bytes: 1 << 20, suspect: false };
 impl Partition {
     fn token(&self, offset: i64) -> Token {
         Token(offset.unsigned_abs(), self.assignment)
+    }
+}
+
+/// The place of an owner that died when everything before `until` may have been out.
+fn uncertain(until: i64) -> Place {
+    Place { out: (0..until).collect(), ..Place::at(0) }
+}
+
+fn ahead(partition: &Partition) -> &Ahead {
+    match &partition.reach {
+        Reach::Ahead(ahead) => ahead,
+        Reach::Named(_) => panic!("a retry topic"),
     }
 }
 
@@ -20,7 +33,11 @@ fn fresh(next: i64) -> Partition {
 }
 
 fn commit(partition: &mut Partition) -> Place {
-    let snapshot = partition.snapshot(None, 1_000);
+    commit_at(partition, 0)
+}
+
+fn commit_at(partition: &mut Partition, now_ms: u64) -> Place {
+    let snapshot = partition.snapshot(None, 1_000, now_ms);
     assert!(partition.committed(&snapshot));
     snapshot.place
 }
@@ -69,7 +86,7 @@ fn the_place_waits_for_the_slow_one_and_remembers_what_is_done_beyond() {
     assert!(place.done.contains(12) && place.done.contains(13) && !place.done.contains(14));
 
     // The next owner does not get them again.
-    let mut heir = Partition::new(2, true, Place { reach: None, ..place });
+    let mut heir = Partition::new(2, true, Place { out: Ranges::default(), ..place });
     commit(&mut heir);
     (10..15).for_each(|offset| assert_eq!(read(&mut heir, offset), offset != 12 && offset != 13));
     assert_eq!(out(&mut heir), [10, 11, 14]);
@@ -123,7 +140,7 @@ fn a_settlement_of_a_former_assignment_changes_nothing() {
 #[test]
 fn a_commit_of_a_former_assignment_changes_nothing() {
     let mut former = fresh(0);
-    let snapshot = former.snapshot(None, 1_000);
+    let snapshot = former.snapshot(None, 1_000, 0);
     let mut partition = Partition::new(2, true, Place::at(0));
     assert!(!partition.committed(&snapshot));
     read(&mut partition, 0);
@@ -135,7 +152,7 @@ fn what_nobody_can_be_told_is_handed_out_unless_care_is_needed() {
     let mut partition = fresh(0);
     (0..1_000).for_each(|offset| assert!(read(&mut partition, offset)));
     assert_eq!(partition.hand_out(ROOM, 0, true).len(), 1_000);
-    let mut careful = Partition::new(1, true, Place { reach: Some(10 * MOST_SUSPECTS), ..Place::at(0) });
+    let mut careful = Partition::new(1, true, uncertain(10 * MOST_SUSPECTS));
     assert!(read(&mut careful, 0) && careful.hand_out(ROOM, 0, true).is_empty());
 }
 
@@ -143,14 +160,14 @@ fn what_nobody_can_be_told_is_handed_out_unless_care_is_needed() {
 fn nothing_is_handed_out_beyond_the_durable_reach() {
     let mut partition = Partition::new(1, true, Place::at(0));
     (0..1_000).for_each(|offset| assert!(read(&mut partition, offset)));
-    assert!(out(&mut partition).is_empty() && partition.wants_reach());
+    assert!(out(&mut partition).is_empty() && partition.wants_reach(0));
     let place = commit(&mut partition);
-    let reach = place.reach.unwrap();
+    let reach = place.out.end().unwrap();
     assert_eq!(out(&mut partition), (0..reach).collect::<Vec<_>>());
-    assert!(partition.is_held_up() && partition.wants_reach());
+    assert!(partition.is_held_up() && partition.wants_reach(0));
     // Where a commit cannot keep up the next one reaches further.
-    let further = commit(&mut partition).reach.unwrap();
-    let furthest = commit(&mut partition).reach.unwrap();
+    let further = commit(&mut partition).out.end().unwrap();
+    let furthest = commit(&mut partition).out.end().unwrap();
     assert!(furthest - reach > further - reach);
     // Where it is slow, it falls back.
     assert_eq!(out(&mut partition).last(), Some(&(furthest - 1).min(999)));
@@ -159,7 +176,7 @@ fn nothing_is_handed_out_beyond_the_durable_reach() {
         ack(&mut partition, Some(999), &[]);
         commit(&mut partition);
     }
-    assert!(partition.stride < LONGEST_REACH);
+    assert!(ahead(&partition).stride < LONGEST_REACH);
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn of_what_is_given_up_nothing_more_is_handed_out() {
     partition.stop();
     assert!(out(&mut partition).is_empty());
 
-    let mut suspected = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
+    let mut suspected = Partition::new(1, true, uncertain(2));
     read(&mut suspected, 0);
     suspected.accuse(0);
     suspected.stop();
@@ -184,7 +201,7 @@ fn after_a_death_what_may_have_been_out_comes_one_at_a_time_and_is_counted_befor
     ack(&mut dying, None, &[1]);
     let place = commit(&mut dying);
 
-    let mut heir = Partition::new(2, true, Place { reach: Some(3), ..place });
+    let mut heir = Partition::new(2, true, Place { out: (0..3).collect(), ..place });
     commit(&mut heir);
     (0..5).for_each(|offset| assert_eq!(read(&mut heir, offset), offset != 1));
     assert!(out(&mut heir).is_empty(), "beside a suspect");
@@ -204,7 +221,7 @@ fn after_a_death_what_may_have_been_out_comes_one_at_a_time_and_is_counted_befor
 
 #[test]
 fn a_killer_is_counted_at_each_death_and_nothing_beside_it() {
-    let mut place = Place { reach: Some(2), ..Place::at(0) };
+    let mut place = uncertain(2);
     for life in 1..5 {
         let mut partition = Partition::new(life, true, place);
         commit(&mut partition);
@@ -219,7 +236,7 @@ fn a_killer_is_counted_at_each_death_and_nothing_beside_it() {
 
 #[test]
 fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
-    let mut partition = Partition::new(1, true, Place { reach: Some(2), ..Place::at(0) });
+    let mut partition = Partition::new(1, true, uncertain(2));
     commit(&mut partition);
     (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
     partition.accuse(0);
@@ -227,7 +244,7 @@ fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
     let suspect = partition.hand_out_suspect(0, 0).unwrap();
     partition.give_back(suspect.token, suspect.attempt - 1);
     let place = partition.farewell().place;
-    assert_eq!((place.reach, place.attempts[&0].count, place.in_flight), (Some(2), 1, 0));
+    assert_eq!((place.out.end(), place.attempts[&0].count, place.in_flight), (Some(2), 1, 0));
     // Accused and never handed out, it is as before.
     assert_eq!(partition.attempts(0).count, 1);
 }
@@ -235,7 +252,7 @@ fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
 #[test]
 fn more_than_a_few_that_may_have_been_out_come_a_few_at_a_time() {
     let doubt = 10 * MOST_SUSPECTS;
-    let mut partition = Partition::new(1, true, Place { reach: Some(doubt), ..Place::at(0) });
+    let mut partition = Partition::new(1, true, uncertain(doubt));
     assert!(!partition.has_suspects());
     (0..doubt + 1_000).for_each(|offset| assert!(read(&mut partition, offset)));
     let mut handed = 0;
@@ -250,18 +267,18 @@ fn more_than_a_few_that_may_have_been_out_come_a_few_at_a_time() {
         commit(&mut partition);
         out(&mut partition);
     }
-    assert!(partition.reach > handed + SHORTEST_REACH);
+    assert!(ahead(&partition).until > handed + SHORTEST_REACH);
 }
 
 #[test]
 fn what_comes_later_is_handed_out_when_it_is_due_in_any_order() {
-    let mut partition = Partition::new(1, false, Place::at(0));
-    commit(&mut partition);
+    let mut partition = retries(Place::at(0));
     for (offset, due) in [(0, 300), (1, 100), (2, 200)] {
         assert!(read_due(&mut partition, offset, Some(due)));
     }
+    commit(&mut partition);
     let mut due = |now| partition.hand_out(ROOM, now, false).iter().map(offset_of).collect::<Vec<_>>();
-    assert_eq!((due(99), due(150), due(400)), (vec![], vec![1], vec![0, 2]));
+    assert_eq!((due(99), due(150), due(400)), (vec![], vec![1], vec![2, 0]));
     // In no order, so its frontier says nothing: each ack counts for itself.
     let tokens = [partition.token(1), partition.token(2)];
     assert!(partition.ack(Some(tokens[1]), &tokens).is_empty());
@@ -295,14 +312,73 @@ fn a_delayed_record_waits_for_no_other_one() {
     (0..999).for_each(|offset| assert!(read_due(&mut partition, offset, Some(1_000))));
     assert!(read_due(&mut partition, 999, Some(10)));
     assert_eq!((partition.due(0), partition.due(10), partition.due(1_000)), (Some(10), Some(1_000), None));
-    assert!(partition.hand_out(ROOM, 10, false).is_empty() && partition.wants_reach());
+    assert!(partition.hand_out(ROOM, 10, false).is_empty() && partition.wants_reach(0));
     commit(&mut partition);
     assert_eq!(partition.hand_out(ROOM, 10, false).iter().map(offset_of).collect::<Vec<_>>(), [999]);
 }
 
 #[test]
+fn of_a_retry_topic_only_what_goes_soon_may_be_out_and_a_few_at_a_time() {
+    let mut partition = retries(Place::at(0));
+    (0..1_000).for_each(|offset| assert!(read_due(&mut partition, offset, Some(5_000))));
+    assert!(commit(&mut partition).out.is_empty(), "nothing is due soon");
+    let mut handed = Vec::new();
+    while handed.len() < 1_000 {
+        let place = commit_at(&mut partition, 5_000);
+        assert!(place.out.len() <= MOST_SUSPECTS as u64);
+        let out: Vec<i64> = partition.hand_out(ROOM, 5_000, false).iter().map(offset_of).collect();
+        assert!(!out.is_empty() && out.iter().all(|offset| place.out.contains(*offset)), "{out:?} of {place:?}");
+        let (acked, held) = out.split_at(out.len() / 2);
+        ack(&mut partition, None, acked);
+        // What is out stays named.
+        let place = commit_at(&mut partition, 5_000);
+        assert!(held.iter().all(|offset| place.out.contains(*offset)));
+        ack(&mut partition, None, held);
+        handed.extend(out);
+    }
+    assert!(commit_at(&mut partition, 5_000).out.is_empty());
+}
+
+#[test]
+fn a_killer_in_a_retry_topic_is_counted_however_much_waits_beside_it() {
+    let killer = 700;
+    let (mut place, mut attempts) = (Place::at(0), Vec::new());
+    for life in 1..6 {
+        let mut partition = Partition::new(life, false, place);
+        for offset in 0..1_000 {
+            read_due(&mut partition, offset, Some(10));
+        }
+        place = commit_at(&mut partition, 10);
+        // One after another, as long as it lives.
+        let is_dead = loop {
+            if let Some(suspect) = partition.accuse(10) {
+                place = commit_at(&mut partition, 10);
+                let suspect = partition.hand_out_suspect(suspect, 10).unwrap();
+                if offset_of(&suspect) == killer {
+                    attempts.push(suspect.attempt);
+                    break true;
+                }
+                ack(&mut partition, None, &[offset_of(&suspect)]);
+                continue;
+            }
+            let out: Vec<i64> = partition.hand_out(ROOM, 10, false).iter().map(offset_of).collect();
+            if out.contains(&killer) {
+                break true;
+            }
+            ack(&mut partition, None, &out);
+            place = commit_at(&mut partition, 10);
+            if out.is_empty() {
+                break false;
+            }
+        };
+        assert!(is_dead, "in its life {life}");
+    }
+    assert_eq!(attempts, [2, 3, 4, 5]);
+}
+
+#[test]
 fn a_delayed_suspect_is_not_early_and_holds_up_no_other_record() {
-    let mut partition = retries(Place { reach: Some(2), ..Place::at(0) });
+    let mut partition = retries(uncertain(2));
     for (offset, due) in [(0, 1_000), (1, 10), (2, 20)] {
         assert!(read_due(&mut partition, offset, Some(due)));
     }
@@ -318,7 +394,7 @@ fn a_delayed_suspect_is_not_early_and_holds_up_no_other_record() {
 
 #[test]
 fn attempts_that_a_record_carries_are_counted_once() {
-    let mut partition = retries(Place { reach: Some(1), ..Place::at(0) });
+    let mut partition = retries(uncertain(1));
     let token = Token(0, 0);
     assert!(partition.wants(0));
     let incoming = Incoming {

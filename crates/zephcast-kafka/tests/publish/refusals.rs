@@ -1,8 +1,10 @@
 //! What is not stored, and how it says so.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
+use rdkafka::message::OwnedMessage;
 use zephcast_core::driver::Driver;
 use zephcast_core::{ErrorKind, Message, PublishError, StreamName};
 
@@ -48,6 +50,40 @@ async fn what_the_broker_finds_too_large_says_so() {
     let outcomes = sink.publish(&[Message::new(vec![0; 20_000])]).await;
     assert_eq!(failed(&outcomes[0]), ErrorKind::TooLarge);
     assert!(sink.publish(&[message(1)]).await[0].is_ok());
+}
+
+/// The client library sends more at once than these topics take.
+#[tokio::test]
+async fn what_was_refused_together_is_sent_apart() {
+    const SMALL: usize = 3_000;
+    let topic = name("little");
+    create(&topic, 1, &[("max.message.bytes", "10000")]).await;
+    let driver = driver().await;
+    let (one, beside) = (sink(&driver, &topic).await, sink(&driver, &topic).await);
+    let mut batch: Vec<Message> = (0..SMALL).map(message).collect();
+    batch.insert(SMALL / 2, Message::new(vec![0; 20_000]));
+    let others: Vec<Message> = (SMALL..SMALL + 500).map(message).collect();
+    let (outcomes, others) = tokio::join!(one.publish(&batch), beside.publish(&others));
+    assert_eq!(failed(&outcomes[SMALL / 2]), ErrorKind::TooLarge);
+    assert_eq!(outcomes.iter().chain(&others).filter(|outcome| outcome.is_ok()).count(), SMALL + 500);
+    // Now it is known what goes, and nothing overtakes anything.
+    let later: Vec<Message> = (SMALL + 500..SMALL + 1_000).map(message).collect();
+    assert!(one.publish(&later).await.iter().all(Result::is_ok));
+    let read = read(&topic, 1, SMALL + 1_000);
+    let number = |stored: &OwnedMessage| String::from_utf8_lossy(stored.payload().unwrap()).parse::<usize>().unwrap();
+    let numbers: Vec<usize> = read.iter().map(number).collect();
+    assert_eq!(numbers[SMALL + 500..], (SMALL + 500..SMALL + 1_000).collect::<Vec<_>>());
+    assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), SMALL + 1_000, "some twice");
+}
+
+#[tokio::test]
+async fn what_the_topic_takes_is_stored_however_large() {
+    let topic = name("large");
+    create(&topic, 1, &[("max.message.bytes", "20000000")]).await;
+    let driver = driver().await;
+    let outcomes = sink(&driver, &topic).await.publish(&[message(0), Message::new(vec![0; 15_000_000])]).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(read(&topic, 1, 2)[1].payload().unwrap().len(), 15_000_000);
 }
 
 #[tokio::test]
