@@ -32,6 +32,25 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// The group's place was not in the stream any more, or not yet: the broker's log begins after it or ends before it, since it
+    /// was trimmed, cut or made anew. Reading went on elsewhere, as the broker's configuration says.
+    OutOfRange {
+        /// Where the group was.
+        from: Position,
+        /// Where it went on.
+        to: Position,
+    },
+    /// A node of the cluster is away, while others may be there: what it leads waits for it, or for another to lead it.
+    NodeDown(String),
+    /// A node that was away is back.
+    NodeUp(String),
+    /// A node of the cluster makes this client wait, since it is over its quota. Raised again while it lasts.
+    Throttled {
+        /// Which one.
+        node: String,
+        /// The longest that an answer was held back, lately.
+        delay: Duration,
+    },
     /// The group was gone from the broker, by a deletion or with the broker's data, and was created again where it had
     /// begun. What it had settled comes again if the stream still has it; what was lost with it nobody can count. Told by
     /// each member that found the group gone.

@@ -8,6 +8,18 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub u32);
 
+impl UnitId {
+    /// Units from this number on are a driver's own, such as those of queues in which messages wait for another attempt.
+    /// They are no part of the stream, and of their coming and going nobody is told.
+    pub const HELPERS: u32 = 1 << 31;
+
+    /// Whether it is [none of the stream's](Self::HELPERS).
+    #[must_use]
+    pub const fn is_helper(self) -> bool {
+        self.0 >= Self::HELPERS
+    }
+}
+
 impl fmt::Display for UnitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

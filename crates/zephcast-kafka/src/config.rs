@@ -54,6 +54,8 @@ pub struct KafkaConfig {
     pub max_poll_interval: Duration,
     /// See [`group_protocol`](Self::group_protocol).
     pub group_protocol: GroupProtocol,
+    /// See [`out_of_range`](Self::out_of_range).
+    pub out_of_range: OutOfRange,
     /// See [`static_membership`](Self::static_membership).
     pub static_membership: bool,
     /// See [`linger`](Self::linger).
@@ -85,6 +87,20 @@ pub enum GroupProtocol {
     Consumer,
 }
 
+/// Where a member goes on when its group's place is not in the log: what is there was deleted by retention or by hand, or the
+/// topic was made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutOfRange {
+    /// At the first record that is there.
+    #[default]
+    Earliest,
+    /// At the end, with what comes from now on.
+    Latest,
+    /// Nowhere: the member ends with [`NotFound`](ErrorKind::NotFound), and the group stays where it is.
+    Fail,
+}
+
 impl KafkaConfig {
     /// The port of a broker when none is given.
     pub const PORT: u16 = 9092;
@@ -109,6 +125,7 @@ impl KafkaConfig {
             commit_interval: Duration::from_millis(200),
             max_poll_interval: Duration::from_secs(300),
             group_protocol: GroupProtocol::Classic,
+            out_of_range: OutOfRange::Earliest,
             static_membership: false,
             linger: Duration::from_millis(1),
             max_message_bytes: 1_000_000,
@@ -232,6 +249,15 @@ impl KafkaConfig {
     #[must_use]
     pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
         self.group_protocol = protocol;
+        self
+    }
+
+    /// Where a member goes on when its group's place is not in the log any more, or not yet. Default
+    /// [`OutOfRange::Earliest`]. Either way it says so, by [`Event::OutOfRange`](zephcast_core::Event::OutOfRange) or as
+    /// its end. Messages that wait for another attempt are always gone on with at the first.
+    #[must_use]
+    pub fn out_of_range(mut self, policy: OutOfRange) -> Self {
+        self.out_of_range = policy;
         self
     }
 
@@ -376,6 +402,7 @@ impl fmt::Debug for KafkaConfig {
             .field("commit_interval", &self.commit_interval)
             .field("max_poll_interval", &self.max_poll_interval)
             .field("group_protocol", &self.group_protocol)
+            .field("out_of_range", &self.out_of_range)
             .field("static_membership", &self.static_membership)
             .field("linger", &self.linger)
             .field("max_message_bytes", &self.max_message_bytes)

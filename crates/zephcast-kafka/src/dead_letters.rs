@@ -20,7 +20,7 @@ use crate::read::{Record, Span, records};
 use crate::record::{self, Notes, Outgoing};
 use crate::start::{METADATA_BYTES, commit_of};
 use crate::status::{ensure_exists, removed};
-use crate::topics::{Delay, Topics, is_of_stream};
+use crate::topics::{Delay, Topics};
 
 const OPERATION: &str = "dead letters";
 
@@ -156,7 +156,7 @@ async fn send_back(cluster: &Cluster, producer: &Producer, topics: &Topics, reco
     let retry = topics.retry(Delay::NOW);
     let partitions = cluster.partitions(OPERATION, &topics.stream).await?.unwrap_or(1);
     let count = cluster.ensure_helper(OPERATION, retry, partitions).await?;
-    let partition = origin.map(|(unit, _)| unit).filter(|unit| is_of_stream(*unit) && unit.0 < count);
+    let partition = origin.map(|(unit, _)| unit).filter(|unit| unit.0 < count);
     let outgoing = Outgoing::new(&message, &Notes { origin, ..Notes::default() })?;
     producer.store(retry, partition.map(|unit| unit.0.cast_signed()), outgoing).await?;
     Ok(())

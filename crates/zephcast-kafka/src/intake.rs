@@ -31,7 +31,10 @@ impl Intake for KafkaIntake {
         tokio::select! {
             biased;
             fetched = self.fetch_next(credit) => fetched,
-            () = member.interrupts.notified() => Ok(Fetched::Idle),
+            () = member.interrupts.notified() => match self.member.assignment().outage_to_tell() {
+                Some(outage) => Err(outage),
+                None => Ok(Fetched::Idle),
+            },
         }
     }
 }

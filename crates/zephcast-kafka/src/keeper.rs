@@ -10,7 +10,6 @@ use zephcast_core::UnitId;
 
 use crate::member::Member;
 use crate::native::Partition;
-use crate::topics::is_of_stream;
 
 /// How long what another member made come later may stay unseen after that member's death.
 const EVERY: Duration = Duration::from_secs(15);
@@ -55,7 +54,7 @@ async fn find_retries(member: &Member) {
 async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) {
     let settled: Vec<(UnitId, i64)> = {
         let mut assignment = member.assignment();
-        let retries = assignment.partitions().filter(|(unit, _)| !is_of_stream(*unit));
+        let retries = assignment.partitions().filter(|(unit, _)| unit.is_helper());
         retries.map(|(unit, partition)| (unit, partition.durable_next())).collect()
     };
     let fresh = |(unit, next): &(UnitId, i64)| trimmed.get(unit).is_none_or(|before| before < next) && *next > 0;

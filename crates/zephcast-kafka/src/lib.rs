@@ -18,6 +18,7 @@ mod member;
 mod moves;
 #[expect(unsafe_code, reason = "calls of librdkafka for which its Rust client has no name")]
 mod native;
+mod nodes;
 mod partition;
 mod place;
 mod poll_thread;
@@ -38,7 +39,7 @@ mod streams;
 mod topics;
 mod url;
 
-pub use self::config::{GroupProtocol, KafkaConfig, OauthToken, Sasl};
+pub use self::config::{GroupProtocol, KafkaConfig, OauthToken, OutOfRange, Sasl};
 pub use self::driver::KafkaDriver;
 pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use zephcast_core::{

@@ -58,8 +58,8 @@ pub(crate) struct Partition {
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
-    /// Whether an error came instead of a record, so that the library's position is not to be believed.
-    misled: bool,
+    /// Whether the library's position is not to be believed: an error came instead of a record, or it was sent back.
+    pub(crate) misled: bool,
     /// Whether one did since the last gap was looked at.
     erred: bool,
     /// Where a gap was that came with an error, and how often it was fetched again.
@@ -148,6 +148,7 @@ impl Partition {
         }
         self.pass_to(offset);
         self.read = offset + 1;
+        self.misled = false;
         !self.done.contains(offset) && offset >= self.next
     }
 

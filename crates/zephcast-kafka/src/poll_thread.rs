@@ -106,7 +106,7 @@ impl Poller {
 
     fn on_this_thread(member: Arc<Member>, consumer: BaseConsumer<MemberContext>) -> Self {
         consumer.context().open_queues(&consumer);
-        let probe = trouble::Probe::default();
+        let probe = trouble::Probe::new();
         Self { member, consumer, asleep: false, read_most: 16, probe, logs_seen: Instant::now() }
     }
 
@@ -234,6 +234,7 @@ impl Poller {
             return false;
         }
         tracing::trace!(count = messages.len(), "records were read");
+        self.probe.heard();
         let mut reading = Reading::of(&messages, &self.member.topics);
         drop(messages);
         let failures = std::mem::take(&mut reading.failures);

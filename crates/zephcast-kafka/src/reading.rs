@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use rdkafka::error::RDKafkaErrorCode;
 use zephcast_core::driver::{Fetched, Incoming};
-use zephcast_core::{Token, UnitId};
+use zephcast_core::{Event, Token, UnitId};
 
 use crate::assignment::Assignment;
 use crate::chunk::Chunk;
 use crate::native::Message;
 use crate::partition::{Gap, Record, offset};
 use crate::record;
-use crate::topics::{Topics, is_of_stream};
+use crate::topics::{Topics, partition_of};
 
 /// About how much of a message's headers is kept: an id, or some of another program. They are not counted beforehand, since
 /// looking through them costs more than copying them.
@@ -65,7 +65,8 @@ impl Reading {
     }
 
     /// Hands the records over to their partitions, if they still are this member's. `log_start` tells where a partition's
-    /// log begins. Returns the units that are read from before their place.
+    /// log begins. Returns the units of which it is to be asked
+    /// where their place is in the log.
     pub(crate) fn hand_over(
         self,
         assignment: &mut Assignment,
@@ -101,8 +102,10 @@ impl Reading {
                             missing += partition.skip_to(gap.end);
                         }
                     }
-                    let first = log_start(unit).filter(|first| *first > gap.start);
-                    missing += first.map_or(0, |first| partition.skip_to(first.min(gap.end)));
+                    if log_start(unit).is_some_and(|first| first > gap.start) {
+                        astray.insert(unit);
+                        break;
+                    }
                 }
                 if partition.wants(offset) {
                     partition.push(record);
@@ -110,7 +113,7 @@ impl Reading {
             }
             records.for_each(drop);
             if missing > 0 {
-                assignment.tell(Fetched::Missing { unit, count: missing });
+                assignment.tell(Fetched::Event(Event::Missing { unit: partition_of(unit), count: missing }));
             }
         }
         astray
@@ -134,7 +137,7 @@ fn to_record(message: &Message, unit: UnitId, chunk: &mut Chunk) -> Record {
         origin: notes.origin.unwrap_or((unit, token)),
         message,
         attempt: notes.attempts.saturating_add(1),
-        redelivered: !is_of_stream(unit),
+        redelivered: unit.is_helper(),
         published_ms,
         first_failed_ms: notes.first_failed_ms,
         suspect: false,

@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use zephcast_core::driver::Released;
+use zephcast_core::driver::{Fetched, Released};
 use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use crate::assignment::End;
@@ -24,9 +25,9 @@ use crate::clock::now_ms;
 use crate::error::{error, translate};
 use crate::member::Member;
 use crate::native::{Batches, Commits};
+use crate::nodes::Nodes;
 use crate::partition::{Partition, Snapshot};
 use crate::place::Place;
-use crate::topics::is_of_stream;
 
 const OPERATION: &str = "rebalance";
 /// How much of the poll interval is left when waiting for handlers ends.
@@ -40,6 +41,7 @@ const MOST_METADATA: usize = 4_096;
 pub(crate) struct MemberContext {
     pub(crate) member: Arc<Member>,
     common: crate::context::Context,
+    nodes: Mutex<Nodes>,
     /// None before there is a consumer to make them of, and once it ends.
     queues: Mutex<Option<Queues>>,
 }
@@ -53,7 +55,7 @@ struct Queues {
 impl MemberContext {
     pub(crate) fn new(member: Arc<Member>) -> Self {
         let common = member.cluster.context();
-        Self { member, common, queues: Mutex::new(None) }
+        Self { member, common, nodes: Mutex::default(), queues: Mutex::new(None) }
     }
 
     /// Makes the queues, which wake this thread.
@@ -89,8 +91,14 @@ impl ClientContext for MemberContext {
         self.common.error(error, reason);
     }
 
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.common.stats_raw(statistics);
+    fn stats(&self, statistics: Statistics) {
+        let events = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).look(&statistics);
+        if !events.is_empty() {
+            let mut assignment = self.member.assignment();
+            events.into_iter().for_each(|event| assignment.tell(Fetched::Event(event)));
+            drop(assignment);
+            self.member.arrived.notify_one();
+        }
     }
 
     fn generate_oauth_token(
@@ -147,7 +155,7 @@ impl MemberContext {
             let mut assignment = self.member.assignment();
             let new = taken
                 .into_iter()
-                .map(|(unit, place)| (unit, Partition::new(assignment.next_assignment(), is_of_stream(unit), place)));
+                .map(|(unit, place)| (unit, Partition::new(assignment.next_assignment(), !unit.is_helper(), place)));
             let new: Vec<_> = new.collect();
             assignment.assigned(new);
         }
@@ -210,7 +218,7 @@ impl MemberContext {
             let place = match element.offset() {
                 Offset::Offset(next) => Place::read(next, element.metadata()),
                 _ => {
-                    let known = self.member.starts.get(&partition).filter(|_| is_of_stream(unit));
+                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper());
                     let start = known.copied().map_or_else(|| first(consumer, topic, partition, patience), Ok)?;
                     Place::at(start)
                 }

@@ -59,6 +59,8 @@ pub(crate) struct Topics {
 
 /// Bits of a unit's number that are the partition; those above are the topic.
 const PARTITION_BITS: u32 = 24;
+/// The topics that are no stream have numbers from here on.
+const RETRIES: u32 = UnitId::HELPERS >> PARTITION_BITS;
 
 impl Topics {
     pub(crate) fn new(stream: &StreamName, group: &GroupName, id: String) -> Self {
@@ -85,24 +87,24 @@ impl Topics {
         let partition = u32::try_from(partition).ok().filter(|partition| *partition < 1 << PARTITION_BITS)?;
         let number = match topic == self.stream {
             true => 0,
-            false => 1 + u32::try_from(self.retries.iter().position(|retry| retry == topic)?).ok()?,
+            false => RETRIES | u32::try_from(self.retries.iter().position(|retry| retry == topic)?).ok()?,
         };
         Some(UnitId(number << PARTITION_BITS | partition))
     }
 
     /// Topic and partition of a unit.
     pub(crate) fn partition(&self, unit: UnitId) -> Option<(&str, i32)> {
-        let partition = (unit.0 & ((1 << PARTITION_BITS) - 1)).cast_signed();
-        match unit.0 >> PARTITION_BITS {
-            0 => Some((&self.stream, partition)),
-            number => Some((self.retries.get(number as usize - 1)?, partition)),
+        let partition = partition_of(unit).0.cast_signed();
+        match unit.is_helper() {
+            false => Some((&self.stream, partition)),
+            true => Some((self.retries.get((unit.0 >> PARTITION_BITS & !RETRIES) as usize)?, partition)),
         }
     }
 }
 
-/// Whether a unit is a partition of the stream, and not of a retry topic.
-pub(crate) fn is_of_stream(unit: UnitId) -> bool {
-    unit.0 < 1 << PARTITION_BITS
+/// The unit of the stream with the same partition.
+pub(crate) fn partition_of(unit: UnitId) -> UnitId {
+    UnitId(unit.0 & ((1 << PARTITION_BITS) - 1))
 }
 
 /// Whether a topic is a helper of one of these streams.
@@ -163,10 +165,10 @@ mod tests {
         {
             let unit = topics.unit(topic, partition).unwrap();
             assert_eq!(topics.partition(unit), Some((topic, partition)));
-            assert_eq!(is_of_stream(unit), topic == "orders");
+            assert_eq!(unit.is_helper(), topic != "orders");
         }
         assert_eq!(topics.unit("payments", 0), None);
-        assert_eq!(topics.partition(UnitId(200 << PARTITION_BITS)), None);
+        assert_eq!(topics.partition(UnitId((RETRIES | 100) << PARTITION_BITS)), None);
     }
 
     #[test]

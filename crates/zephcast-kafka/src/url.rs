@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zephcast_core::{Endpoint, Result, Tls};
 
-use crate::config::{GroupProtocol, KafkaConfig, Sasl};
+use crate::config::{GroupProtocol, KafkaConfig, OutOfRange, Sasl};
 use crate::error;
 
 const OPERATION: &str = "read URL";
@@ -18,6 +18,7 @@ impl KafkaConfig {
     /// | `sasl` | how a user logs in: `scram-sha-512` (default), `scram-sha-256`, or `plain`, with `kafka+ssl` only |
     /// | `tls-ca`, `tls-cert`, `tls-key` | PEM files, see [`Tls`]; with `kafka+ssl` only |
     /// | `group-protocol` | [`group_protocol`](Self::group_protocol): `classic`, `eager` or `consumer` |
+    /// | `out-of-range` | [`out_of_range`](Self::out_of_range): `earliest`, `latest` or `fail` |
     /// | `static-membership` | [`static_membership`](Self::static_membership): `true` or `false` |
     /// | `groups-by-stream` | [`groups_by_stream`](Self::groups_by_stream): `true` or `false` |
     /// | `linger` | [`linger`](Self::linger) in milliseconds |
@@ -47,7 +48,14 @@ impl KafkaConfig {
             scheme => return Err(invalid(format!("`{scheme}` is no scheme of Kafka"))),
         };
         let mut known = vec!["sasl", "group-protocol", "static-membership", "groups-by-stream", "partitions"];
-        known.extend(["linger", "commit-interval", "max-poll-interval", "request-timeout", "max-message-bytes"]);
+        known.extend([
+            "linger",
+            "commit-interval",
+            "max-poll-interval",
+            "request-timeout",
+            "max-message-bytes",
+            "out-of-range",
+        ]);
         if secure {
             known.extend(Tls::KEYS);
         }
@@ -97,6 +105,12 @@ impl KafkaConfig {
             Some("consumer") => GroupProtocol::Consumer,
             Some(_) => return Err(invalid("`group-protocol` is classic, eager or consumer")),
         };
+        self.out_of_range = match endpoint.query("out-of-range") {
+            None | Some("earliest") => OutOfRange::Earliest,
+            Some("latest") => OutOfRange::Latest,
+            Some("fail") => OutOfRange::Fail,
+            Some(_) => return Err(invalid("`out-of-range` is earliest, latest or fail")),
+        };
         for (key, setting) in
             [("static-membership", &mut self.static_membership), ("groups-by-stream", &mut self.groups_by_stream)]
         {
@@ -137,7 +151,7 @@ mod tests {
     fn reads_every_part() {
         let url = "kafka+ssl://app:s%20p@a,[::1]:7000?sasl=plain&tls-ca=/ca.pem&tls-cert=/c&tls-key=/k\
                    &group-protocol=consumer&static-membership=true&linger=0&commit-interval=50\
-                   &max-poll-interval=60000&request-timeout=3000";
+                   &max-poll-interval=60000&request-timeout=3000&out-of-range=fail&max-message-bytes=5000";
         let config = KafkaConfig::from_url(url).unwrap();
         assert_eq!(config.servers(), "a:9092,[::1]:7000");
         assert_eq!(config.user.as_deref(), Some("app"));
@@ -145,6 +159,7 @@ mod tests {
         assert_eq!((config.sasl, config.group_protocol), (Some(Sasl::Plain), GroupProtocol::Consumer));
         assert_eq!(config.tls, Some(Tls::new().ca("/ca.pem").identity("/c", "/k")));
         assert!(config.static_membership && config.linger.is_zero());
+        assert_eq!((config.out_of_range, config.max_message_bytes), (OutOfRange::Fail, 5_000));
         assert_eq!(config.commit_interval, Duration::from_millis(50));
         assert_eq!(config.max_poll_interval, Duration::from_secs(60));
         assert_eq!(config.request_timeout, Duration::from_secs(3));
@@ -164,6 +179,7 @@ mod tests {
             ("kafka+ssl://h?tls-key=/x", "stand together"),
             ("kafka://:pw@h", "a password needs a user"),
             ("kafka://h?sasl=plain", "needs a user"),
+            ("kafka://h?out-of-range=now", "earliest, latest or fail"),
             ("kafka://u@h", "a name and a password"),
             ("kafka+ssl://u:@h", "a name and a password"),
             ("kafka://u:p@h?sasl=plain", "clear text"),

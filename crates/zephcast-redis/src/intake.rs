@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use zephcast_core::driver::{Batch, Credit, Fetched, Incoming, Intake};
-use zephcast_core::{Result, Token, UnitId};
+use zephcast_core::{Event, Result, Token, UnitId};
 
 use self::buffer::Buffer;
 use self::parked::Doubt;
@@ -101,11 +101,11 @@ impl RedisIntake {
         loop {
             self.member.check_replaced(OPERATION)?;
             if self.member.recreated.swap(false, Ordering::Relaxed) {
-                return Ok(Fetched::Recreated);
+                return Ok(Fetched::Event(Event::Recreated));
             }
             let missing = self.member.missing.swap(0, Ordering::Relaxed);
             if missing > 0 {
-                return Ok(Fetched::Missing { unit: UNIT, count: missing });
+                return Ok(Fetched::Event(Event::Missing { unit: UNIT, count: missing }));
             }
             self.settle_surplus().await?;
             if credit.messages == 0 {

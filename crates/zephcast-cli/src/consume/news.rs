@@ -21,6 +21,10 @@ pub(crate) fn record(member: &MemberName, event: &Event, several: bool) -> Optio
         Event::Stuck { oldest } => Record::Stuck { member: member.to_string(), oldest_ms: milliseconds(*oldest) },
         Event::Missing { unit, count } => Record::Missing { unit: unit.to_string(), count: *count },
         Event::Recreated => Record::Recreated { member: member.to_string() },
+        Event::OutOfRange { from, to } => Record::OutOfRange { from: from.to_string(), to: to.to_string() },
+        Event::NodeDown(node) => Record::NodeDown { node: node.clone() },
+        Event::NodeUp(node) => Record::NodeUp { node: node.clone() },
+        Event::Throttled { node, delay } => Record::Throttled { node: node.clone(), delay_ms: milliseconds(*delay) },
         _ => return None,
     })
 }
@@ -41,6 +45,14 @@ pub(crate) fn text(member: &MemberName, event: &Event) -> String {
         }
         Event::Recreated => {
             format!("{member}: the group was gone from the broker and begins again; messages may be lost or come again")
+        }
+        Event::OutOfRange { from, to } => {
+            format!("{member}: the group was at {from}, which is not in the stream; it goes on at {to}")
+        }
+        Event::NodeDown(node) => format!("{member}: {node} is away"),
+        Event::NodeUp(node) => format!("{member}: {node} is back"),
+        Event::Throttled { node, delay } => {
+            format!("{member}: {node} makes it wait for up to {} s, since it is over its quota", seconds(*delay))
         }
         Event::DeadLettered { position, reason } => {
             format!("{member}: {position} went to the dead letters: {}", crate::output::printable(reason))

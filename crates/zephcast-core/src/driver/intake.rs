@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::{Message, Result, Token, UnitId};
+use crate::{Event, Message, Result, Token, UnitId};
 
 /// The receiving half of a member.
 #[async_trait]
@@ -51,19 +51,12 @@ pub enum Fetched {
     Revoking(Release),
     /// These units were taken away; nothing of them can be settled any more. Their tokens may come again later.
     Lost(Vec<UnitId>),
-    /// So many messages that the group had not settled are gone from the broker.
-    Missing {
-        /// The unit.
-        unit: UnitId,
-        /// How many.
-        count: u64,
-    },
-    /// The group was gone from the broker and has been created again where it had begun.
-    Recreated,
+    /// What only the driver sees, such as messages that are gone from the broker: told to the user as it is.
+    Event(Event),
     /// Only messages from the unclean end of a member are there: one of them may have killed it. They are handed out
     /// one at a time, on a [`Credit`] with `suspect` set.
     Suspects,
-    /// Nothing came; the engine may want to do something else before it asks again.
+    /// Nothing came from a broker that answers; the engine may want to do something else before it asks again.
     Idle,
 }
 

@@ -383,6 +383,14 @@ impl MemberCore {
         let _ = self.events.send(event);
     }
 
+    /// Tells what became of units, as far as they are the stream's.
+    pub(crate) fn emit_units(&self, event: fn(Vec<UnitId>) -> Event, mut units: Vec<UnitId>) {
+        units.retain(|unit| !unit.is_helper());
+        if !units.is_empty() {
+            self.emit(event(units));
+        }
+    }
+
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| self.events.subscribe())

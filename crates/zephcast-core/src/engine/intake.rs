@@ -110,7 +110,8 @@ impl Fetching {
                 fetch.await
             }
         };
-        if fetched.is_ok() {
+        // News may be known of a broker that is away.
+        if matches!(fetched, Ok(Fetched::Batch(_) | Fetched::Suspects | Fetched::Idle)) {
             self.backoff.succeeded();
             self.core.connected(Talker::Intake);
         }
@@ -136,15 +137,14 @@ impl Fetching {
                 for unit in &units {
                     core.window().epoch(*unit);
                 }
-                core.emit(Event::Assigned(units));
+                core.emit_units(Event::Assigned, units);
             }
             Fetched::Revoking(release) => {
                 // The revocation ends when the member does.
                 let _ = self.revocations.send(Revocation::begin(core, release));
             }
             Fetched::Lost(units) => self.lose(units),
-            Fetched::Recreated => core.emit(Event::Recreated),
-            Fetched::Missing { unit, count } => core.emit(Event::Missing { unit, count }),
+            Fetched::Event(event) => core.emit(event),
             Fetched::Suspects | Fetched::Idle => core.window().fetched(),
         }
     }
@@ -152,7 +152,7 @@ impl Fetching {
     fn lose(&self, units: Vec<UnitId>) {
         self.core.end_units(&units);
         tracing::info!(?units, "units lost");
-        self.core.emit(Event::Lost(units));
+        self.core.emit_units(Event::Lost, units);
     }
 
     /// Takes a batch into the window, without what is held or was settled a moment ago.

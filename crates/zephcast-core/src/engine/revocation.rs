@@ -56,7 +56,7 @@ async fn give_up(core: &MemberCore, Revocation { release, epochs }: Revocation) 
     core.end_units(&ours);
     let units = release.units.clone();
     release.release();
-    core.emit(Event::Revoked(units));
+    core.emit_units(Event::Revoked, units);
 }
 
 /// Waits for a condition that changes only with steps of the settling loop.

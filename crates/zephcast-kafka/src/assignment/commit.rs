@@ -7,7 +7,6 @@ use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use super::Assignment;
 use crate::partition::{Partition, Snapshot};
-use crate::topics::is_of_stream;
 
 /// How long after a failed commit the next one is tried.
 const RETRY: Duration = Duration::from_millis(100);
@@ -106,7 +105,7 @@ impl Assignment {
         for (unit, snapshot) in &snapshots {
             let error = refused.iter().find(|(refused, _)| refused == unit).map(|(_, error)| error);
             // A retry topic that was deleted has taken its messages along.
-            let error = error.filter(|error| is_of_stream(*unit) || error.kind() != ErrorKind::NotFound);
+            let error = error.filter(|error| !unit.is_helper() || error.kind() != ErrorKind::NotFound);
             match (&failure, error) {
                 (None, None) => {
                     if let Some(partition) = self.partitions.get_mut(unit) {

@@ -64,7 +64,9 @@ impl KafkaConfig {
             .set("fetch.wait.max.ms", "100")
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "16384")
-            .set("check.crcs", "true");
+            .set("check.crcs", "true")
+            // How often is looked which nodes are away, see `nodes`.
+            .set("statistics.interval.ms", "4000");
         if self.static_membership {
             config.set("group.instance.id", escaped(member.as_str()));
         }

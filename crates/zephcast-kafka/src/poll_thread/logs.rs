@@ -5,18 +5,23 @@
 //! another, librdkafka 2.12). So nothing is believed of that: records from before the place are passed over, the broker
 //! is asked, and fetching goes back to the place if that is in the log.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::Offset;
-use zephcast_core::UnitId;
 use zephcast_core::driver::Fetched;
+use zephcast_core::{ErrorKind, Event, Position, PositionStyle, Token, UnitId};
 
 use super::Poller;
+use crate::config::OutOfRange;
+use crate::error::error;
 use crate::native::log_start;
 use crate::partition::Partition;
 use crate::place::Place;
-use crate::topics::is_of_stream;
+use crate::topics::partition_of;
+
+const OPERATION: &str = "fetch";
 
 /// How long it may stay unseen that a log was cut, or that nothing but a transaction's end is left to read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,29 +41,63 @@ impl Poller {
                 return self.read_from(unit, position);
             }
         };
-        if position <= end {
+        if (first..=end).contains(&position) {
             tracing::debug!(topic, number, position, first, end, "fetched again from the group's place");
             return self.read_from(unit, position);
         }
-        tracing::warn!(topic, number, position, first, end, "the log is another one; it is read from its first record");
+        self.leave_place(unit, position, first..end);
+    }
+
+    /// The group's place is not in the log: reading goes on where it is told to.
+    fn leave_place(&self, unit: UnitId, position: i64, log: Range<i64>) {
+        let policy = if unit.is_helper() { OutOfRange::Earliest } else { self.member.config.out_of_range };
+        let to = match policy {
+            OutOfRange::Earliest => log.start,
+            OutOfRange::Latest => log.end,
+            OutOfRange::Fail => {
+                let stream = &self.member.topics.stream;
+                let text = format!(
+                    "the group is at {unit}:{position} of {stream:?}, which has from {} to before {}; move the group, or \
+                     choose another policy `out_of_range`",
+                    log.start, log.end
+                );
+                return self.fail(error(ErrorKind::NotFound, OPERATION, text));
+            }
+        };
+        tracing::warn!(%unit, position, ?log, to, stream = %self.member.topics.stream, "the group's place is not in the log");
         {
             let mut assignment = self.member.assignment();
-            let paused = assignment.partition(unit).is_some_and(|partition| partition.paused);
-            assignment.lose(&[unit]);
-            let number = assignment.next_assignment();
-            let mut partition = Partition::new(number, is_of_stream(unit), Place::at(first));
-            // So that it is resumed.
-            partition.paused = paused;
-            assignment.tell(Fetched::Recreated);
-            assignment.assigned(vec![(unit, partition)]);
+            let at = |offset: i64| {
+                Position::new(PositionStyle::UnitOffset, partition_of(unit), Token(offset.unsigned_abs(), 0))
+            };
+            assignment.tell(Fetched::Event(Event::OutOfRange { from: at(position), to: at(to) }));
+            match assignment.partition(unit) {
+                Some(partition) if position <= to => {
+                    let count = partition.skip_to(to);
+                    assignment.tell(Fetched::Event(Event::Missing { unit: partition_of(unit), count }));
+                }
+                known => {
+                    // What is in the log now is something else.
+                    let paused = known.is_some_and(|partition| partition.paused);
+                    assignment.lose(&[unit]);
+                    let number = assignment.next_assignment();
+                    let mut partition = Partition::new(number, !unit.is_helper(), Place::at(to));
+                    // So that it is resumed.
+                    partition.paused = paused;
+                    assignment.assigned(vec![(unit, partition)]);
+                }
+            }
         }
         self.member.arrived.notify_one();
-        self.read_from(unit, first);
+        self.read_from(unit, to);
     }
 
     /// Fetches from here. What was fetched and not read is dropped by the library.
     pub(super) fn read_from(&self, unit: UnitId, offset: i64) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
+        if let Some(partition) = self.member.assignment().partition(unit) {
+            partition.misled = true;
+        }
         if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(offset), Duration::ZERO) {
             tracing::warn!(%failure, topic, number, offset, "the partition could not be read from its place");
         }
@@ -84,19 +123,19 @@ impl Poller {
         // What was fetched and not read yet is of use, even if it is gone from the log.
         let is_read = self.consumer.context().with_batches(|batches| batches.is_empty()).unwrap_or(false);
         let Ok(positions) = self.consumer.position() else { return };
-        let mut assignment = self.member.assignment();
+        let mut gone = Vec::new();
         for element in positions.elements() {
             let Some(unit) = self.member.topics.unit(element.topic(), element.partition()) else { continue };
+            let mut assignment = self.member.assignment();
             let Some(partition) = assignment.partition(unit) else { continue };
             if let Offset::Offset(position) = element.offset() {
                 partition.nothing_before(position);
             }
             let first = log_start(&self.consumer, element.topic(), element.partition());
-            if let Some(first) = first.filter(|first| is_read && *first > partition.position()) {
-                let count = partition.skip_to(first);
-                assignment.tell(Fetched::Missing { unit, count });
-                self.member.arrived.notify_one();
+            if is_read && first.is_some_and(|first| first > partition.position()) {
+                gone.push(unit);
             }
         }
+        gone.into_iter().for_each(|unit| self.find_place(unit));
     }
 }

@@ -14,12 +14,27 @@ const OPERATION: &str = "fetch";
 /// How long a look for the brokers takes at most, and how often there is one while they are away.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_millis(300);
+/// After so long without a word from them they are looked for: one that froze ends no connection.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Whether the brokers are to be looked for.
-#[derive(Default)]
 pub(super) struct Probe {
     wanted: bool,
-    last: Option<Instant>,
+    last: Instant,
+    /// When a broker was last heard of.
+    heard: Instant,
+}
+
+impl Probe {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self { wanted: false, last: now, heard: now }
+    }
+
+    /// A broker answered.
+    pub(super) fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
 }
 
 impl Poller {
@@ -81,7 +96,7 @@ impl Poller {
         }
     }
 
-    fn fail(&self, error: Error) {
+    pub(super) fn fail(&self, error: Error) {
         self.member.assignment().fail(error);
         self.member.arrived.notify_one();
     }
@@ -99,15 +114,16 @@ impl Poller {
     /// Looks whether the brokers are there, when they seemed to be away.
     pub(super) fn probe(&mut self) {
         let away = self.member.assignment().is_away();
-        let due = self.probe.last.is_none_or(|last| last.elapsed() > PROBE_EVERY);
-        if away && due || self.probe.wanted {
+        let is_due = away && self.probe.last.elapsed() > PROBE_EVERY;
+        if is_due || self.probe.wanted || self.probe.heard.elapsed() > QUIET {
             self.look_for_brokers();
         }
     }
 
     fn look_for_brokers(&mut self) {
-        self.probe = Probe { wanted: false, last: Some(Instant::now()) };
-        match self.consumer.fetch_metadata(Some(&self.member.topics.stream), PROBE_PATIENCE) {
+        let looked = self.consumer.fetch_metadata(Some(&self.member.topics.stream), PROBE_PATIENCE);
+        self.probe = Probe::new();
+        match looked {
             Ok(_) => {
                 if self.member.assignment().is_back() {
                     self.member.cluster.trouble().is_over();
@@ -115,6 +131,7 @@ impl Poller {
             }
             Err(failure) => {
                 let error = error(ErrorKind::Unavailable, OPERATION, "no broker answers").caused_by(failure);
+                let error = self.member.cluster.trouble().explain_to_member(error);
                 self.member.assignment().away(error);
             }
         }

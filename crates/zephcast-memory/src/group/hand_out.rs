@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 use zephcast_core::driver::{Batch, Credit, Fetched, Incoming};
-use zephcast_core::{Message, Result, Token, UnitId};
+use zephcast_core::{Event, Message, Result, Token, UnitId};
 
 use super::redeliveries::{Again, Stage};
 use super::unit::Unit;
@@ -120,7 +120,7 @@ impl Open<'_> {
         }
         Some(match given {
             Some(incoming) => Fetched::Batch(Batch { unit: number, messages: vec![incoming] }),
-            None => Fetched::Missing { unit: number, count: 1 },
+            None => Fetched::Event(Event::Missing { unit: number, count: 1 }),
         })
     }
 
@@ -191,7 +191,7 @@ fn unread(unit: &mut Unit, log: &Log) -> Option<Step> {
     let cursor = unit.ring.cursor();
     if cursor < log.start() {
         unit.ring.skip_to(log.start());
-        return Some(Step::Give(Fetched::Missing { unit: unit.id, count: log.start() - cursor }));
+        return Some(Step::Give(Fetched::Event(Event::Missing { unit: unit.id, count: log.start() - cursor })));
     }
     (cursor < log.end()).then_some(Step::Read(unit.id, cursor))
 }
@@ -215,7 +215,7 @@ fn ready_batch(unit: &mut Unit, log: &Log, credit: Credit, now: Instant) -> Fetc
     }
     match missing {
         0 => Fetched::Batch(Batch { unit: unit.id, messages }),
-        count => Fetched::Missing { unit: unit.id, count },
+        count => Fetched::Event(Event::Missing { unit: unit.id, count }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept, what is dropped, and who is told.
 
 use zephcast_core::driver::{Disposition, Fetched};
-use zephcast_core::{Message, Start, UnitId};
+use zephcast_core::{Event, Message, Start, UnitId};
 use zephcast_memory::MemoryConfig;
 
 use crate::lab::{Lab, Member, lab, payloads, stream, with};
@@ -22,7 +22,7 @@ async fn publish(lab: &Lab, count: usize) {
 
 async fn missing(member: &mut Member) -> u64 {
     match member.fetch().await {
-        Fetched::Missing { unit: UnitId(0), count } => count,
+        Fetched::Event(Event::Missing { unit: UnitId(0), count }) => count,
         other => panic!("{other:?}"),
     }
 }

@@ -72,7 +72,7 @@ async fn a_vanished_group_is_created_again() {
     // Told before the first message of its new life.
     loop {
         match member.fetch(1).await {
-            Fetched::Recreated => break,
+            Fetched::Event(Event::Recreated) => break,
             Fetched::Batch(batch) => panic!("nobody was told that the group was gone: {batch:?}"),
             _ => {}
         }

@@ -18,7 +18,7 @@ async fn what_a_handler_has_can_be_given_up_after_a_trim_and_a_reconnect() {
     while after.is_empty() {
         match member.intake.fetch(Credit { messages: 10, bytes: 1 << 20, suspect: false }).await {
             Ok(Fetched::Batch(batch)) => after = batch.messages,
-            Ok(Fetched::Missing { .. }) => panic!("the handler has them"),
+            Ok(Fetched::Event(Event::Missing { .. })) => panic!("the handler has them"),
             Ok(_) => {}
             Err(error) => assert!(error.is_retryable(), "{error:?}"),
         }
@@ -58,7 +58,7 @@ async fn what_never_arrived_and_is_gone_is_told_with_the_next_renewal() {
     let telling = async {
         loop {
             match member.intake.fetch(Credit { messages: 10, bytes: 1 << 20, suspect: false }).await {
-                Ok(Fetched::Missing { count, .. }) => return count,
+                Ok(Fetched::Event(Event::Missing { count, .. })) => return count,
                 Ok(Fetched::Batch(batch)) => panic!("{batch:?} is gone"),
                 Ok(_) => {}
                 Err(error) => assert!(error.is_retryable(), "{error:?}"),

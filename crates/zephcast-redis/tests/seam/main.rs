@@ -42,8 +42,8 @@ mod prelude {
         Settlement, Settler, Subscription, UnitSettlements,
     };
     pub(crate) use zephcast_core::{
-        ErrorKind, GroupName, MemberName, MemberState, Message, MessageId, Position, PositionStyle, Start, StreamName,
-        Token, UnitId,
+        ErrorKind, Event, GroupName, MemberName, MemberState, Message, MessageId, Position, PositionStyle, Start,
+        StreamName, Token, UnitId,
     };
     pub(crate) use zephcast_redis::{RedisConfig, RedisDriver};
 

@@ -94,7 +94,7 @@ impl Joined {
     pub(crate) async fn told_of_missing(&mut self) -> u64 {
         loop {
             match self.fetch(10).await {
-                Fetched::Missing { count, .. } => return count,
+                Fetched::Event(Event::Missing { count, .. }) => return count,
                 Fetched::Batch(batch) => panic!("{:?} came instead of word of what is gone", batch.messages),
                 _ => {}
             }

@@ -200,11 +200,7 @@ async fn a_key_that_is_renamed_takes_its_messages_along_and_nothing_else() {
     assert!(late < SOON, "{late:?}; {}", traffic.summary());
     let gone = numbers(&server.cli(&["XRANGE", "elsewhere", "-", "+"]));
     let account = traffic.nothing_is_lost("after the renaming", &gone).await;
-    assert!(
-        account.events.iter().any(|event| matches!(event, zephcast_redis::Event::Recreated)),
-        "{:?}",
-        account.events
-    );
+    assert!(account.events.iter().any(|event| matches!(event, Event::Recreated)), "{:?}", account.events);
     assert_eq!((account.ended, account.refused.len()), (None, 0));
     assert_eq!(account.repeated(), 0, "what was moved away does not come again");
 }

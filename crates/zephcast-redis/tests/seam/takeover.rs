@@ -154,7 +154,7 @@ async fn what_was_trimmed_while_pending_is_reported_and_forgotten() {
     let (mut missing, mut left) = (0, 0);
     while missing + left < 3 {
         match survivor.fetch(10).await {
-            Fetched::Missing { count, .. } => missing += count,
+            Fetched::Event(Event::Missing { count, .. }) => missing += count,
             Fetched::Suspects => {
                 while let Some(suspect) = survivor.suspect().await {
                     survivor.ack(&[suspect]).await;
