@@ -19,7 +19,7 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<Check> {
     let nodes = description.nodes.as_slice();
     let mut found = Warnings::default();
     let settings = Settings(broker(cluster, &mut found, nodes).await?);
-    let topics = cluster.described_all(OPERATION).await?;
+    let topics = cluster.topics(OPERATION).await?;
     if description.may_create == Some(false) {
         found.add(
             "missing_rights",

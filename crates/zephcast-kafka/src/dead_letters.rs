@@ -157,7 +157,7 @@ async fn send_back(cluster: &Cluster, producer: &Producer, topics: &Topics, reco
     let partitions = cluster.partitions(OPERATION, &topics.stream).await?.unwrap_or(1);
     let count = cluster.ensure_helper(OPERATION, retry, partitions).await?;
     let partition = origin.map(|(unit, _)| unit).filter(|unit| unit.0 < count);
-    let outgoing = Outgoing::new(&message, &Notes { origin, ..Notes::default() })?;
+    let outgoing = Outgoing::new(&message, &Notes { origin, published_ms: notes.published_ms, ..Notes::default() })?;
     producer.store(retry, partition.map(|unit| unit.0.cast_signed()), outgoing).await?;
     Ok(())
 }

@@ -36,12 +36,11 @@ impl Keeper {
 
 /// Subscribes to the retry topics that others made.
 async fn find_retries(member: &Member) {
-    match member.cluster.existing("look for retries", member.topics.retries()).await {
+    match member.cluster.described("look for retries", &member.topics.retries()).await {
         Ok(topics) => {
             let mut assignment = member.assignment();
-            let fresh: Vec<String> = topics.into_iter().map(|(topic, _)| topic).collect();
             let before = assignment.topics.len();
-            assignment.topics.extend(fresh);
+            assignment.topics.extend(topics.into_keys());
             assignment.resubscribe |= assignment.topics.len() > before;
             drop(assignment);
             member.wake();

@@ -54,8 +54,8 @@ impl Member {
         let Subscription { stream, group, member: name, start, lease, .. } = &subscription;
         config.validate_member("join", name, *lease)?;
         let starts = start::anchor(&cluster, stream, group, *start).await?;
-        let retries = cluster.existing("join", cluster.topics_of(stream, group).retries()).await?;
-        let retries = retries.into_iter().map(|(topic, _)| topic).collect();
+        let retries = cluster.described("join", &cluster.topics_of(stream, group).retries()).await?;
+        let retries = retries.into_keys().collect();
         let member = Self::begin(config, cluster, producer, partitions, subscription, starts, retries)?;
         let handle = Arc::new(Handle(member.clone()));
         let keeper = Keeper::start(member);

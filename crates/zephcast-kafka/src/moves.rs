@@ -17,7 +17,7 @@ const LONGEST_MS: u64 = 315_360_000_000;
 /// Stores the copy.
 pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Disposition) -> Result<()> {
     match disposition {
-        Disposition::Later { delay, attempts, message, origin, first_failed_ms } => {
+        Disposition::Later { delay, attempts, message, origin, published_ms, first_failed_ms } => {
             let class = Delay::of(*delay);
             let topic = member.topics.retry(class);
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS);
@@ -25,6 +25,7 @@ pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Dispo
             let notes = Notes {
                 attempts: *attempts,
                 origin: Some((origin.unit, origin.token)),
+                published_ms: *published_ms,
                 first_failed_ms: *first_failed_ms,
                 due_ms: Some(now_ms() + delay_ms),
                 ..Notes::default()
@@ -33,10 +34,11 @@ pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Dispo
             subscribe(member, topic);
             Ok(())
         }
-        Disposition::Dead { message, origin, attempts, failure } => {
+        Disposition::Dead { message, origin, published_ms, attempts, failure } => {
             let notes = Notes {
                 attempts: *attempts,
                 origin: Some((origin.unit, origin.token)),
+                published_ms: *published_ms,
                 first_failed_ms: Some(failure.first_failed_ms),
                 last_failed_ms: Some(failure.last_failed_ms),
                 reason: Some(failure.reason.clone()),

@@ -36,7 +36,7 @@ pub(crate) use self::headers::headers;
 pub(crate) use self::log::log_start;
 pub(crate) use self::membership::is_known;
 pub(crate) use self::message::Message;
-pub(crate) use self::nodes::{ClusterDescription, describe_cluster};
+pub(crate) use self::nodes::{ClusterDescription, ask_for_brokers, describe_cluster};
 pub(crate) use self::offsets::{OffsetOf, delete_records, list_offsets};
 pub(crate) use self::topics::{NewTopic, TopicDescription, create_topic, delete_topics, describe_topics};
 

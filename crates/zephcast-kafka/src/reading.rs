@@ -130,7 +130,7 @@ fn to_record(message: &Message, unit: UnitId, chunk: &mut Chunk) -> Record {
     let (payload, key) = (message.payload(), message.key());
     let (payload, key) = (payload.map(|bytes| chunk.copy(bytes)), key.map(|bytes| chunk.copy(bytes)));
     let token = Token(message.offset().unsigned_abs(), 0);
-    let published_ms = message.published_ms();
+    let stored_ms = message.published_ms();
     let (message, notes) = record::take_apart(payload, key, message.headers(), |bytes| chunk.copy(bytes));
     let incoming = Incoming {
         token,
@@ -138,7 +138,7 @@ fn to_record(message: &Message, unit: UnitId, chunk: &mut Chunk) -> Record {
         message,
         attempt: notes.attempts.saturating_add(1),
         redelivered: unit.is_helper(),
-        published_ms,
+        published_ms: notes.published_ms.or(stored_ms),
         first_failed_ms: notes.first_failed_ms,
         suspect: false,
     };

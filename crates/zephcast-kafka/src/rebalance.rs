@@ -34,6 +34,8 @@ const OPERATION: &str = "rebalance";
 const RESERVE: Duration = Duration::from_secs(5);
 /// How often a wait looks at what nobody tells it.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long it may take to ask where a log ends.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a committed offset's metadata may be: `offset.metadata.max.bytes` of a broker by default.
 const MOST_METADATA: usize = 4_096;
 
@@ -223,24 +225,20 @@ impl MemberContext {
                     Place::at(start)
                 }
             };
-            places.push((unit, self.within_log(consumer, topic, partition, place)?));
+            places.push((unit, self.within_log(consumer, topic, partition, place)));
         }
         Ok(places)
     }
 
     /// What lies beyond the end of the log was not handed out by anybody.
-    fn within_log(
-        &self,
-        consumer: &MemberConsumer,
-        topic: &str,
-        partition: i32,
-        mut place: Place,
-    ) -> KafkaResult<Place> {
-        if !place.out.is_empty() {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, self.member.config.request_timeout)?;
+    fn within_log(&self, consumer: &MemberConsumer, topic: &str, partition: i32, mut place: Place) -> Place {
+        if !place.out.is_empty()
+            // Without a leader nobody knows; then what comes there first is taken for one of them.
+            && let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, LOG_PATIENCE)
+        {
             place.out.remove_run(end, i64::MAX);
         }
-        Ok(place)
+        place
     }
 
     /// Partitions go: running handlers are waited for and their results committed, unless they are gone already.

@@ -17,6 +17,8 @@ const ATTEMPTS: &str = "zephcast-attempts";
 const FIRST_FAILED: &str = "zephcast-first-failed-ms";
 const LAST_FAILED: &str = "zephcast-last-failed-ms";
 const REASON: &str = "zephcast-reason";
+/// When it was published.
+const PUBLISHED: &str = "zephcast-published-ms";
 /// When it may be handed out again.
 const DUE: &str = "zephcast-due-ms";
 
@@ -27,6 +29,7 @@ pub(crate) struct Notes {
     pub(crate) attempts: u32,
     /// Where it lies in its stream.
     pub(crate) origin: Option<(UnitId, Token)>,
+    pub(crate) published_ms: Option<u64>,
     pub(crate) first_failed_ms: Option<u64>,
     pub(crate) last_failed_ms: Option<u64>,
     pub(crate) reason: Option<String>,
@@ -83,6 +86,7 @@ impl Notes {
                 let position = Position::parse(PositionStyle::UnitOffset, text).ok();
                 self.origin = position.map(|position| (position.unit, position.token));
             }
+            PUBLISHED => self.published_ms = number(),
             FIRST_FAILED => self.first_failed_ms = number(),
             LAST_FAILED => self.last_failed_ms = number(),
             REASON => self.reason = Some(text.to_owned()),
@@ -100,6 +104,7 @@ impl Notes {
             (ATTEMPTS, Some(self.attempts).filter(|attempts| *attempts > 0).map(|attempts| number(attempts.into()))),
             (ORIGIN, self.origin.map(position)),
             (ORIGIN, self.origin_text.as_ref().map(text)),
+            (PUBLISHED, self.published_ms.map(number)),
             (FIRST_FAILED, self.first_failed_ms.map(number)),
             (LAST_FAILED, self.last_failed_ms.map(number)),
             (REASON, self.reason.as_ref().map(text)),

@@ -78,8 +78,8 @@ impl Topics {
         &self.retries[delay.0]
     }
 
-    pub(crate) fn retries(&self) -> &[String] {
-        &self.retries
+    pub(crate) fn retries(&self) -> Vec<&str> {
+        self.retries.iter().map(String::as_str).collect()
     }
 
     /// The unit of a partition; those of retry topics come after all of the stream's.

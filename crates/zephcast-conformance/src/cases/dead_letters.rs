@@ -30,7 +30,7 @@ async fn story(lab: Lab) -> Checked {
     let sent =
         Message::new("payload").with_key("key").with_header("traceparent", traceparent).with_header("x", vec![0xff, 0]);
     let receipt = lab.within("a receipt", lab.publisher(&process).await?.publish(sent.clone())).await??;
-    let mut position = None;
+    let (mut position, mut published) = (None, None);
     for attempt in 1..=3_u32 {
         let delivery = lab.next(&mut consumer, &format!("attempt {attempt}")).await?;
         ensure!(delivery.attempt() == attempt, "attempt {attempt} says that it is attempt {}", delivery.attempt());
@@ -39,6 +39,12 @@ async fn story(lab: Lab) -> Checked {
             delivery.position() == first,
             "attempt {attempt}: the position is {}, not {first}",
             delivery.position()
+        );
+        let at = *published.get_or_insert(delivery.published_ms());
+        ensure!(
+            delivery.published_ms() == at,
+            "attempt {attempt}: published at {:?}, not {at:?}",
+            delivery.published_ms()
         );
         delivery.fail(format!("reason {attempt}"))?;
     }
@@ -186,7 +192,11 @@ async fn redriven(lab: Lab) -> Checked {
     let process = lab.process().await?;
     let mut other = lab.member(&process, "other").start().await?;
     reject(&lab, &process, 2).await?;
-    lab.take_acked(&mut other, 2).await?;
+    let mut published = Vec::new();
+    for delivery in lab.take(&mut other, 2).await? {
+        published.push((delivery.payload().clone(), delivery.published_ms()));
+        delivery.ack()?;
+    }
     let first = letters(&lab, &process, None, 10).await?.swap_remove(0);
     let (group, admin) = (lab.group()?, process.admin());
     let outcome = admin.redrive(lab.stream(), &group, first.position).await?;
@@ -198,6 +208,8 @@ async fn redriven(lab: Lab) -> Checked {
     let mut consumer = lab.join(&process).await?;
     let again = lab.next(&mut consumer, "the redriven message").await?;
     ensure!(again.payload() == first.message.payload(), "another message came");
+    let as_first = (again.payload().clone(), again.published_ms());
+    ensure!(published.contains(&as_first), "it was published at another time: {as_first:?}, not as in {published:?}");
     ensure!(again.attempt() == 1, "attempts are counted afresh, and yet it is attempt {}", again.attempt());
     again.ack()?;
     lab.until_done(&process, GROUP).await?;

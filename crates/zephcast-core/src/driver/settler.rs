@@ -119,6 +119,8 @@ pub enum Disposition {
         message: Box<Message>,
         /// Where it lies in the stream.
         origin: Position,
+        /// Milliseconds since the Unix epoch at which it was published, if known.
+        published_ms: Option<u64>,
         /// Milliseconds since the Unix epoch of the first failed attempt, if one ever failed: also of an earlier
         /// delivery, and also for a plain "later".
         first_failed_ms: Option<u64>,
@@ -129,6 +131,8 @@ pub enum Disposition {
         message: Box<Message>,
         /// Where it lies in the stream.
         origin: Position,
+        /// Milliseconds since the Unix epoch at which it was published, if known.
+        published_ms: Option<u64>,
         /// How many attempts it had.
         attempts: u32,
         /// Why.

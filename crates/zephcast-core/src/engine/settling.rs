@@ -167,7 +167,9 @@ impl Settling {
                 }
                 Request::Dead { item, attempts, failure, done } => {
                     let (message, origin) = (Box::new(item.message().clone()), item.origin());
-                    self.other(item.slot(), Disposition::Dead { message, origin, attempts, failure }, done);
+                    let published_ms = item.incoming().published_ms;
+                    let dead = Disposition::Dead { message, origin, published_ms, attempts, failure };
+                    self.other(item.slot(), dead, done);
                 }
                 Request::Keep { slot, attempts } => self.other(slot, Disposition::Keep { attempts }, None),
                 Request::AckConfirmed { slot, done } if slot.is_lost() => {
@@ -210,7 +212,9 @@ impl Settling {
         done: Option<Confirm>,
     ) {
         let (message, origin) = (Box::new(item.message().clone()), item.origin());
-        self.other(item.slot(), Disposition::Later { delay, attempts, message, origin, first_failed_ms }, done);
+        let published_ms = item.incoming().published_ms;
+        let later = Disposition::Later { delay, attempts, message, origin, published_ms, first_failed_ms };
+        self.other(item.slot(), later, done);
     }
 
     fn hand_out_again(&mut self) {

@@ -113,7 +113,7 @@ impl Cluster {
     {
         let library = self.library(operation)?;
         let mut ending = self.closed.subscribe();
-        let answer = tokio::time::timeout(timeout + GRACE, question(library, timeout));
+        let answer = tokio::time::timeout(timeout + GRACE, question(library.clone(), timeout));
         let answer = tokio::select! {
             biased;
             answer = answer => answer,
@@ -128,7 +128,10 @@ impl Cluster {
             Err(_) => Failure::new(Code::OperationTimedOut, String::new()),
         };
         Err(match is_silence(failure.code) {
-            true => self.silence(operation, timeout),
+            true => {
+                library.lost();
+                self.silence(operation, timeout)
+            }
             false => failure.into_error(operation),
         })
     }

@@ -19,6 +19,8 @@ use crate::native::{Client, Library};
 
 /// How often the thread looks whether it is the last to need the client.
 const SLICE: Duration = Duration::from_millis(100);
+/// How long it looks for brokers when nobody answered.
+const FIND: Duration = Duration::from_secs(1);
 
 /// Hears what a client says outside of calls that is for looking only. It has a group, since the library does without one
 /// neither for assigning partitions nor, safely, for asking where groups are; it never joins it and commits nothing.
@@ -65,6 +67,7 @@ pub(super) fn start(config: &KafkaConfig, context: Context) -> Result<Library> {
         while Arc::strong_count(&served) > 1 {
             // Whatever it says was heard on the way, and there are no messages.
             drop(served.consumer.poll(SLICE));
+            served.find_brokers(FIND);
         }
     });
     match thread {

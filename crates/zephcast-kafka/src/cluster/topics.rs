@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataPartition;
 use zephcast_core::{ErrorKind, Result};
 
 use super::offsets::partitions_of;
@@ -14,6 +15,9 @@ use crate::native::{self, ClusterDescription, NewTopic, OffsetOf, Resource, Topi
 
 /// How long to wait before looking again whether a topic is there, or gone, for all nodes.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a topic without some leaders may be one that was just made.
+const JUST_MADE: Duration = Duration::from_secs(1);
 
 /// Settings of a helper topic. Nothing is deleted from it by age or size: it holds what a group has not settled. A record
 /// in it has notes besides those of the stream's, and must fit in all the same.
@@ -32,29 +36,30 @@ impl Cluster {
     /// `NotFound`, naming the stream, when it does not exist and is not to be created.
     pub(crate) async fn ensure_topic(&self, operation: &'static str, topic: &str, create: bool) -> Result<u32> {
         match self.describe(operation, topic).await? {
-            Some(known) if known.is_led => return Ok(known.partitions),
-            Some(_) => {}
+            Some(known) if known.is_led() => return Ok(known.partitions),
+            // Just made, or without some of its nodes: the other partitions can be used.
+            Some(known) => return Ok(self.until_led(operation, topic, JUST_MADE).await.unwrap_or(known.partitions)),
             None if !create => return Err(missing(operation, topic)),
             None => {
                 let partitions = self.usual_partitions();
                 self.create_if_missing(operation, &NewTopic { name: topic, partitions, ..NewTopic::default() }).await?;
             }
         }
-        self.until_led(operation, topic).await
+        self.until_led(operation, topic, self.config().request_timeout).await
     }
 
     /// Makes sure that a group's helper topic is there and can be used. One that exists keeps its partitions.
     pub(crate) async fn ensure_helper(&self, operation: &'static str, topic: &str, partitions: u32) -> Result<u32> {
         match self.describe(operation, topic).await? {
-            Some(known) if known.is_led => return Ok(known.partitions),
-            Some(_) => {}
+            Some(known) if known.is_led() => return Ok(known.partitions),
+            Some(known) => return Ok(self.until_led(operation, topic, JUST_MADE).await.unwrap_or(known.partitions)),
             None => {
                 let partitions = i32::try_from(partitions).ok();
                 let new = NewTopic { name: topic, partitions, replication: None, settings: HELPER.into() };
                 self.create_if_missing(operation, &new).await?;
             }
         }
-        self.until_led(operation, topic).await
+        self.until_led(operation, topic, self.config().request_timeout).await
     }
 
     /// How many partitions a stream gets that is made without a number; none for the broker's default.
@@ -80,11 +85,11 @@ impl Cluster {
     }
 
     /// Waits until every partition of a new topic has a leader, and says how many they are.
-    pub(crate) async fn until_led(&self, operation: &'static str, topic: &str) -> Result<u32> {
+    pub(crate) async fn until_led(&self, operation: &'static str, topic: &str, timeout: Duration) -> Result<u32> {
         let led = async {
             loop {
                 // Not every node has heard of a new topic at once.
-                if let Some(known) = self.describe(operation, topic).await?.filter(|known| known.is_led) {
+                if let Some(known) = self.describe(operation, topic).await?.filter(TopicDescription::is_led) {
                     let partitions: Vec<_> = partitions_of(topic, known.partitions).collect();
                     // A leader may not know yet that it is one; it does when it answers.
                     if self.offsets(operation, &partitions, OffsetOf::Begin).await?.len() == partitions.len() {
@@ -94,7 +99,6 @@ impl Cluster {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let timeout = self.config().request_timeout;
         tokio::time::timeout(timeout, led).await.unwrap_or_else(|_| {
             let text = format!("not every partition of {topic:?} has a leader within {timeout:?}");
             Err(error(ErrorKind::Unavailable, operation, text))
@@ -130,7 +134,11 @@ impl Cluster {
     }
 
     /// What is known of those of these topics that exist.
-    async fn described(&self, operation: &'static str, topics: &[&str]) -> Result<BTreeMap<String, TopicDescription>> {
+    pub(crate) async fn described(
+        &self,
+        operation: &'static str,
+        topics: &[&str],
+    ) -> Result<BTreeMap<String, TopicDescription>> {
         let answer = self
             .ask(operation, |library, timeout| async move { native::describe_topics(&library, timeout, topics).await });
         let mut existing = BTreeMap::new();
@@ -149,20 +157,8 @@ impl Cluster {
         Ok(self.describe(operation, topic).await?.map(|known| known.partitions))
     }
 
-    /// Those of these topics that exist, and how many partitions each has.
-    pub(crate) async fn existing(&self, operation: &'static str, topics: &[String]) -> Result<Vec<(String, u32)>> {
-        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let described = self.described(operation, &names).await?;
-        Ok(described.into_iter().map(|(topic, known)| (topic, known.partitions)).collect())
-    }
-
-    /// Every topic that the user may see, and how many partitions each has.
-    pub(crate) async fn topics(&self, operation: &'static str) -> Result<BTreeMap<String, u32>> {
-        Ok(self.described_all(operation).await?.into_iter().map(|(topic, known)| (topic, known.partitions)).collect())
-    }
-
     /// Every topic that the user may see, but for those that belong to the broker.
-    pub(crate) async fn described_all(&self, operation: &'static str) -> Result<BTreeMap<String, TopicDescription>> {
+    pub(crate) async fn topics(&self, operation: &'static str) -> Result<BTreeMap<String, TopicDescription>> {
         let look = |library: native::Library, timeout: Duration| async move {
             // The only question for which the client library blocks.
             let looked = tokio::task::spawn_blocking(move || {
@@ -198,7 +194,7 @@ fn described(topic: &rdkafka::metadata::MetadataTopic) -> (String, TopicDescript
     let known = TopicDescription {
         partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
         replication: copies.and_then(|copies| u32::try_from(copies).ok()).unwrap_or(0),
-        is_led: partitions.iter().all(|partition| partition.leader() >= 0),
+        leaderless: partitions.iter().filter(|partition| partition.leader() < 0).map(MetadataPartition::id).collect(),
     };
     (topic.name().to_owned(), known)
 }

@@ -1,12 +1,14 @@
 //! The cluster as a whole.
 
+use std::ptr;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::bindings::{
     rd_kafka_AclOperation_t as Operation, rd_kafka_AdminOptions_set_include_authorized_operations,
     rd_kafka_DescribeCluster, rd_kafka_DescribeCluster_result_authorized_operations,
     rd_kafka_DescribeCluster_result_nodes, rd_kafka_Node_id, rd_kafka_admin_op_t as Api, rd_kafka_error_destroy,
-    rd_kafka_event_DescribeCluster_result,
+    rd_kafka_event_DescribeCluster_result, rd_kafka_metadata, rd_kafka_metadata_destroy,
 };
 
 use super::Library;
@@ -47,5 +49,18 @@ pub(crate) async fn describe_cluster(client: &Library, timeout: Duration) -> Res
             std::slice::from_raw_parts(allowed, rights).contains(&(Operation::RD_KAFKA_ACL_OPERATION_CREATE as u32))
         });
         Ok(ClusterDescription { nodes: nodes.iter().map(|node| rd_kafka_Node_id(*node)).collect(), may_create })
+    }
+}
+
+/// Asks a broker who the others are, once one is connected. Blocks, at most for so long.
+pub(crate) fn ask_for_brokers<C: ClientContext>(client: &rdkafka::client::Client<C>, most: Duration) {
+    let mut answer = ptr::null();
+    let most = i32::try_from(most.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives; no topic is named; the answer is ours to give back, and null when there is none.
+    unsafe {
+        rd_kafka_metadata(client.native_ptr(), 0, ptr::null_mut(), &raw mut answer, most);
+        if !answer.is_null() {
+            rd_kafka_metadata_destroy(answer);
+        }
     }
 }

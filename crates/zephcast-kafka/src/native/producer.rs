@@ -90,19 +90,6 @@ impl<C: ProducerContext> Native<C> {
         Ok(Topic { producer: &self.producer, handle })
     }
 
-    /// Asks a broker who the others are, once one is connected. Blocks, at most for so long.
-    pub(crate) fn ask_for_brokers(&self, most: Duration) {
-        let mut answer = ptr::null();
-        // SAFETY: the producer lives; no topic is named; the answer is ours to give back, and null when there is none.
-        unsafe {
-            let client = self.producer.client().native_ptr();
-            sys::rd_kafka_metadata(client, 0, ptr::null_mut(), &mut answer, milliseconds(most));
-            if !answer.is_null() {
-                sys::rd_kafka_metadata_destroy(answer);
-            }
-        }
-    }
-
     /// Sends what waits for others to be sent along with, and waits for all reports to be taken by whoever polls.
     /// Whether nothing is left.
     pub(crate) fn flush(&self, most: Duration) -> bool {

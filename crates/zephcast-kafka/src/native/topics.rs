@@ -11,15 +11,16 @@ use rdkafka::bindings::{
     rd_kafka_NewTopic_set_config, rd_kafka_Node_id, rd_kafka_TopicCollection_destroy,
     rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
     rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t, rd_kafka_TopicPartitionInfo_leader,
-    rd_kafka_TopicPartitionInfo_replicas, rd_kafka_admin_op_t as Api, rd_kafka_event_CreateTopics_result,
-    rd_kafka_event_DeleteTopics_result, rd_kafka_event_DescribeTopics_result, rd_kafka_topic_result_error,
-    rd_kafka_topic_result_error_string, rd_kafka_topic_result_name, rd_kafka_topic_result_t,
+    rd_kafka_TopicPartitionInfo_partition, rd_kafka_TopicPartitionInfo_replicas, rd_kafka_admin_op_t as Api,
+    rd_kafka_event_CreateTopics_result, rd_kafka_event_DeleteTopics_result, rd_kafka_event_DescribeTopics_result,
+    rd_kafka_topic_result_error, rd_kafka_topic_result_error_string, rd_kafka_topic_result_name,
+    rd_kafka_topic_result_t,
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::Library;
 use super::answer::{c_text, elements, outcome, outcome_of, text};
 use super::pending::call;
+use super::{Library, Partition};
 use crate::error::Failure;
 
 /// A topic to be made.
@@ -34,13 +35,25 @@ pub(crate) struct NewTopic<'a> {
 }
 
 /// A topic as the cluster knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicDescription {
     pub(crate) partitions: u32,
     /// The fewest copies that a partition has.
     pub(crate) replication: u32,
-    /// Whether every partition has a leader.
-    pub(crate) is_led: bool,
+    /// Partitions that no node leads.
+    pub(crate) leaderless: Vec<i32>,
+}
+
+impl TopicDescription {
+    pub(crate) fn is_led(&self) -> bool {
+        self.leaderless.is_empty()
+    }
+
+    /// The partitions that somebody leads, so that something can be asked of them.
+    pub(crate) fn led<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = Partition> + 'a {
+        let all = 0..self.partitions.cast_signed();
+        all.filter(|number| !self.leaderless.contains(number)).map(|number| (topic.to_owned(), number))
+    }
 }
 
 /// Makes a topic.
@@ -157,16 +170,18 @@ pub(crate) async fn describe_topics(
 /// It is alive.
 unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Result<TopicDescription, Failure> {
     let (mut partitions, mut replicas) = (0, 0);
-    let (mut replication, mut is_led) = (u32::MAX, true);
+    let (mut replication, mut leaderless) = (u32::MAX, Vec::new());
     // SAFETY: as demanded; an array has as many elements as is said.
     unsafe {
         outcome_of(rd_kafka_TopicDescription_error(topic))?;
         for partition in elements(rd_kafka_TopicDescription_partitions(topic, &raw mut partitions), partitions) {
             let leader = rd_kafka_TopicPartitionInfo_leader(*partition);
-            is_led &= !leader.is_null() && rd_kafka_Node_id(leader) >= 0;
+            if leader.is_null() || rd_kafka_Node_id(leader) < 0 {
+                leaderless.push(rd_kafka_TopicPartitionInfo_partition(*partition));
+            }
             rd_kafka_TopicPartitionInfo_replicas(*partition, &raw mut replicas);
             replication = replication.min(u32::try_from(replicas).unwrap_or(u32::MAX));
         }
     }
-    Ok(TopicDescription { partitions: u32::try_from(partitions).unwrap_or(u32::MAX), replication, is_led })
+    Ok(TopicDescription { partitions: u32::try_from(partitions).unwrap_or(u32::MAX), replication, leaderless })
 }

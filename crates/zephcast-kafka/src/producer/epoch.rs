@@ -16,6 +16,7 @@ use zephcast_core::{ErrorKind, Result};
 use super::reports::Reports;
 use crate::context::Context;
 use crate::error::{error, translate};
+use crate::native::ask_for_brokers;
 use crate::native::producer::Native;
 
 /// How long the thread takes reports before it looks whether it is over.
@@ -89,7 +90,7 @@ fn run(epoch: Arc<Epoch>) {
 /// hears who the brokers are while one of them is connected, which the answer to its own first question is too early for.
 fn hurry(epoch: &Epoch) {
     const PATIENCE: Duration = Duration::from_millis(500);
-    epoch.native.ask_for_brokers(PATIENCE);
+    ask_for_brokers(epoch.native.producer().client(), PATIENCE);
     epoch.native.producer().poll(Duration::from_millis(20));
-    epoch.native.ask_for_brokers(PATIENCE);
+    ask_for_brokers(epoch.native.producer().client(), PATIENCE);
 }

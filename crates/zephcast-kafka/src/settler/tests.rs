@@ -24,6 +24,7 @@ async fn what_was_moved_is_not_moved_again_when_the_commit_after_it_was_refused(
         attempts: 1,
         message: Box::new(Message::new("text")),
         origin: Position::new(PositionStyle::UnitOffset, UNIT, token),
+        published_ms: None,
         first_failed_ms: None,
     };
     let (acked, others) = (Vec::new(), vec![(token, later)]);

@@ -159,7 +159,8 @@ mod tests {
             description: GroupDescription { name: "g".into(), rebalances: false, members },
             partitions: places.len() as u32,
             standings: places.into_iter().enumerate().map(standing).collect(),
-            dead: 0,
+            is_complete: true,
+            dead: Some(0),
         };
         Roster::new(&seen, "orders", 10_000)
     }

@@ -8,7 +8,7 @@ use super::OPERATION;
 use crate::cluster::Cluster;
 use crate::cluster::offsets::partitions_of;
 use crate::error::{error, missing};
-use crate::native::{Committed, GroupDescription, OffsetOf, Partition};
+use crate::native::{Committed, GroupDescription, OffsetOf, Partition, TopicDescription};
 use crate::place::Place;
 use crate::streams::has_member_for;
 use crate::topics::Topics;
@@ -40,36 +40,41 @@ pub(super) struct Seen {
     pub(super) partitions: u32,
     /// In each partition of the stream and of the group's retry topics.
     pub(super) standings: BTreeMap<Partition, Standing>,
-    /// How many dead letters there are.
-    pub(super) dead: u64,
+    /// Whether all of them have a leader, who knows where they end.
+    pub(super) is_complete: bool,
+    /// How many dead letters there are, if that can be known.
+    pub(super) dead: Option<u64>,
 }
 
 impl Seen {
     /// First how far the group is, then where the partitions end: what is on its way from one topic to another is then
     /// seen twice rather than not at all.
     pub(super) async fn read(cluster: &Cluster, topics: &Topics) -> Result<Self> {
-        let names: Vec<String> = [&topics.stream, &topics.dead].into_iter().chain(topics.retries()).cloned().collect();
-        let existing: BTreeMap<String, u32> = cluster.existing(OPERATION, &names).await?.into_iter().collect();
-        let partitions = *existing.get(&topics.stream).ok_or_else(|| missing(OPERATION, &topics.stream))?;
+        let mut names = topics.retries();
+        names.extend([topics.stream.as_str(), &topics.dead]);
+        let existing = cluster.described(OPERATION, &names).await?;
+        let stream = existing.get(&topics.stream).ok_or_else(|| missing(OPERATION, &topics.stream))?;
         let (committed, description) = tokio::try_join!(
             cluster.committed(OPERATION, &topics.group),
             cluster.describe_group(OPERATION, &topics.group),
         )?;
         check_exists(topics, &committed, &description)?;
         let dead = match existing.get(&topics.dead) {
-            Some(count) => unsettled_dead(cluster, OPERATION, topics, *count).await?,
-            None => 0,
+            Some(known) if !known.is_led() => None,
+            Some(known) => Some(unsettled_dead(cluster, OPERATION, topics, known.partitions).await?),
+            None => Some(0),
         };
+        let is_complete = existing.values().all(TopicDescription::is_led);
         let consumed: Vec<Partition> = existing
             .iter()
             .filter(|(topic, _)| **topic != topics.dead)
-            .flat_map(|(topic, count)| partitions_of(topic, *count))
+            .flat_map(|(topic, known)| known.led(topic))
             .collect();
         let (begins, ends) = tokio::try_join!(
             cluster.offsets(OPERATION, &consumed, OffsetOf::Begin),
             cluster.offsets(OPERATION, &consumed, OffsetOf::End),
         )?;
-        if partitions_of(&topics.stream, partitions).any(|partition| !ends.contains_key(&partition)) {
+        if stream.led(&topics.stream).any(|partition| !ends.contains_key(&partition)) {
             // It was deleted meanwhile.
             return Err(missing(OPERATION, &topics.stream));
         }
@@ -83,7 +88,7 @@ impl Seen {
             (partition, Standing { place, is_ours, begin, end })
         };
         let standings = ends.into_iter().map(standing).collect();
-        Ok(Self { description, partitions, standings, dead })
+        Ok(Self { description, partitions: stream.partitions, is_complete, standings, dead })
     }
 
     /// Everything in these topics that is not settled.

@@ -28,11 +28,11 @@ pub(crate) async fn create(cluster: &Cluster, spec: &StreamSpec) -> Result<()> {
         Ok(()) => {}
         Err(error) if code_of(&error) == Some(Code::TopicAlreadyExists) => {
             let Some(known) = cluster.describe(OPERATION, wanted.name).await? else { return Err(error) };
-            return compare(&wanted, known, &settings(cluster, &wanted).await?);
+            return compare(&wanted, &known, &settings(cluster, &wanted).await?);
         }
         Err(error) => return Err(advised(error)),
     }
-    cluster.until_led(OPERATION, wanted.name).await.map(drop)
+    cluster.until_led(OPERATION, wanted.name, cluster.config().request_timeout).await.map(drop)
 }
 
 fn wanted(spec: &StreamSpec) -> Result<NewTopic<'_>> {
@@ -62,7 +62,7 @@ async fn settings(cluster: &Cluster, wanted: &NewTopic<'_>) -> Result<BTreeMap<S
 }
 
 /// Whether what exists is what is wanted.
-fn compare(wanted: &NewTopic<'_>, known: TopicDescription, settings: &BTreeMap<String, String>) -> Result<()> {
+fn compare(wanted: &NewTopic<'_>, known: &TopicDescription, settings: &BTreeMap<String, String>) -> Result<()> {
     let differs = |what: &str, has: &str, wanted_value: &str| {
         let text = format!("the stream {:?} exists with {what} {has}, not {wanted_value}", wanted.name);
         Err(error(ErrorKind::Conflict, OPERATION, text))
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_named() {
-        let known = TopicDescription { partitions: 3, replication: 1, is_led: true };
+        let known = TopicDescription { partitions: 3, replication: 1, leaderless: Vec::new() };
         let settings = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
         let alike = NewTopic {
             name: "orders",
@@ -144,18 +144,18 @@ mod tests {
             replication: Some(1),
             settings: [("retention.ms", "1000")].into(),
         };
-        compare(&alike, known, &settings).unwrap();
+        compare(&alike, &known, &settings).unwrap();
         let others = [
             (NewTopic { partitions: Some(4), ..alike.clone() }, "partitions 3, not 4"),
             (NewTopic { replication: Some(2), ..alike.clone() }, "replication 1, not 2"),
             (NewTopic { settings: [("retention.ms", "7")].into(), ..alike.clone() }, "retention.ms 1000, not 7"),
         ];
         for (other, difference) in others {
-            let error = compare(&other, known, &settings).unwrap_err();
+            let error = compare(&other, &known, &settings).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Conflict);
             assert!(error.message().contains(difference), "{error}");
         }
         let unknown = NewTopic { settings: [("color", "red")].into(), ..alike };
-        assert_eq!(compare(&unknown, known, &settings).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(compare(&unknown, &known, &settings).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }

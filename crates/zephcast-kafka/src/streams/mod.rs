@@ -8,9 +8,8 @@ use zephcast_core::{Broker, Result, StreamName, StreamStatus, UnitId};
 
 pub(crate) use self::create::create;
 use crate::cluster::Cluster;
-use crate::cluster::offsets::partitions_of;
 use crate::error::missing;
-use crate::native::{Committed, GroupDescription, OffsetOf, Partition};
+use crate::native::{Committed, GroupDescription, OffsetOf, Partition, TopicDescription};
 use crate::topics::is_helper;
 
 /// Every stream, by name.
@@ -21,7 +20,7 @@ pub(crate) async fn list(cluster: &Cluster) -> Result<Vec<StreamStatus>> {
     let streams: BTreeMap<_, _> = topics
         .iter()
         .filter(|(topic, _)| !is_helper(topic, is_stream))
-        .filter_map(|(topic, count)| Some((StreamName::new(topic).ok()?, *count)))
+        .filter_map(|(topic, known)| Some((StreamName::new(topic).ok()?, known.clone())))
         .collect();
     statuses(cluster, OPERATION, &streams).await
 }
@@ -33,33 +32,32 @@ pub(crate) async fn list(cluster: &Cluster) -> Result<Vec<StreamStatus>> {
 pub(crate) async fn show(cluster: &Cluster, stream: &StreamName) -> Result<StreamStatus> {
     const OPERATION: &str = "show a stream";
     let missing = || missing(OPERATION, stream.as_str());
-    let count = cluster.partitions(OPERATION, stream.as_str()).await?.ok_or_else(missing)?;
-    let streams = BTreeMap::from([(stream.clone(), count)]);
+    let known = cluster.describe(OPERATION, stream.as_str()).await?.ok_or_else(missing)?;
+    let streams = BTreeMap::from([(stream.clone(), known)]);
     statuses(cluster, OPERATION, &streams).await?.pop().ok_or_else(missing)
 }
 
 async fn statuses(
     cluster: &Cluster,
     operation: &'static str,
-    streams: &BTreeMap<StreamName, u32>,
+    streams: &BTreeMap<StreamName, TopicDescription>,
 ) -> Result<Vec<StreamStatus>> {
     let groups = Groups::read(cluster, operation).await?;
-    let partitions: Vec<Partition> =
-        streams.iter().flat_map(|(stream, count)| partitions_of(stream.as_str(), *count)).collect();
+    let partitions: Vec<Partition> = streams.iter().flat_map(|(stream, known)| known.led(stream.as_str())).collect();
     let begins = cluster.offsets(operation, &partitions, OffsetOf::Begin).await?;
     let ends = cluster.offsets(operation, &partitions, OffsetOf::End).await?;
     let held = |partition: Partition| {
         let held = ends.get(&partition)? - begins.get(&partition)?;
         Some(held.max(0).cast_unsigned())
     };
-    let status = |(stream, count): (&StreamName, &u32)| {
+    let status = |(stream, known): (&StreamName, &TopicDescription)| {
         // The leaders are the first to know that a topic is gone.
-        let depth: u64 = partitions_of(stream.as_str(), *count).map(held).sum::<Option<_>>()?;
+        let depth: u64 = known.led(stream.as_str()).map(held).sum::<Option<_>>()?;
         Some(StreamStatus {
             stream: stream.clone(),
             broker: Broker::Kafka,
-            depth: Some(depth),
-            units: (0..*count).map(UnitId).collect(),
+            depth: known.is_led().then_some(depth),
+            units: (0..known.partitions).map(UnitId).collect(),
             groups: groups.of(stream.as_str()).filter_map(|id| cluster.config().group_of(stream, id)).collect(),
         })
     };

@@ -54,6 +54,39 @@ async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
     }
 }
 
+/// With one copy of each partition, a node takes along what it leads.
+#[tokio::test]
+async fn a_partition_without_a_leader_hides_nothing_else() {
+    let mut server = KafkaServer::start(KafkaOptions::default().nodes(3)).await.unwrap();
+    let driver = KafkaDriver::connect(config_of(&server)).await.unwrap();
+    let (name, group) = (unique_stream(), unique_group());
+    let mut spec = StreamSpec::new(name.clone());
+    spec.partitions = Some(3);
+    spec.settings.insert("replication".into(), "1".into());
+    driver.admin().create_stream(&spec).await.unwrap();
+    driver.admin().create_group(&name, &group, Start::Earliest).await.unwrap();
+    server.kill9(2).unwrap();
+
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        match driver.group_status(&name, &group).await {
+            Ok(status) if status.units.iter().any(|unit| unit.end.is_none()) => break status,
+            Ok(_) => assert!(Instant::now() < until, "the node leads nothing"),
+            Err(error) => assert!(error.is_retryable() && Instant::now() < until, "{error:?}"),
+        }
+    };
+    assert_eq!((status.lag, status.units.iter().filter(|unit| unit.lag == Some(0)).count()), (None, 2));
+    let shown = driver.admin().stream(&name).await.unwrap();
+    assert_eq!((shown.depth, shown.units.len()), (None, 3));
+    assert!(driver.admin().streams().await.unwrap().iter().any(|stream| stream.stream == name));
+    let sink = driver.open_sink(&name, false).await.unwrap();
+    sink.publish(&[Message::new("to whom there is")]).await.remove(0).unwrap();
+    let client = zephcast_core::Client::new(driver);
+    let mut member = client.consumer(name.as_str()).group(group.as_str()).start().await.unwrap();
+    let delivery = tokio::time::timeout(Duration::from_secs(30), member.next()).await.unwrap().unwrap().unwrap();
+    delivery.ack_confirmed().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_seen_beside_an_outage_is_true() {
     let (server, driver, stream, group) = setup().await;

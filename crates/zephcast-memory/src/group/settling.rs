@@ -50,7 +50,7 @@ impl Open<'_> {
         let (now, stream) = (self.now, self.stream);
         let Some(unit) = self.state.unit_mut(number) else { return };
         let was_out = unit.dispose(token, disposition, &stream.log(number), now);
-        if was_out && let Disposition::Dead { message, origin, attempts, failure } = disposition {
+        if was_out && let Disposition::Dead { message, origin, attempts, failure, .. } = disposition {
             let origin = format!("{}@{origin}", stream.name());
             self.state.dead.push(Letter::new(number, token.0, message, *attempts, failure, origin));
         }

@@ -207,6 +207,7 @@ pub(crate) fn later(message: &Incoming, delay: Duration) -> Disposition {
         attempts: message.attempt,
         message: Box::new(message.message.clone()),
         origin: position(0, message.origin.1.0),
+        published_ms: None,
         first_failed_ms: Some(failure().first_failed_ms),
     }
 }
@@ -215,6 +216,7 @@ pub(crate) fn dead(message: &Incoming) -> Disposition {
     Disposition::Dead {
         message: Box::new(message.message.clone()),
         origin: position(0, message.origin.1.0),
+        published_ms: None,
         attempts: message.attempt,
         failure: failure(),
     }

@@ -38,7 +38,7 @@ impl RedisSettler {
                 self.member.schedule(*delay);
                 done
             }
-            Disposition::Dead { message, origin, attempts, failure } => {
+            Disposition::Dead { message, origin, attempts, failure, .. } => {
                 let fields = self.dead_fields(message, *origin, *attempts, failure);
                 let way = WayOut { operation: "dead-letter", script: &DEAD, to: &keys.dead, delay_ms: None };
                 self.take_out(way, token, again, &fields).await?

@@ -61,6 +61,7 @@ async fn status_counts_everything_unsettled_and_judges_members() {
         attempts: 0,
         message: Box::new(held[1].message.clone()),
         origin: crate::member::position(&held[1]),
+        published_ms: None,
         first_failed_ms: None,
     };
     member.other(&held[1], later).await;

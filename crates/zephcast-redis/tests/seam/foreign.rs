@@ -18,6 +18,7 @@ async fn an_entry_with_too_many_fields_fails_alone_and_can_be_acked() {
     let dead = Disposition::Dead {
         message: Box::new(received[0].message.clone()),
         origin: crate::member::position(&received[0]),
+        published_ms: None,
         attempts: 1,
         failure: crate::member::failure(),
     };

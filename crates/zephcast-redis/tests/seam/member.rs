@@ -167,6 +167,7 @@ pub(crate) fn dead(incoming: &Incoming) -> Disposition {
     Disposition::Dead {
         message: Box::new(incoming.message.clone()),
         origin: position(incoming),
+        published_ms: None,
         attempts: 1,
         failure: failure(),
     }

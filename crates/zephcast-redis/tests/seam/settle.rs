@@ -9,6 +9,7 @@ pub(crate) fn later(incoming: &Incoming, delay: Duration, attempts: u32) -> Disp
         attempts,
         message: Box::new(incoming.message.clone()),
         origin: position(incoming),
+        published_ms: None,
         first_failed_ms: Some(failure().first_failed_ms),
     }
 }
@@ -94,6 +95,7 @@ async fn a_dead_letter_says_everything_and_can_be_redriven() {
     let dead = Disposition::Dead {
         message: Box::new(received[0].message.clone()),
         origin: position(&received[0]),
+        published_ms: None,
         attempts: 3,
         failure: failure(),
     };
@@ -221,6 +223,7 @@ async fn a_plain_later_keeps_the_time_of_the_first_failure() {
         attempts: 1,
         message: Box::new(again[0].message.clone()),
         origin: position(&again[0]),
+        published_ms: None,
         first_failed_ms: again[0].first_failed_ms,
     };
     member.other(&again[0], plain).await;

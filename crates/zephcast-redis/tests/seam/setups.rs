@@ -28,6 +28,7 @@ pub(crate) async fn everything_works(config: RedisConfig) {
         attempts: 1,
         message: Box::new(again[0].message.clone()),
         origin: crate::member::position(&again[0]),
+        published_ms: None,
         first_failed_ms: None,
     };
     assert!(member.other(&again[0], later).await.is_empty());

@@ -182,6 +182,7 @@ async fn what_is_trimmed_while_it_is_handled_can_still_be_settled() {
     let dead = Disposition::Dead {
         message: Box::new(held[1].message.clone()),
         origin: crate::member::position(&held[1]),
+        published_ms: None,
         attempts: 1,
         failure: crate::member::failure(),
     };
