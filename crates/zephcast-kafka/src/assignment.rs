@@ -138,6 +138,11 @@ impl Assignment {
         self.failure.get_or_insert(error);
     }
 
+    /// Whether the member has come to a bad end, of which its user hears.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// A number for the next assignment.
     pub(crate) fn next_assignment(&mut self) -> u64 {
         self.count += 1;

@@ -131,6 +131,7 @@ pub(crate) async fn redrive(
 ) -> Result<Redrive> {
     let topics = cluster.topics_of(stream, group);
     ensure_exists(cluster, OPERATION, &topics).await?;
+    let _one_at_a_time = cluster.removing.lock().await;
     let (partition, offset) = (at.unit.0.cast_signed(), i64::try_from(at.token.0).unwrap_or(i64::MAX));
     let mut letterboxes = Letterbox::all(cluster, &topics).await?;
     let Some(letterbox) = letterboxes.remove(&partition).filter(|letterbox| letterbox.has(offset)) else {
@@ -197,6 +198,7 @@ async fn forget(
 
 pub(crate) async fn purge(cluster: &Cluster, stream: &StreamName, group: &GroupName) -> Result<u64> {
     let topics = cluster.topics_of(stream, group);
+    let _one_at_a_time = cluster.removing.lock().await;
     let letterboxes = Letterbox::all(cluster, &topics).await?;
     let count = |letterbox: &Letterbox| letterbox.removed.unsettled(letterbox.begin, letterbox.end);
     let purged = letterboxes.values().map(count).sum();

@@ -218,19 +218,17 @@ impl Producer {
     /// Lets nothing more in, and waits for the answers to what is on its way.
     ///
     /// # Errors
-    /// `Timeout` when some are missing at the deadline. What was not sent by then never will be.
+    /// `Timeout` when some are missing at the deadline. What was not sent by then goes on, until it is, its time to be
+    /// delivered has passed, or the process ends.
     ///
     /// # Cancel safety
-    /// Dropped, it goes on by itself until the deadline.
+    /// Dropped, it goes on by itself.
     pub(crate) async fn close(&self, deadline: Duration) -> Result<()> {
         self.room.close();
         let Some(epoch) = self.lock().take() else { return Ok(()) };
         let (done, flushed) = oneshot::channel();
         let flush = move || {
             let flushed = epoch.native.flush(deadline);
-            if !flushed {
-                epoch.native.purge();
-            }
             epoch.retire();
             drop(epoch);
             // Nobody may wait any more.

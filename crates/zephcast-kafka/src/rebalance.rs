@@ -268,7 +268,9 @@ impl MemberContext {
         // An engine that leaves has settled everything, and has given back what it had.
         while matches!(member.assignment().end, End::Not) && !is_released(&mut released) {
             let silent = member.assignment().silence() > member.lease;
-            if consumer.assignment_lost() || silent || Instant::now() > deadline {
+            // Of an engine whose member failed nobody is asked any more.
+            let is_over = consumer.assignment_lost() || member.assignment().has_failed();
+            if is_over || silent || Instant::now() > deadline {
                 return false;
             }
             // The engine settles what it has to give up, and waits until that is durable.

@@ -14,7 +14,8 @@ use crate::topics::is_helper;
 /// Removes from the head of the stream what every group has settled; returns how many records.
 ///
 /// # Errors
-/// `NotFound`, naming the stream, when it does not exist; `Unsupported` where it keeps the newest record of each key.
+/// `NotFound`, naming the stream, when it does not exist; `Unsupported` where it keeps the newest record of each key;
+/// `PermissionDenied` when the user may not see every group.
 pub(crate) async fn trim(cluster: &Cluster, stream: &StreamName) -> Result<u64> {
     const OPERATION: &str = "trim";
     let topic = stream.as_str();
@@ -25,6 +26,11 @@ pub(crate) async fn trim(cluster: &Cluster, stream: &StreamName) -> Result<u64> 
     if ends.len() < partitions.len() {
         // It was deleted meanwhile.
         return Err(missing(OPERATION, topic));
+    }
+    // Groups that the user may not see are not listed, and may need everything.
+    if cluster.describe_cluster(OPERATION).await?.may_see_groups == Some(false) {
+        let text = "allow the user to `Describe` the cluster: a group that it may not see may need what is trimmed";
+        return Err(error(ErrorKind::PermissionDenied, OPERATION, text));
     }
     let groups = Groups::read(cluster, OPERATION).await?;
     let needed = needed(&groups, topic, &ends);

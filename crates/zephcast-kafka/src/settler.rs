@@ -10,7 +10,7 @@ use zephcast_core::{ErrorKind, Result, Token, UnitId};
 
 use crate::assignment::End;
 use crate::clock::now_ms;
-use crate::error::{closed, error};
+use crate::error::error;
 use crate::keeper::Keeper;
 use crate::member::Handle;
 use crate::moves;
@@ -33,7 +33,10 @@ impl KafkaSettler {
         self.member.wake();
         match tokio::time::timeout(self.member.config.request_timeout, durable).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(closed(operation)),
+            Ok(Err(_)) => {
+                self.member.check_open(operation)?;
+                Err(error(ErrorKind::Unavailable, operation, "its partitions were lost before an answer came"))
+            }
             Err(_) => {
                 let text = format!("no answer in {:?}", self.member.config.request_timeout);
                 Err(self.member.cluster.trouble().explain_to_member(error(ErrorKind::Timeout, operation, text)))

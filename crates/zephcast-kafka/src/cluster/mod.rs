@@ -37,6 +37,8 @@ pub(crate) struct Cluster {
     closed: watch::Sender<bool>,
     /// Whoever makes groups begin: one after another, so that a second one finds the first one's start.
     pub(crate) anchoring: tokio::sync::Mutex<()>,
+    /// Whoever removes dead letters: one after another, so that what one writes down another one does not forget.
+    pub(crate) removing: tokio::sync::Mutex<()>,
 }
 
 impl Cluster {
@@ -67,6 +69,7 @@ impl Cluster {
             context,
             closed: watch::Sender::new(false),
             anchoring: tokio::sync::Mutex::default(),
+            removing: tokio::sync::Mutex::default(),
         })
     }
 

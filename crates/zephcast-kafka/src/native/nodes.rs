@@ -23,6 +23,8 @@ pub(crate) struct ClusterDescription {
     pub(crate) nodes: Vec<i32>,
     /// Whether the user may make topics of any name; none if the brokers do not say.
     pub(crate) may_create: Option<bool>,
+    /// Whether the user may see every group; none if the brokers do not say.
+    pub(crate) may_see_groups: Option<bool>,
 }
 
 /// The nodes that are there, and what the user may do to the cluster.
@@ -45,10 +47,14 @@ pub(crate) async fn describe_cluster(client: &Library, timeout: Duration) -> Res
         let result = rd_kafka_event_DescribeCluster_result(answer.event());
         let nodes = elements(rd_kafka_DescribeCluster_result_nodes(result, &raw mut count), count);
         let allowed = rd_kafka_DescribeCluster_result_authorized_operations(result, &raw mut rights).cast::<u32>();
-        let may_create = (!allowed.is_null()).then(|| {
-            std::slice::from_raw_parts(allowed, rights).contains(&(Operation::RD_KAFKA_ACL_OPERATION_CREATE as u32))
-        });
-        Ok(ClusterDescription { nodes: nodes.iter().map(|node| rd_kafka_Node_id(*node)).collect(), may_create })
+        let may = |operation: Operation| {
+            (!allowed.is_null()).then(|| std::slice::from_raw_parts(allowed, rights).contains(&(operation as u32)))
+        };
+        Ok(ClusterDescription {
+            nodes: nodes.iter().map(|node| rd_kafka_Node_id(*node)).collect(),
+            may_create: may(Operation::RD_KAFKA_ACL_OPERATION_CREATE),
+            may_see_groups: may(Operation::RD_KAFKA_ACL_OPERATION_DESCRIBE),
+        })
     }
 }
 

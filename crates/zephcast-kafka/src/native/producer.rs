@@ -12,7 +12,7 @@ use rdkafka::bindings as sys;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::types::{RDKafkaHeaders, RDKafkaTopic};
 use sys::rd_kafka_vtype_t as Field;
 
@@ -103,11 +103,6 @@ impl<C: ProducerContext> Native<C> {
         let unsent = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the producer lives. With these flags it cannot be refused.
         unsafe { sys::rd_kafka_purge(self.producer.client().native_ptr(), unsent) };
-    }
-
-    /// Gives up what waits to be sent and what waits for an answer. Each has its report.
-    pub(crate) fn purge(&self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 }
 

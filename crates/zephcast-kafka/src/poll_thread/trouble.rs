@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Whether the brokers are to be looked for.
 pub(super) struct Probe {
     wanted: bool,
+    /// Whether it is not known whether the stream is still there.
+    stream_wanted: bool,
     last: Instant,
     /// When a broker was last heard of.
     heard: Instant,
@@ -28,7 +30,7 @@ pub(super) struct Probe {
 impl Probe {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { wanted: false, last: now, heard: now }
+        Self { wanted: false, stream_wanted: false, last: now, heard: now }
     }
 
     /// A broker answered.
@@ -104,7 +106,11 @@ impl Poller {
     /// Retry topics may go; without the stream there is nothing to do.
     fn look_for_stream(&mut self) {
         let stream = &self.member.topics.stream;
-        let Ok(metadata) = self.consumer.fetch_metadata(Some(stream), PROBE_PATIENCE) else { return };
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(stream), PROBE_PATIENCE) else {
+            self.probe.stream_wanted = true;
+            return;
+        };
+        self.probe.stream_wanted = false;
         let is_there = metadata.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none());
         if !is_there {
             self.fail(missing(OPERATION, stream));
@@ -115,6 +121,9 @@ impl Poller {
     pub(super) fn probe(&mut self) {
         let away = self.member.assignment().is_away();
         let is_due = away && self.probe.last.elapsed() > PROBE_EVERY;
+        if self.probe.stream_wanted && self.probe.last.elapsed() > PROBE_EVERY {
+            self.look_for_stream();
+        }
         if is_due || self.probe.wanted || self.probe.heard.elapsed() > QUIET {
             self.look_for_brokers();
         }
@@ -122,7 +131,7 @@ impl Poller {
 
     fn look_for_brokers(&mut self) {
         let looked = self.consumer.fetch_metadata(Some(&self.member.topics.stream), PROBE_PATIENCE);
-        self.probe = Probe::new();
+        self.probe = Probe { stream_wanted: self.probe.stream_wanted, ..Probe::new() };
         match looked {
             Ok(_) => {
                 if self.member.assignment().is_back() {
