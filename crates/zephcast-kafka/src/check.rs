@@ -8,7 +8,7 @@ use zephcast_core::{ErrorKind, Result};
 use crate::KafkaConfig;
 use crate::cluster::Cluster;
 use crate::native::{Resource, TopicDescription};
-use crate::start::METADATA_BYTES;
+use crate::place::METADATA_BYTES;
 
 const OPERATION: &str = "check";
 /// How many streams a warning names.

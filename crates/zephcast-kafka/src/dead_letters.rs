@@ -14,11 +14,11 @@ use crate::cluster::groups::has_members;
 use crate::cluster::offsets::partitions_of;
 use crate::error::{code_of, error};
 use crate::native::{OffsetOf, Partition};
-use crate::place::Place;
+use crate::place::{METADATA_BYTES, Place};
 use crate::producer::Producer;
 use crate::read::{Record, Span, records};
 use crate::record::{self, Notes, Outgoing};
-use crate::start::{METADATA_BYTES, commit_of};
+use crate::start::commit_of;
 use crate::status::{ensure_exists, removed};
 use crate::topics::{Delay, Topics};
 

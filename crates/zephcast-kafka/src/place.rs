@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::ranges::Ranges;
 
+/// The longest metadata that a broker takes by default, `offset.metadata.max.bytes`.
+pub(crate) const METADATA_BYTES: usize = 4_096;
 /// How our metadata begins: name and version.
 const MARK: &str = "zc1:";
 

@@ -3,6 +3,9 @@
 //! While such a call of a running consumer waits, heartbeats go on; the limit is `max.poll.interval.ms`. So there is time
 //! to ask where the group stands before a partition is read, and to let handlers finish before one is given up.
 
+mod commits;
+mod places;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,31 +16,24 @@ use std::time::{Duration, Instant};
 use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use zephcast_core::UnitId;
 use zephcast_core::driver::{Fetched, Released};
-use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use crate::assignment::End;
-use crate::clock::now_ms;
-use crate::error::{error, translate};
 use crate::member::Member;
 use crate::native::{Batches, Commits};
 use crate::nodes::Nodes;
-use crate::partition::{Partition, Snapshot};
-use crate::place::Place;
+use crate::partition::Partition;
 
 const OPERATION: &str = "rebalance";
 /// How much of the poll interval is left when waiting for handlers ends.
 const RESERVE: Duration = Duration::from_secs(5);
 /// How often a wait looks at what nobody tells it.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long it may take to ask where a log ends.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a committed offset's metadata may be: `offset.metadata.max.bytes` of a broker by default.
-const MOST_METADATA: usize = 4_096;
 
 /// What the client library calls back, for one member.
 pub(crate) struct MemberContext {
@@ -106,7 +102,7 @@ impl ClientContext for MemberContext {
     fn generate_oauth_token(
         &self,
         config: Option<&str>,
-    ) -> std::result::Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+    ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
         self.common.generate_oauth_token(config)
     }
 }
@@ -169,78 +165,6 @@ impl MemberContext {
         take(consumer, partitions)
     }
 
-    /// Where the group stands in each partition. `None` when there is no use in knowing it any more.
-    fn places(&self, consumer: &MemberConsumer, partitions: &TopicPartitionList) -> Option<Vec<(UnitId, Place)>> {
-        loop {
-            match self.read_places(consumer, partitions) {
-                Ok(places) => return Some(places),
-                Err(error) => {
-                    tracing::warn!(%error, stream = %self.member.topics.stream, "the group's place is not known yet");
-                    let error = translate(OPERATION, error);
-                    let is_for_good = error.kind() == ErrorKind::PermissionDenied;
-                    let mut assignment = self.member.assignment();
-                    if is_for_good {
-                        assignment.fail(error);
-                    } else {
-                        assignment.away(error);
-                    }
-                    drop(assignment);
-                    self.member.arrived.notify_one();
-                    if is_for_good {
-                        return None;
-                    }
-                }
-            }
-            // Other partitions go on.
-            self.serve_commits();
-            let over = !matches!(self.member.assignment().end, End::Not);
-            if over || consumer.assignment_lost() {
-                return None;
-            }
-            thread::park_timeout(LOOK);
-        }
-    }
-
-    fn read_places(
-        &self,
-        consumer: &MemberConsumer,
-        partitions: &TopicPartitionList,
-    ) -> KafkaResult<Vec<(UnitId, Place)>> {
-        let patience = self.member.config.request_timeout;
-        let mut wanted = TopicPartitionList::with_capacity(partitions.count());
-        for element in partitions.elements() {
-            wanted.add_partition(element.topic(), element.partition());
-        }
-        let committed = consumer.committed_offsets(wanted, patience)?;
-        let mut places = Vec::with_capacity(partitions.count());
-        for element in committed.elements() {
-            element.error()?;
-            let (topic, partition) = (element.topic(), element.partition());
-            let Some(unit) = self.unit(topic, partition) else { continue };
-            let place = match element.offset() {
-                Offset::Offset(next) => Place::read(next, element.metadata()),
-                _ => {
-                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper());
-                    let start = known.copied().map_or_else(|| first(consumer, topic, partition, patience), Ok)?;
-                    Place::at(start)
-                }
-            };
-            places.push((unit, self.within_log(consumer, topic, partition, place)));
-        }
-        Ok(places)
-    }
-
-    /// What lies beyond the end of the log was not handed out by anybody.
-    fn within_log(&self, consumer: &MemberConsumer, topic: &str, partition: i32, mut place: Place) -> Place {
-        if !place.out.is_empty()
-            // Without a leader nobody knows; then what comes there first is taken for one of them.
-            && let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, LOG_PATIENCE)
-        {
-            place.out.remove_run(end, i64::MAX);
-        }
-        place
-    }
-
     /// Partitions go: running handlers are waited for and their results committed, unless they are gone already.
     fn revoke(&self, consumer: &MemberConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
         let units = self.member.assignment().owned(self.units(partitions));
@@ -298,69 +222,6 @@ impl MemberContext {
         }
         !consumer.assignment_lost()
     }
-
-    /// Commits what is due, and takes the answers of earlier commits.
-    pub(crate) fn serve_commits(&self) {
-        self.take_answers();
-        let due = self.member.assignment().begin_commit(self.member.config.commit_interval, now_ms());
-        let Some(snapshots) = due else { return };
-        let sent = self.list(&snapshots).and_then(|list| match self.queues().as_ref() {
-            Some(queues) => queues.commits.send(&list).map_err(KafkaError::ConsumerCommit),
-            None => Err(KafkaError::Canceled),
-        });
-        if let Err(error) = sent {
-            self.member.assignment().commit_answered(Err(translate("commit", error)), &[]);
-        }
-    }
-
-    fn take_answers(&self) {
-        while let Some(answer) = self.queues().as_ref().and_then(|queues| queues.commits.next()) {
-            let result = answer.refusal.map_or(Ok(()), |code| Err(refusal(code)));
-            let refused = answer.refused.into_iter();
-            let refused =
-                refused.filter_map(|(topic, partition, code)| Some((self.unit(&topic, partition)?, refusal(code))));
-            self.member.assignment().commit_answered(result, &refused.collect::<Vec<_>>());
-            // More may be handed out now.
-            self.member.arrived.notify_one();
-        }
-    }
-
-    /// Commits and waits for the answer; before that for the one of the commit under way, which must not come after it.
-    pub(crate) fn commit_now(&self, consumer: &MemberConsumer, snapshots: &[(UnitId, Snapshot)]) -> Result<()> {
-        let deadline = Instant::now() + self.member.config.request_timeout;
-        while self.member.assignment().commit.is_under_way() && Instant::now() < deadline && !consumer.assignment_lost()
-        {
-            self.take_answers();
-            thread::park_timeout(LOOK);
-        }
-        let list = self.list(snapshots).map_err(|error| translate("commit", error))?;
-        consumer.commit(&list, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
-            Some(code) => refusal(code),
-            None => translate("commit", error),
-        })
-    }
-
-    fn list(&self, snapshots: &[(UnitId, Snapshot)]) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::with_capacity(snapshots.len());
-        for (unit, snapshot) in snapshots {
-            let Some((topic, partition)) = self.member.topics.partition(*unit) else { continue };
-            let mut element = list.add_partition(topic, partition);
-            element.set_offset(Offset::Offset(snapshot.place.next))?;
-            element.set_metadata(snapshot.place.write(MOST_METADATA));
-        }
-        Ok(list)
-    }
-}
-
-/// Whether the member is out of its group is told as the loss of its partitions; until then a commit is tried again.
-fn refusal(code: Code) -> Error {
-    let refusal = translate("commit", KafkaError::ConsumerCommit(code));
-    match refusal.kind() {
-        ErrorKind::LeaseLost => {
-            error(ErrorKind::Unavailable, "commit", "the group is about to change its members").caused_by(refusal)
-        }
-        _ => refusal,
-    }
 }
 
 /// Tells the library that partitions are taken.
@@ -369,11 +230,6 @@ fn take(consumer: &MemberConsumer, partitions: &TopicPartitionList) -> KafkaResu
         RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
         _ => consumer.assign(partitions),
     }
-}
-
-/// The beginning of a partition.
-fn first(consumer: &MemberConsumer, topic: &str, partition: i32, patience: Duration) -> KafkaResult<i64> {
-    Ok(consumer.fetch_watermarks(topic, partition, patience)?.0)
 }
 
 /// Whether the engine has let go. If not, this thread is unparked when it does.

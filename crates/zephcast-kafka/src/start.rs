@@ -9,13 +9,11 @@ use crate::cluster::groups::has_members;
 use crate::cluster::offsets::partitions_of;
 use crate::error::{code_of, error, invalid, missing};
 use crate::native::{Committed, OffsetOf, Partition};
-use crate::place::Place;
+use crate::place::{METADATA_BYTES, Place};
 use crate::read::{Span, records};
 use crate::streams::has_member_for;
 
 const OPERATION: &str = "start a group";
-/// The longest metadata that a broker takes by default, `offset.metadata.max.bytes`.
-pub(crate) const METADATA_BYTES: usize = 4_096;
 
 /// Makes a group and its start exist: where it is nowhere yet in the stream, it is at its start when this returns. A group
 /// that is somewhere in the stream stays, and gets partitions that are new to it from their beginning.

@@ -47,7 +47,7 @@ impl Sasl {
         let found = Self::ALL.into_iter().find(|sasl| sasl.mechanism().eq_ignore_ascii_case(mechanism));
         found.ok_or_else(|| {
             let known = Self::ALL.map(Self::mechanism).join(", ");
-            invalid(operation, format!("{mechanism:?} is no SASL mechanism; known: {known}"))
+            invalid(operation, format!("this is no SASL mechanism; known: {known}"))
         })
     }
 }

@@ -26,15 +26,13 @@ struct Entry {
 
 impl Roster {
     pub(super) fn new(seen: &Seen, stream: &str, now_ms: u64) -> Self {
-        // Where one of ours never committed anything, nothing was handed out yet; a foreign one may not commit at all.
-        let is_ours = seen.standings.values().any(|standing| standing.is_ours);
         let all = &seen.description.members;
         // A group may consume other streams too, with members of their own.
         let is_here = |member: &&GroupMember| {
             member.partitions.is_empty() || member.partitions.iter().any(|known| seen.standings.contains_key(known))
         };
         let members = all.iter().filter(is_here);
-        Self(members.map(|member| Entry::new(seen, is_ours, member, all, stream, now_ms)).collect())
+        Self(members.map(|member| Entry::new(seen, member, all, stream, now_ms)).collect())
     }
 
     pub(super) fn owner(&self, partition: &Partition) -> Option<&MemberName> {
@@ -58,7 +56,7 @@ impl Roster {
 }
 
 impl Entry {
-    fn new(seen: &Seen, is_ours: bool, member: &GroupMember, all: &[GroupMember], stream: &str, now_ms: u64) -> Self {
+    fn new(seen: &Seen, member: &GroupMember, all: &[GroupMember], stream: &str, now_ms: u64) -> Self {
         let mut entry = Self {
             name: name(member, all),
             units: Vec::new(),
@@ -67,6 +65,9 @@ impl Entry {
             oldest: None,
             lease: None,
         };
+        // Where one of ours never committed anything, nothing was handed out yet; a foreign one may not commit at all.
+        let is_ours =
+            member.partitions.iter().any(|known| seen.standings.get(known).is_some_and(|known| known.is_ours));
         for partition in &member.partitions {
             if partition.0 == stream {
                 entry.units.push(UnitId(partition.1.cast_unsigned()));
@@ -186,6 +187,14 @@ mod tests {
         let roster = roster(vec![member("a", "a-1", &[0, 1])], vec![Some((false, Place::at(7))), None]);
         assert_eq!(roster.in_flight(|_| true), None);
         assert_eq!(roster.into_statuses()[0].in_flight, None);
+    }
+
+    #[test]
+    fn a_foreign_member_beside_one_of_ours_is_not_taken_for_one() {
+        let places = vec![Some((true, place(2, 1, 1))), None];
+        let roster = roster(vec![member("a", "a-1", &[0]), member("b", "b-1", &[1])], places);
+        let in_flight: Vec<_> = roster.into_statuses().into_iter().map(|status| status.in_flight).collect();
+        assert_eq!(in_flight, [Some(2), None]);
     }
 
     #[test]
