@@ -69,6 +69,8 @@ pub enum Need {
     KeepsWithoutGroup,
     /// A stream can be looked at without a group.
     Browse,
+    /// A group that exists can be moved.
+    Seek,
     /// The largest payload is known.
     MaxPayload,
     /// The harness can cut a connection: [`Powers::line`].
@@ -92,6 +94,7 @@ impl Need {
             Self::StartTime => capabilities.starts.time,
             Self::KeepsWithoutGroup => capabilities.keeps_without_group,
             Self::Browse => capabilities.browse,
+            Self::Seek => capabilities.seek,
             Self::MaxPayload => capabilities.max_payload.is_some(),
             Self::Line => powers.line,
             Self::WrongCredentials => powers.wrong_credentials,

@@ -12,6 +12,7 @@ mod groups;
 mod killers;
 mod leases;
 mod membership;
+mod moving;
 mod order;
 mod recovery;
 mod retry;
@@ -27,6 +28,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
     let mut all: Vec<Case> = [
         confirmed::CASES,
         groups::CASES,
+        moving::CASES,
         settling::CASES,
         dropped::CASES,
         given_up::CASES,

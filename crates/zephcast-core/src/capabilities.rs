@@ -35,6 +35,9 @@ pub struct Capabilities {
     pub keeps_without_group: bool,
     /// Whether a stream can be looked at without a group: [`Admin::browse`](crate::driver::Admin::browse).
     pub browse: bool,
+    /// Whether a group that exists can be moved: [`Admin::seek_group`](crate::driver::Admin::seek_group), to where
+    /// [`starts`](Self::starts) says that a new one can start.
+    pub seek: bool,
     /// Whether a stream can have more than one unit.
     pub partitions: bool,
     /// Whether the broker drops a second copy of a publish that was sent again.
@@ -62,6 +65,7 @@ impl Capabilities {
             max_payload: None,
             keeps_without_group: false,
             browse: false,
+            seek: false,
             partitions: false,
             idempotent_publish: false,
             durable: false,

@@ -109,7 +109,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// Where a group begins that does not exist yet. An existing group goes on where it is.
+/// Where a group begins that does not exist yet, or goes on when it is
+/// [moved](crate::driver::Admin::seek_group). Otherwise an existing group goes on where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {

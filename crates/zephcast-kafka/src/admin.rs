@@ -10,7 +10,7 @@ use zephcast_core::{GroupName, Position, Result, Start, StreamName, StreamStatus
 use crate::cluster::Cluster;
 use crate::producer::Producer;
 use crate::topics::NAMES;
-use crate::{browse, check, dead_letters, removal, start, streams};
+use crate::{browse, check, dead_letters, moving, removal, start, streams};
 
 pub(crate) struct KafkaAdmin {
     cluster: Arc<Cluster>,
@@ -54,6 +54,16 @@ impl Admin for KafkaAdmin {
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()> {
         NAMES.check(stream)?;
         Box::pin(start::create(&self.cluster, stream, group, start)).await
+    }
+
+    async fn seek_group(&self, stream: &StreamName, group: &GroupName, to: Start) -> Result<()> {
+        NAMES.check(stream)?;
+        Box::pin(moving::seek(&self.cluster, stream, group, to)).await
+    }
+
+    async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()> {
+        NAMES.check(stream)?;
+        Box::pin(moving::delete(&self.cluster, stream, group)).await
     }
 
     async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed> {

@@ -66,6 +66,7 @@ fn capabilities(config: &KafkaConfig) -> Capabilities {
     capabilities.max_payload = Some(config.max_message_bytes);
     capabilities.keeps_without_group = true;
     capabilities.browse = true;
+    capabilities.seek = true;
     capabilities.partitions = true;
     capabilities.idempotent_publish = false;
     capabilities.durable = true;

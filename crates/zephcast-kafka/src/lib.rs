@@ -16,6 +16,7 @@ mod intake;
 mod keeper;
 mod member;
 mod moves;
+mod moving;
 #[expect(unsafe_code, reason = "calls of librdkafka for which its Rust client has no name")]
 mod native;
 mod nodes;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use crate::cluster::Cluster;
+use crate::cluster::groups::unless_in_use;
 use crate::cluster::offsets::partitions_of;
 use crate::error::{code_of, error, missing};
 use crate::native::{Committed, OffsetOf, Partition};
@@ -94,14 +95,16 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName) -> Result<()>
     for (group, places) in groups {
         let is_ours = |place: &Committed| place.partition.0 == topic || helpers.contains(&place.partition.0.as_str());
         let (ours, others): (Vec<_>, Vec<_>) = places.into_iter().partition(is_ours);
-        match (ours.is_empty(), others.is_empty()) {
-            (true, _) => {}
-            (false, true) => cluster.delete_group(OPERATION, &group).await?,
+        let forgotten = match (ours.is_empty(), others.is_empty()) {
+            (true, _) => Ok(()),
+            (false, true) => cluster.delete_group(OPERATION, &group).await,
             (false, false) => {
                 let partitions: Vec<_> = ours.into_iter().map(|place| place.partition).collect();
-                cluster.forget(OPERATION, &group, &partitions).await?;
+                cluster.forget(OPERATION, &group, &partitions).await
             }
-        }
+        };
+        // What is still consumed is forgotten with the topics.
+        unless_in_use(forgotten)?;
     }
     // The stream comes last: as long as it is there, a call that failed can be made again.
     cluster.delete_topics(OPERATION, &[topic]).await

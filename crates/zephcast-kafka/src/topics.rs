@@ -78,6 +78,11 @@ impl Topics {
         &self.retries[delay.0]
     }
 
+    /// The stream, and every helper topic that there may be.
+    pub(crate) fn all(&self) -> Vec<&str> {
+        [self.stream.as_str(), &self.dead].into_iter().chain(self.retries()).collect()
+    }
+
     pub(crate) fn retries(&self) -> Vec<&str> {
         self.retries.iter().map(String::as_str).collect()
     }

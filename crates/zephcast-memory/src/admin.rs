@@ -95,6 +95,20 @@ impl Admin for MemoryDriver {
         self.administer(create).await
     }
 
+    async fn seek_group(&self, stream: &StreamName, group: &GroupName, to: Start) -> Result<()> {
+        const OPERATION: &str = "move a group";
+        self.administer(|| {
+            let (stream, group) = self.group(OPERATION, stream, group)?;
+            group.open(&stream).seek(OPERATION, to)
+        })
+        .await
+    }
+
+    async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()> {
+        const OPERATION: &str = "delete a group";
+        self.administer(|| self.client.core.stream(OPERATION, stream)?.delete_group(OPERATION, group)).await
+    }
+
     async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed> {
         self.administer(|| browse(&*self.client.core.stream("browse", stream)?, from, limit)).await
     }

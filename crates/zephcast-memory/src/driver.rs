@@ -60,6 +60,7 @@ fn capabilities() -> Capabilities {
     capabilities.binary_header_names = true;
     capabilities.keeps_without_group = true;
     capabilities.browse = true;
+    capabilities.seek = true;
     capabilities.partitions = true;
     capabilities
 }
@@ -79,9 +80,14 @@ impl Driver for MemoryDriver {
     async fn join(&self, subscription: Subscription) -> Result<Membership> {
         let join = || {
             let stream = self.open_stream("join", &subscription.stream, subscription.create)?;
-            let group = stream.group_or_create(&subscription.group, subscription.start)?;
-            let id = group.open(&stream).join(&subscription);
-            Ok(Member::new(self.client.clone(), stream, group, id, subscription.member.clone()))
+            loop {
+                let group = stream.group_or_create(&subscription.group, subscription.start)?;
+                // None when it was deleted just now: then it begins anew.
+                let id = group.open(&stream).join(&subscription);
+                if let Some(id) = id {
+                    return Ok(Member::new(self.client.clone(), stream, group, id, subscription.member.clone()));
+                }
+            }
         };
         let member = Arc::new(self.client.call(Operation::Join, Some(&subscription.member), join).await?);
         Ok(Membership {

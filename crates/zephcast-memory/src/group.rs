@@ -4,6 +4,7 @@ mod balance;
 mod dead_letters;
 mod hand_out;
 mod membership;
+mod moving;
 mod redeliveries;
 mod ring;
 mod roster;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     revocations: BTreeMap<u64, Released>,
     next_revocation: u64,
     dead: DeadLetters,
+    /// Nobody finds the group any more; whoever has it hears so.
+    deleted: bool,
 }
 
 /// A group's state at a moment, ready to be worked on.
@@ -64,8 +67,13 @@ impl Group {
             revocations: BTreeMap::new(),
             next_revocation: 0,
             dead: DeadLetters::default(),
+            deleted: false,
         };
         Self { name, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn name(&self) -> &GroupName {
+        &self.name
     }
 
     /// Locks the group and lets time pass: leases that ran out end, units that were released move on.

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use zephcast_core::{MemberName, Result};
 
 use crate::client::Client;
-use crate::error::{closed, no_stream};
+use crate::error::{closed, no_group, no_stream};
 use crate::faults::Operation;
 use crate::group::{Group, MemberId, Open};
 use crate::stream::Stream;
@@ -44,7 +44,7 @@ impl Member {
     /// Opens the group, to ask or tell something as this member.
     ///
     /// # Errors
-    /// `Closed` after leaving; `NotFound` when the stream was deleted.
+    /// `Closed` after leaving; `NotFound` when the stream or the group was deleted.
     pub(crate) fn open(&self, operation: Operation) -> Result<Open<'_>> {
         if self.left.load(Ordering::Acquire) {
             return Err(closed(operation.as_str()));
@@ -52,7 +52,11 @@ impl Member {
         if self.stream.is_deleted() {
             return Err(no_stream(operation.as_str(), self.stream.name()));
         }
-        Ok(self.group.open(&self.stream))
+        let open = self.group.open(&self.stream);
+        match open.is_deleted() {
+            true => Err(no_group(operation.as_str(), self.stream.name(), self.group.name())),
+            false => Ok(open),
+        }
     }
 
     /// Whether it left before, and its answer was lost.

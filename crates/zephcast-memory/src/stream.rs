@@ -11,7 +11,7 @@ use zephcast_core::{
     Broker, GroupName, Message, Position, PositionStyle, Result, Start, StreamName, StreamStatus, Token, UnitId,
 };
 
-use crate::error::invalid;
+use crate::error::{invalid, no_group};
 use crate::group::Group;
 use crate::lock::lock;
 use crate::log::{Log, Record};
@@ -112,6 +112,18 @@ impl Stream {
         let group = Arc::new(Group::new(name.clone(), self.cursors(start)?));
         groups.insert(name.clone(), group.clone());
         Ok(group)
+    }
+
+    /// Deletes a group.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Conflict` while members of it live.
+    pub(crate) fn delete_group(&self, operation: &'static str, name: &GroupName) -> Result<()> {
+        let mut groups = lock(&self.groups);
+        let group = groups.get(name).ok_or_else(|| no_group(operation, &self.name, name))?;
+        group.open(self).delete(operation)?;
+        groups.remove(name);
+        Ok(())
     }
 
     pub(crate) fn status(&self) -> StreamStatus {

@@ -17,7 +17,7 @@ use crate::member::start_id;
 use crate::reply::{array, count, elements, text};
 use crate::scripts::{CREATE_GROUP, CREATE_STREAM};
 use crate::status::{groups, no_stream};
-use crate::{browse, check, dead_letters, removal};
+use crate::{browse, check, dead_letters, moving, removal};
 
 pub(crate) struct RedisAdmin {
     control: Arc<Connection>,
@@ -107,7 +107,7 @@ impl Admin for RedisAdmin {
         NAMES.check(stream)?;
         let keys = Keys::new(stream, group);
         let on = [keys.stream.as_str(), &keys.retry, &keys.members];
-        let start = start_id(start);
+        let start = start_id(OPERATION, start)?;
         let created = self.control.try_run(OPERATION, &CREATE_GROUP, &on, || {
             // The script is that of joining, without a member.
             vec![keys.group.as_str().into(), "".into(), "".into(), Value::from(0), start.as_str().into(), "0".into()]
@@ -118,6 +118,16 @@ impl Admin for RedisAdmin {
             }
             no_stream(OPERATION, stream, failure)
         })
+    }
+
+    async fn seek_group(&self, stream: &StreamName, group: &GroupName, to: Start) -> Result<()> {
+        NAMES.check(stream)?;
+        moving::seek(&self.control, stream, group, to).await
+    }
+
+    async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()> {
+        NAMES.check(stream)?;
+        moving::delete(&self.control, stream, group).await
     }
 
     async fn browse(&self, stream: &StreamName, from: &Cursor, limit: usize) -> Result<Browsed> {

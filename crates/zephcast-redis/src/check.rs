@@ -13,13 +13,15 @@ use crate::reply::{map, text};
 
 const OPERATION: &str = "check";
 
-/// Commands that publishing and consuming need, as `ACL DRYRUN` takes them.
-const NEEDED: [&[&str]; 33] = [
+/// Commands that publishing, consuming and managing need, as `ACL DRYRUN` takes them.
+const NEEDED: [&[&str]; 35] = [
     &["XADD", "s", "*", "f", "v"],
     &["XREADGROUP", "GROUP", "g", "m", "STREAMS", "s", ">"],
     &["XGROUP", "CREATE", "s", "g", "0"],
     &["XGROUP", "CREATECONSUMER", "s", "g", "m"],
     &["XGROUP", "DELCONSUMER", "s", "g", "m"],
+    &["XGROUP", "SETID", "s", "g", "0"],
+    &["XGROUP", "DESTROY", "s", "g"],
     &["XACK", "s", "g", "0-1"],
     &["XPENDING", "s", "g"],
     &["XCLAIM", "s", "g", "m", "0", "0-1"],

@@ -86,6 +86,7 @@ fn capabilities() -> Capabilities {
     capabilities.max_payload = Some(512 * 1024 * 1024);
     capabilities.keeps_without_group = true;
     capabilities.browse = true;
+    capabilities.seek = true;
     capabilities.durable = true;
     capabilities
 }

@@ -16,6 +16,7 @@ mod keys;
 mod lease;
 mod link;
 mod member;
+mod moving;
 mod probe;
 mod reader;
 mod removal;

@@ -10,12 +10,12 @@ use fred::types::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use zephcast_core::driver::{LONGEST, Membership, Subscription, after};
-use zephcast_core::{Error, ErrorKind, Result, Start, Token};
+use zephcast_core::{Error, ErrorKind, Position, PositionStyle, Result, Start, Token};
 
 use crate::connection::Connection;
-use crate::error::{CallFailure, error, missing};
+use crate::error::{CallFailure, error, invalid, missing};
 use crate::gone::Gone;
-use crate::intake::RedisIntake;
+use crate::intake::{RedisIntake, UNIT};
 use crate::keeper::Keeper;
 use crate::keys::Keys;
 use crate::lease::Fence;
@@ -130,7 +130,7 @@ impl Member {
             name: name.as_str().to_owned(),
             incarnation: format!("{:016x}", fastrand::u64(..)),
             lease,
-            start: Mutex::new(start_id(start)),
+            start: Mutex::new(start_id("join", start)?),
             create,
             payload_field: Bytes::from(control.config().payload_field.clone()),
             control,
@@ -280,35 +280,38 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// After which entry id a group begins.
-pub(crate) fn start_id(start: Start) -> String {
+///
+/// # Errors
+/// `InvalidInput` for a position that is another broker's.
+pub(crate) fn start_id(operation: &'static str, start: Start) -> Result<String> {
     let before = |Token(ms, sequence): Token| match (ms, sequence) {
         (0, 0) => "0-0".to_owned(),
         (ms, 0) => format!("{}-{}", ms - 1, u64::MAX),
         (ms, sequence) => format!("{ms}-{}", sequence - 1),
     };
-    match start {
+    Ok(match start {
         Start::Latest => "$".into(),
         Start::Time(ms) => before(Token(ms, 0)),
-        Start::Position(position) => before(position.token),
+        Start::Position(at) if at == Position::new(PositionStyle::EntryId, UNIT, at.token) => before(at.token),
+        Start::Position(at) => return Err(invalid(operation, format!("a Redis stream cannot have the position {at}"))),
         // A start that this driver does not know would be refused by its capabilities.
         Start::Earliest | _ => "0-0".into(),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use zephcast_core::{Position, PositionStyle, UnitId};
-
     use super::*;
 
     #[test]
     fn a_start_includes_what_it_names() {
-        let at = |ms, sequence| {
-            start_id(Start::Position(Position::new(PositionStyle::EntryId, UnitId(0), Token(ms, sequence))))
-        };
-        assert_eq!(at(5, 3), "5-2");
-        assert_eq!(at(5, 0), format!("4-{}", u64::MAX));
-        assert_eq!(start_id(Start::Time(5)), format!("4-{}", u64::MAX));
-        assert_eq!((start_id(Start::Earliest), start_id(Start::Time(0))), ("0-0".into(), "0-0".into()));
+        let id = |start| start_id("test", start).unwrap();
+        let at = |style, ms, sequence| Start::Position(Position::new(style, UNIT, Token(ms, sequence)));
+        assert_eq!(id(at(PositionStyle::EntryId, 5, 3)), "5-2");
+        assert_eq!(id(at(PositionStyle::EntryId, 5, 0)), format!("4-{}", u64::MAX));
+        assert_eq!(id(Start::Time(5)), format!("4-{}", u64::MAX));
+        assert_eq!((id(Start::Earliest), id(Start::Time(0))), ("0-0".into(), "0-0".into()));
+        let foreign = start_id("test", at(PositionStyle::UnitOffset, 5, 0)).unwrap_err();
+        assert_eq!(foreign.kind(), ErrorKind::InvalidInput);
     }
 }

@@ -26,9 +26,13 @@ macro_rules! scripts {
 
 scripts! {
     /// Creates a group where it is missing and enters a member.
-    JOIN = ["own", "group", "join"];
+    JOIN = ["own", "place", "group", "join"];
     /// Creates a group where it is missing.
-    CREATE_GROUP = ["own", "group"];
+    CREATE_GROUP = ["own", "place", "group"];
+    /// Moves a group in which nobody lives.
+    SEEK = ["own", "place", "lease", "idle", "seek"];
+    /// Deletes a group in which nobody lives.
+    DELETE_GROUP = ["own", "place", "lease", "idle", "delete_group"];
     /// Creates an empty stream where there is none.
     CREATE_STREAM = ["create_stream"];
     /// Acks what is still this member's.
@@ -48,7 +52,7 @@ scripts! {
     /// Moves what is due to where it is read.
     MOVE_DUE = ["move_due"];
     /// Looks after what dead members held.
-    SCAN = ["own", "scan"];
+    SCAN = ["own", "lease", "scan"];
     /// Gives everything of this member back.
     LEAVE = ["own", "leave"];
     /// Sends a dead letter back.

@@ -10,6 +10,7 @@ use zephcast_core::{
     UnitStatus,
 };
 
+pub(crate) use self::members::FOREIGN_LEASE;
 use self::members::Roster;
 use crate::connection::Connection;
 use crate::error::{error, missing};
@@ -154,8 +155,13 @@ pub(crate) async fn one_group(control: &Connection, stream: &StreamName, group: 
 }
 
 fn find_group(groups: Vec<OnStream>, stream: &StreamName, group: &GroupName) -> Result<OnStream> {
-    let missing = || error(ErrorKind::NotFound, OPERATION, format!("the stream {stream:?} has no group {group:?}"));
+    let missing = || no_group(OPERATION, stream, group);
     groups.into_iter().find(|known| known.name == group.as_str()).ok_or_else(missing)
+}
+
+/// The stream has no such group.
+pub(crate) fn no_group(operation: &'static str, stream: &StreamName, group: &GroupName) -> Error {
+    error(ErrorKind::NotFound, operation, format!("the stream {stream:?} has no group {group:?}"))
 }
 
 /// The id of the newest entry that the stream ever had.

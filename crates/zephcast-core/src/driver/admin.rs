@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::{GroupName, Message, Position, Result, Start, StreamName, StreamStatus, Token, UnitId};
+use crate::{Error, ErrorKind, GroupName, Message, Position, Result, Start, StreamName, StreamStatus, Token, UnitId};
 
 /// What is done rarely and by people: streams, groups, dead letters, a check of the broker.
 ///
@@ -65,6 +65,68 @@ pub trait Admin: Send + Sync {
     /// # Cancel safety
     /// Dropped, the group may exist, at its start. Calling again changes nothing of it.
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()>;
+
+    /// Moves a group that has no living members: its next members read from there on, as those of a new group would. What
+    /// it had settled after that place comes again, what it had not settled before it is skipped.
+    ///
+    /// Everything else that is known of the stream's messages is forgotten: which were in flight, which were settled out
+    /// of order, attempts, suspects. What the group has a copy of its own of stays: messages that wait for a later attempt
+    /// or were redriven are still delivered, beside the originals if those come again, and dead letters are still listed.
+    ///
+    /// A member lives until it left or until its lease ended, as
+    /// [`group_status`](super::Driver::group_status) says it.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist;
+    /// [`Conflict`](crate::ErrorKind::Conflict), naming them, while members live: nothing is changed;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a start that the stream cannot have;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where [`Capabilities::seek`](crate::Capabilities::seek) says so;
+    /// and what [every call](super::Driver#errors) can fail with.
+    ///
+    /// # Cancel safety
+    /// Dropped, the group is where it was or where it was to go. Calling again moves it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> zephcast_core::Result<()> {
+    /// # let client = zephcast_core::Client::new(zephcast_memory::MemoryBroker::new().driver());
+    /// use zephcast_core::{ErrorKind, Start};
+    ///
+    /// client.publisher("orders").await?.publish("two apples").await?;
+    /// let mut consumer = client.consumer("orders").group("billing").start().await?;
+    /// if let Some(delivery) = consumer.next().await {
+    ///     delivery?.ack()?;
+    /// }
+    /// let (stream, group) = ("orders".parse()?, "billing".parse()?);
+    /// let refused = client.admin().seek_group(&stream, &group, Start::Earliest).await;
+    /// assert!(refused.is_err_and(|error| error.kind() == ErrorKind::Conflict));
+    ///
+    /// consumer.close(Duration::from_secs(10)).await?;
+    /// client.admin().seek_group(&stream, &group, Start::Earliest).await?;
+    /// assert_eq!(client.group_status("orders", "billing").await?.lag, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    async fn seek_group(&self, stream: &StreamName, group: &GroupName, to: Start) -> Result<()>;
+
+    /// Deletes a group that has no living members, with everything that was for it alone: its place in the stream, what
+    /// waits for a later attempt, dead letters, helper queues. The stream stays, and a later group of this name begins
+    /// anew.
+    ///
+    /// A member that was silent for longer than its lease is not living. If it comes back, it ends with `NotFound` or
+    /// begins the group anew, as the broker has it.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist;
+    /// [`Conflict`](crate::ErrorKind::Conflict), naming them, while members live: nothing is changed; and what
+    /// [every call](super::Driver#errors) can fail with.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped, the group may be gone while some of its retries and dead letters are still there. Calling
+    /// again deletes the rest.
+    async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()>;
 
     /// Looks at messages where they lie: at most `limit` from `from` on, each unit in its order, without a group. Nothing
     /// changes at the broker: no member is seen, no position moves, nothing counts as delivered. It does not wait: at the
@@ -141,6 +203,20 @@ pub trait Admin: Send + Sync {
     /// # Cancel safety
     /// Cancel safe: it only looks.
     async fn check(&self) -> Result<Check>;
+}
+
+/// The refusal to move or to delete a group, since these members of it live.
+#[must_use]
+pub fn has_members(operation: &'static str, group: &GroupName, members: &[String]) -> Error {
+    const NAMED: usize = 5;
+    let mut names = members.iter().take(NAMED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    if members.len() > NAMED {
+        names.push_str(&format!(" and {} more", members.len() - NAMED));
+    }
+    let text = format!(
+        "the group {group:?} has living members: {names}; stop them first (one that died lives until its lease ends)"
+    );
+    Error::new(ErrorKind::Conflict, operation, text)
 }
 
 /// A stream to be created.

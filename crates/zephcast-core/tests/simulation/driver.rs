@@ -231,6 +231,14 @@ impl Admin for ModelDriver {
         Err(unsupported())
     }
 
+    async fn seek_group(&self, _stream: &StreamName, _group: &GroupName, _to: Start) -> Result<()> {
+        Err(unsupported())
+    }
+
+    async fn delete_group(&self, _stream: &StreamName, _group: &GroupName) -> Result<()> {
+        Err(unsupported())
+    }
+
     async fn browse(&self, _stream: &StreamName, _from: &Cursor, _limit: usize) -> Result<Browsed> {
         Err(unsupported())
     }

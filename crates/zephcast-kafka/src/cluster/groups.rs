@@ -5,7 +5,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use zephcast_core::{ErrorKind, Result};
 
 use super::Cluster;
-use crate::error::{Failure, kind_of};
+use crate::error::{Failure, code_of, kind_of};
 use crate::native::{self, Committed, GroupDescription, Partition};
 
 /// How many groups are asked for at once.
@@ -26,24 +26,30 @@ impl Cluster {
             .await
     }
 
-    /// Makes a group forget these partitions. What it cannot forget, since it has members or is gone, is left.
+    /// Makes a group forget these partitions. One that is gone has forgotten them.
+    ///
+    /// # Errors
+    /// Refused where members consume them, see [`is_in_use`].
     pub(crate) async fn forget(&self, operation: &'static str, group: &str, partitions: &[Partition]) -> Result<()> {
         let forgotten = self.ask(operation, |library, timeout| async move {
             match native::delete_offsets(&library, timeout, group, partitions).await {
-                Err(failure) if is_in_use_or_gone(failure.code) => Ok(()),
+                Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),
                 outcome => outcome,
             }
         });
         forgotten.await
     }
 
-    /// Removes a group. One that has members, or is gone, is left.
+    /// Removes a group. One that is gone is fine.
+    ///
+    /// # Errors
+    /// Refused where it has members, see [`is_in_use`].
     pub(crate) async fn delete_group(&self, operation: &'static str, group: &str) -> Result<()> {
         let outcomes = self
             .ask(operation, |library, timeout| async move { native::delete_groups(&library, timeout, &[group]).await });
         for (_, outcome) in outcomes.await? {
             match outcome {
-                Err(failure) if is_in_use_or_gone(failure.code) => {}
+                Err(failure) if failure.code == Code::GroupIdNotFound => {}
                 outcome => outcome.map_err(|failure| failure.into_error(operation))?,
             }
         }
@@ -117,6 +123,15 @@ pub(crate) fn has_members(code: Code) -> bool {
     )
 }
 
-fn is_in_use_or_gone(code: Code) -> bool {
-    matches!(code, Code::NonEmptyGroup | Code::GroupSubscribedToTopic | Code::GroupIdNotFound)
+/// Whether a group refused to be removed, or to forget, since it has members.
+pub(crate) fn is_in_use(code: Code) -> bool {
+    matches!(code, Code::NonEmptyGroup | Code::GroupSubscribedToTopic)
+}
+
+/// The outcome, where a group that is in use is left as it is.
+pub(crate) fn unless_in_use(outcome: Result<()>) -> Result<()> {
+    match outcome {
+        Err(refusal) if code_of(&refusal).is_some_and(is_in_use) => Ok(()),
+        outcome => outcome,
+    }
 }

@@ -110,7 +110,7 @@ impl Entry {
 }
 
 /// Its client id, with what tells it from others of the same.
-fn name(member: &GroupMember, all: &[GroupMember]) -> MemberName {
+pub(crate) fn name(member: &GroupMember, all: &[GroupMember]) -> MemberName {
     let GroupMember { client_id, member_id, .. } = member;
     let is_alone = all.iter().filter(|other| other.client_id == *client_id).count() == 1;
     let name = match (client_id.is_empty(), is_alone) {

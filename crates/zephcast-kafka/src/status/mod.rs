@@ -8,8 +8,9 @@ use std::time::Instant;
 use zephcast_core::{Broker, GroupName, GroupStatus, Result, StreamName, UnitId, UnitStatus};
 
 use self::members::Roster;
+pub(crate) use self::members::name;
 use self::seen::Seen;
-pub(crate) use self::seen::{ensure_exists, removed};
+pub(crate) use self::seen::{check_exists, ensure_exists, removed};
 use crate::cluster::Cluster;
 use crate::topics::Topics;
 

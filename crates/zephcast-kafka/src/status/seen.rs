@@ -50,15 +50,13 @@ impl Seen {
     /// First how far the group is, then where the partitions end: what is on its way from one topic to another is then
     /// seen twice rather than not at all.
     pub(super) async fn read(cluster: &Cluster, topics: &Topics) -> Result<Self> {
-        let mut names = topics.retries();
-        names.extend([topics.stream.as_str(), &topics.dead]);
-        let existing = cluster.described(OPERATION, &names).await?;
+        let existing = cluster.described(OPERATION, &topics.all()).await?;
         let stream = existing.get(&topics.stream).ok_or_else(|| missing(OPERATION, &topics.stream))?;
         let (committed, description) = tokio::try_join!(
             cluster.committed(OPERATION, &topics.group),
             cluster.describe_group(OPERATION, &topics.group),
         )?;
-        check_exists(topics, &committed, &description)?;
+        check_exists(OPERATION, topics, &committed, &description)?;
         let dead = match existing.get(&topics.dead) {
             Some(known) if !known.is_led() => None,
             Some(known) => Some(unsettled_dead(cluster, OPERATION, topics, known.partitions).await?),
@@ -114,12 +112,17 @@ pub(crate) async fn ensure_exists(cluster: &Cluster, operation: &'static str, to
         cluster.committed(operation, &topics.group),
         cluster.describe_group(operation, &topics.group),
     )?;
-    check_exists(topics, &committed, &description)
+    check_exists(operation, topics, &committed, &description)
 }
 
 /// A group of the stream committed something in it or has a member for it; one that never committed anything anywhere, and
 /// whose members still agree on who has what, may be one.
-fn check_exists(topics: &Topics, committed: &[Committed], group: &GroupDescription) -> Result<()> {
+pub(crate) fn check_exists(
+    operation: &'static str,
+    topics: &Topics,
+    committed: &[Committed],
+    group: &GroupDescription,
+) -> Result<()> {
     let is_here = committed.iter().any(|place| place.partition.0 == topics.stream)
         || has_member_for(group, &topics.stream)
         || (committed.is_empty() && group.rebalances && !group.members.is_empty());
@@ -127,7 +130,7 @@ fn check_exists(topics: &Topics, committed: &[Committed], group: &GroupDescripti
         true => Ok(()),
         false => {
             let text = format!("the stream {:?} has no group {:?}", topics.stream, topics.group);
-            Err(error(ErrorKind::NotFound, OPERATION, text))
+            Err(error(ErrorKind::NotFound, operation, text))
         }
     }
 }

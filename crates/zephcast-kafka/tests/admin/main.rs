@@ -8,6 +8,7 @@ mod creating;
 mod dead_letters;
 mod foreign;
 mod groups;
+mod moving;
 mod outage;
 mod removing;
 

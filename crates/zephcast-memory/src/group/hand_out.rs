@@ -72,8 +72,10 @@ impl Open<'_> {
     pub(crate) fn repeat_all(&mut self, id: MemberId) {
         let mut held = Vec::new();
         for unit in self.state.units.iter().filter(|unit| unit.owner == Some(id)) {
-            let again = unit.again.all_out().into_iter().filter(|(_, suspect)| !suspect).map(|(offset, _)| offset);
-            held.extend(again.chain(unit.ring.out_from(0)).map(|offset| (unit.id, offset)));
+            let again = unit.again.iter().filter(|(_, again)| again.stage() == Stage::Out { suspect: false });
+            let again = again.map(|(offset, again)| Token(offset, again.mark));
+            let first = unit.ring.out_from(0).map(|offset| Token(offset, 0));
+            held.extend(again.chain(first).map(|token| (unit.id, token)));
         }
         if let Some(member) = self.state.roster.get_mut(id) {
             member.repeat = held.into();
@@ -94,13 +96,13 @@ impl Open<'_> {
     /// The next messages of one unit that the member held and still holds.
     fn repeat(&mut self, id: MemberId, credit: Credit) -> Option<Batch> {
         let mut batch: Option<Batch> = None;
-        while let Some(&(number, offset)) = self.state.roster.get(id)?.repeat.front()
+        while let Some(&(number, token)) = self.state.roster.get(id)?.repeat.front()
             && batch.as_ref().is_none_or(|batch| batch.unit == number && batch.messages.len() < credit.messages)
         {
             self.state.roster.get_mut(id)?.repeat.pop_front();
             // It may have gone elsewhere since, in good order.
             let unit = self.state.unit(number).filter(|unit| unit.owner == Some(id));
-            let incoming = unit.and_then(|unit| incoming_again(unit, &self.stream.log(number), offset));
+            let incoming = unit.and_then(|unit| incoming(unit, &self.stream.log(number), token));
             if let Some(incoming) = incoming.filter(|incoming| !incoming.suspect) {
                 let batch = batch.get_or_insert_with(|| Batch { unit: number, messages: Vec::new() });
                 batch.messages.push(incoming);
@@ -225,16 +227,18 @@ fn give_again(unit: &mut Unit, log: &Log, offset: u64, now: Instant) -> Option<I
         unit.again.remove(offset);
         return None;
     }
-    unit.hand_out_again(offset, now);
-    incoming_again(unit, log, offset)
+    let token = unit.hand_out_again(offset, now);
+    incoming(unit, log, token)
 }
 
-/// What is out at this offset, as it was handed out.
-fn incoming_again(unit: &Unit, log: &Log, offset: u64) -> Option<Incoming> {
+/// What is out under this token, as it was handed out. A message can be on its first way and wait for a later attempt at
+/// the same time, since its group was moved back.
+fn incoming(unit: &Unit, log: &Log, token: Token) -> Option<Incoming> {
+    let Token(offset, mark) = token;
     let origin = Token(offset, 0);
     let record = log.get(offset);
-    let Some(again) = unit.again.get(offset) else {
-        let record = record.filter(|_| unit.ring.is_out(offset))?;
+    if mark == 0 && unit.ring.is_out(offset) {
+        let record = record?;
         return Some(Incoming {
             token: origin,
             origin: (unit.id, origin),
@@ -245,10 +249,11 @@ fn incoming_again(unit: &Unit, log: &Log, offset: u64) -> Option<Incoming> {
             first_failed_ms: None,
             suspect: false,
         });
-    };
+    }
+    let again = unit.again.get(offset).filter(|again| again.mark == mark)?;
     let Stage::Out { suspect } = again.stage() else { return None };
     Some(Incoming {
-        token: Token(offset, again.mark),
+        token,
         origin: (unit.id, origin),
         message: message_of(again, log, offset)?.clone(),
         attempt: again.attempts,

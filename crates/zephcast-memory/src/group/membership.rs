@@ -12,8 +12,12 @@ use super::unit::End;
 use super::{MemberId, Open};
 
 impl Open<'_> {
-    /// Adds a member. An earlier one of its name makes room, and hears of it at its next fetch.
-    pub(crate) fn join(&mut self, subscription: &Subscription) -> MemberId {
+    /// Adds a member. An earlier one of its name makes room, and hears of it at its next fetch. A group that was deleted
+    /// takes nobody.
+    pub(crate) fn join(&mut self, subscription: &Subscription) -> Option<MemberId> {
+        if self.state.deleted {
+            return None;
+        }
         if let Some((earlier, _)) = self.state.roster.named(&subscription.member) {
             self.end(earlier, End::Unclean);
             self.state.roster.remove(earlier);
@@ -21,7 +25,7 @@ impl Open<'_> {
         let id = self.state.roster.add(subscription, self.now);
         self.rebalance();
         self.stream.wake();
-        id
+        Some(id)
     }
 
     /// The member lives. Returns what it says it holds and does not.

@@ -91,6 +91,14 @@ impl Redeliveries {
         self.index(offset, stage);
     }
 
+    /// Forgets what the group has no copy of its own of.
+    pub(super) fn keep_copies(&mut self) {
+        let others = self.iter().filter(|(_, again)| again.message.is_none());
+        for offset in others.map(|(offset, _)| offset).collect::<Vec<_>>() {
+            self.remove(offset);
+        }
+    }
+
     /// Makes ready whose delay is over.
     pub(super) fn wake_due(&mut self, now: Instant) {
         while let Some(&(due, offset)) = self.delayed.first()
@@ -131,13 +139,10 @@ impl Redeliveries {
         self.all.iter().map(|(offset, again)| (*offset, again))
     }
 
-    /// The offsets that are with the unit's owner, and whether as suspects.
-    pub(super) fn all_out(&self) -> Vec<(u64, bool)> {
-        let out = |(offset, again): (u64, &Again)| match again.stage {
-            Stage::Out { suspect } => Some((offset, suspect)),
-            Stage::Ready | Stage::Suspect | Stage::Delayed(_) => None,
-        };
-        self.iter().filter_map(out).collect()
+    /// The offsets that are with the unit's owner.
+    pub(super) fn all_out(&self) -> Vec<u64> {
+        let out = self.iter().filter(|(_, again)| matches!(again.stage, Stage::Out { .. }));
+        out.map(|(offset, _)| offset).collect()
     }
 
     fn index(&mut self, offset: u64, stage: Stage) {

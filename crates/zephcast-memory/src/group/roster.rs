@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use zephcast_core::driver::{Fetched, Subscription, after};
-use zephcast_core::{MemberName, UnitId};
+use zephcast_core::{MemberName, Token, UnitId};
 
 /// A member of a group, numbered in the order in which members joined; a number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub(super) struct Member {
     /// Whether it knows that suspects wait, since something about them changed last.
     pub(super) told_suspects: bool,
     /// What it holds and is to be handed out once more, since an answer may have been lost.
-    pub(super) repeat: VecDeque<(UnitId, u64)>,
+    pub(super) repeat: VecDeque<(UnitId, Token)>,
 }
 
 /// All members, in the order in which they joined.

@@ -74,7 +74,7 @@ impl Unit {
             self.again.insert(offset, again);
         }
         self.ring.forget_settled();
-        for (offset, _) in self.again.all_out() {
+        for offset in self.again.all_out() {
             match end {
                 End::Unclean => self.again.set_stage(offset, Stage::Suspect),
                 // Only a started attempt counts, and what its owner had started it settled or returned.
@@ -84,6 +84,12 @@ impl Unit {
                 }
             }
         }
+    }
+
+    /// Goes on at `cursor`, for nobody yet. What waits as a copy of the group's own stays.
+    pub(super) fn seek(&mut self, cursor: u64) {
+        self.ring = Ring::new(cursor);
+        self.again.keep_copies();
     }
 
     /// Hands out a message that is not on its first way and returns its token.

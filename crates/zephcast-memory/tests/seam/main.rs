@@ -14,6 +14,7 @@ mod lab;
 mod leases;
 mod membership;
 mod messages;
+mod moving;
 mod retention;
 mod settling;
 mod starts;

@@ -17,15 +17,6 @@ local function create_group(key, from, make)
   return not done.err
 end
 
--- After which entry the group goes on; asked of the group, since what is said of the stream has two payloads in it.
-local function last_delivered()
-  for _, facts in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    local one = {}
-    for i = 1, #facts, 2 do one[facts[i]] = facts[i + 1] end
-    if one.name == group then return one['last-delivered-id'] end
-  end
-end
-
 local known = redis.call('HGET', KEYS[3], '/start')
 if ARGV[7] == '1' and known then start = known end
 local created = create_group(KEYS[1], start, create)

@@ -7,13 +7,6 @@ local now, limit, thorough = server_ms(), tonumber(ARGV[5]), ARGV[6] == '1'
 local parked, gone, more = {[RETURNED] = 0, [SUSPECTS] = 0}, 0, 0
 local holds, expired = {}, {}
 
-local function lease_of(name, idle)
-  local entry = redis.call('HGET', KEYS[3], name)
-  local lease, renewed = string.match(entry or '', '^%S+ (%d+) (%d+)')
-  if not lease then return tonumber(ARGV[4]), idle, false end
-  return tonumber(lease), now - tonumber(renewed), true
-end
-
 for k = 1, 2 do
   for _, consumer in ipairs(ask('XINFO', 'CONSUMERS', KEYS[k], group)) do
     local facts = {}
@@ -21,7 +14,7 @@ for k = 1, 2 do
     local name = facts.name
     holds[name] = (holds[name] or 0) + facts.pending
     if not parked[name] then
-      local lease, silent, is_member = lease_of(name, facts.idle)
+      local lease, silent, is_member = lease_of(name, facts.idle, tonumber(ARGV[4]))
       if is_member and silent >= lease * 10 and name ~= me then expired[name] = true end
       if facts.pending > 0 and (thorough or (silent >= lease and name ~= me)) then
         local ids = {}

@@ -10,7 +10,7 @@ use crate::intake::UNIT;
 use crate::reply::{Frame, array, count, map, text};
 
 /// After how long a foreign consumer, which says nothing of itself, counts as dead.
-const FOREIGN_LEASE: Duration = Duration::from_secs(30);
+pub(crate) const FOREIGN_LEASE: Duration = Duration::from_secs(30);
 
 /// By name.
 pub(super) struct Roster(BTreeMap<String, Facts>);

@@ -16,6 +16,7 @@ mod keeper;
 mod log;
 mod looks;
 mod member;
+mod moving;
 mod network;
 mod news;
 mod on_the_way;

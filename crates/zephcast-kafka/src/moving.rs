@@ -1,0 +1,107 @@
+//! Moving a group, and deleting one. The broker lets nobody but members commit for a group that has some, and so refuses.
+
+use zephcast_core::driver::has_members;
+use zephcast_core::{Broker, Error, ErrorKind, GroupName, Result, Start, StreamName};
+
+use crate::cluster::Cluster;
+use crate::cluster::groups::{self, is_in_use, unless_in_use};
+use crate::error::{code_of, error, missing};
+use crate::native::{Committed, GroupDescription};
+use crate::place::Place;
+use crate::start::{commit_of, places};
+use crate::status::{check_exists, ensure_exists, name};
+use crate::streams::has_member_for;
+use crate::topics::Topics;
+
+/// Moves a group in all partitions of the stream, by one commit. Nothing but the offset is known of the new places.
+///
+/// # Errors
+/// `NotFound`, naming what does not exist; `InvalidInput` for a start that the stream cannot have; `Conflict` while the
+/// group has members, also those for other streams.
+pub(crate) async fn seek(cluster: &Cluster, stream: &StreamName, group: &GroupName, to: Start) -> Result<()> {
+    const OPERATION: &str = "move a group";
+    let topics = cluster.topics_of(stream, group);
+    let topic = topics.stream.as_str();
+    ensure_exists(cluster, OPERATION, &topics).await?;
+    let count = cluster.partitions(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
+    let places = places(cluster, OPERATION, topic, count, to).await?;
+    let commits: Vec<Committed> =
+        places.iter().map(|(partition, offset)| commit_of(topic, *partition, &Place::at(*offset))).collect();
+    let _one_at_a_time = cluster.anchoring.lock().await;
+    match cluster.commit(OPERATION, &topics.group, &commits).await {
+        Err(refusal) if code_of(&refusal).is_some_and(groups::has_members) => {
+            let described = cluster.describe_group(OPERATION, &topics.group).await?;
+            Err(lived_in(OPERATION, group, &described).caused_by(refusal))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Deletes a group of the stream: its places there, and then its helper topics. As long as one of those is there, a call
+/// that failed can be made again.
+///
+/// # Errors
+/// `NotFound`, naming what does not exist; `Conflict` while it has members for the stream.
+pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName, group: &GroupName) -> Result<()> {
+    const OPERATION: &str = "delete a group";
+    let topics = cluster.topics_of(stream, group);
+    let existing = cluster.described(OPERATION, &topics.all()).await?;
+    let (streams, helpers): (Vec<&str>, Vec<&str>) =
+        existing.keys().map(String::as_str).partition(|topic| *topic == topics.stream);
+    if streams.is_empty() {
+        return Err(missing(OPERATION, &topics.stream));
+    }
+    let _one_at_a_time = cluster.anchoring.lock().await;
+    let (committed, described) = tokio::try_join!(
+        cluster.committed(OPERATION, &topics.group),
+        cluster.describe_group(OPERATION, &topics.group),
+    )?;
+    if helpers.is_empty() {
+        check_exists(OPERATION, &topics, &committed, &described)?;
+    }
+    if has_member_for(&described, &topics.stream) {
+        return Err(lived_in(OPERATION, group, &described));
+    }
+    match forget(cluster, OPERATION, &topics, committed, &described).await {
+        Err(refusal) if code_of(&refusal).is_some_and(is_in_use) => {
+            let described = cluster.describe_group(OPERATION, &topics.group).await?;
+            return Err(lived_in(OPERATION, group, &described).caused_by(refusal));
+        }
+        outcome => outcome?,
+    }
+    cluster.delete_topics(OPERATION, &helpers).await
+}
+
+/// Makes the group forget where it is, and what was removed from its dead letters: later topics of the same names begin
+/// anew. Its id may be that of a group of other streams, which stays. First comes the stream, since its members refuse.
+async fn forget(
+    cluster: &Cluster,
+    operation: &'static str,
+    topics: &Topics,
+    committed: Vec<Committed>,
+    described: &GroupDescription,
+) -> Result<()> {
+    let all = topics.all();
+    let is_ours = |place: &Committed| all.contains(&place.partition.0.as_str());
+    match described.members.is_empty() && committed.iter().all(is_ours) {
+        true => cluster.delete_group(operation, &topics.group).await?,
+        false => {
+            let ours = committed.into_iter().filter(is_ours).map(|place| place.partition);
+            let (stream, helpers): (Vec<_>, Vec<_>) = ours.partition(|(topic, _)| *topic == topics.stream);
+            for partitions in [stream, helpers].into_iter().filter(|partitions| !partitions.is_empty()) {
+                cluster.forget(operation, &topics.group, &partitions).await?;
+            }
+        }
+    }
+    unless_in_use(cluster.delete_group(operation, &topics.dead).await)
+}
+
+/// The refusal, by the members that the broker knows.
+fn lived_in(operation: &'static str, group: &GroupName, described: &GroupDescription) -> Error {
+    let names: Vec<String> =
+        described.members.iter().map(|member| name(member, &described.members).to_string()).collect();
+    match names.is_empty() {
+        true => error(ErrorKind::Conflict, operation, format!("members of the group {group:?} come and go; try again")),
+        false => has_members(operation, group, &names).on(Broker::Kafka),
+    }
+}
