@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Publish(publish::PublishArgs),
     /// Join a group and print its deliveries, or run a command for each
     Consume(Box<consume::ConsumeArgs>),
-    /// Lag, members and health of groups
+    /// Lag, members and health of groups; moving and deleting them
     #[command(subcommand)]
     Group(group::GroupCommand),
     /// What a group gave up on, and what to do with it
@@ -81,6 +81,17 @@ pub(crate) enum Command {
     Stream(stream::StreamCommand),
     /// Look at the broker: version, capabilities, permissions, risky settings
     Check,
+}
+
+/// A group of a stream.
+#[derive(Args, Debug)]
+pub(crate) struct Whose {
+    /// The stream
+    #[arg(value_parser = stream_name)]
+    pub(crate) stream: StreamName,
+    /// The group
+    #[arg(value_parser = group_name)]
+    pub(crate) group: GroupName,
 }
 
 impl Command {

@@ -9,7 +9,6 @@ mod news;
 mod page;
 mod printing;
 mod session;
-mod start;
 mod verdicts;
 
 use zephcast::{Client, CloseReport, ConsumerBuilder, Retry};
@@ -23,10 +22,11 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::output::stdout::Stdout;
 use crate::signals::Shutdown;
+use crate::start;
 
 /// What can be refused before anything is connected.
 pub(crate) fn check(arguments: &ConsumeArgs, output: Option<Format>, stdout: &Stdout) -> Result<(), Failure> {
-    start::check(&arguments.from)?;
+    start::check("--from", &arguments.from)?;
     if arguments.exec.is_none() && arguments.settle.is_none() && stdout.was_closed() {
         return Err(Failure::usage("stdout is closed, and what is printed there would be acked")
             .advise("let stdout go somewhere, or --exec true to ack everything unseen"));
@@ -61,7 +61,7 @@ pub(crate) async fn run(
         return exec::run(client, command, session, children).await;
     }
     if arguments.settle == Some(SettleMode::None) {
-        let start = start::parse(&arguments.from, client.capabilities())?;
+        let start = start::parse("--from", &arguments.from, client.capabilities())?;
         return browse::run(client, start, Session::new(arguments, output, shutdown)).await;
     }
     let joining = Members::join(client, arguments, builder(client, arguments)?);
@@ -87,7 +87,7 @@ fn builder(client: &Client, arguments: &ConsumeArgs) -> Result<ConsumerBuilder, 
     Ok(client
         .consumer(&arguments.stream)
         .group(&arguments.group)
-        .start_at(start::parse(&arguments.from, client.capabilities())?)
+        .start_at(start::parse("--from", &arguments.from, client.capabilities())?)
         .prefetch(prefetch(arguments))
         .lease(arguments.lease)
         .drain(arguments.drain)

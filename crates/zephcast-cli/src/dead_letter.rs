@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use zephcast::driver::{DeadLetter, Redrive};
 use zephcast::{Client, Position, Result};
 
-use crate::args::dead_letter::{DeadLetterCommand, DeadLetterListArgs, PurgeArgs, RedriveArgs, Whose};
+use crate::args::Whose;
+use crate::args::dead_letter::{DeadLetterCommand, DeadLetterListArgs, PurgeArgs, RedriveArgs};
 use crate::confirm;
 use crate::exit::{Exit, Failure};
 use crate::output::messages::DeadLetterRecord;

@@ -17,6 +17,7 @@ mod lines;
 mod output;
 mod publish;
 mod signals;
+mod start;
 mod stream;
 
 use std::io::IsTerminal;
@@ -58,8 +59,9 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     match &command {
         Command::Consume(arguments) => consume::check(arguments, global.output, output.stdout())?,
         Command::Stream(command) => stream::check(command)?,
+        Command::Group(command) => group::check(command)?,
         Command::DeadLetter(command) => dead_letter::check(command)?,
-        Command::Publish(_) | Command::Group(_) | Command::Check => {}
+        Command::Publish(_) | Command::Check => {}
     }
     let children = Children::default();
     let mut shutdown = Shutdown::listen(children.clone())?;
@@ -71,10 +73,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     let exit = match command {
         Command::Publish(arguments) => publish::run(&client, arguments, &output, shutdown).await,
         Command::Consume(arguments) => consume::run(&client, &arguments, &output, shutdown, children).await,
-        Command::Group(command) => {
-            let exit = shutdown.unless_asked(group::run(&client, command, &output)).await;
-            exit.unwrap_or(Ok(Exit::Interrupted))
-        }
+        Command::Group(command) => group::run(&client, command, &output, shutdown).await,
         Command::DeadLetter(command) => dead_letter::run(&client, command, &output, shutdown).await,
         Command::Stream(command) => stream::run(&client, command, &output, shutdown).await,
         Command::Check => check::run(&client, &output, shutdown).await,

@@ -8,7 +8,7 @@ use crate::confirm;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::output::groups::StreamRecord;
-use crate::output::records::Record;
+use crate::output::records::{Deleted, Record};
 use crate::signals::Shutdown;
 
 /// What can be refused before anything is connected.
@@ -53,7 +53,7 @@ pub(crate) async fn run(
         StreamCommand::Delete { stream, .. } => {
             let deleted = shutdown.finish(admin.delete_stream(&stream)).await;
             deleted.ok_or_else(|| Failure::unknown(format_args!("{stream:?} was deleted")))??;
-            let record = Record::Deleted { stream: stream.to_string() };
+            let record = Record::Deleted(Deleted { stream: stream.to_string(), group: None });
             output.show(&record, |_| format!("deleted {stream}")).await?;
         }
     }

@@ -1,9 +1,8 @@
 //! `dead-letter`.
 
 use clap::{Args, Subcommand};
-use zephcast::{GroupName, StreamName};
 
-use crate::args::{at_least_one, group_name, stream_name};
+use crate::args::{Whose, at_least_one};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetterCommand {
@@ -24,17 +23,6 @@ impl DeadLetterCommand {
             Self::Purge(arguments) => &arguments.whose,
         }
     }
-}
-
-/// Whose dead letters.
-#[derive(Args, Debug)]
-pub(crate) struct Whose {
-    /// The stream
-    #[arg(value_parser = stream_name)]
-    pub(crate) stream: StreamName,
-    /// The group
-    #[arg(value_parser = group_name)]
-    pub(crate) group: GroupName,
 }
 
 #[derive(Args, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use zephcast::{GroupName, GroupState, StreamName};
 
-use crate::args::{group_name, stream_name};
+use crate::args::{Whose, group_name, stream_name};
 use crate::duration;
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +14,13 @@ pub(crate) enum GroupCommand {
     List(GroupListArgs),
     /// Lag, members, what is in flight, and whether the group makes progress
     Status(GroupStatusArgs),
+    /// Move a group that has no living members: its next ones read from there on
+    ///
+    /// What was settled after that place comes again, and what was not settled before it is skipped. What waits for a
+    /// later attempt still comes, and dead letters stay.
+    Seek(GroupSeekArgs),
+    /// Delete a group that has no living members, with its place, retries and dead letters
+    Delete(GroupDeleteArgs),
 }
 
 impl GroupCommand {
@@ -22,6 +29,8 @@ impl GroupCommand {
         match self {
             Self::List(arguments) => &arguments.stream,
             Self::Status(arguments) => &arguments.stream,
+            Self::Seek(arguments) => &arguments.whose.stream,
+            Self::Delete(arguments) => &arguments.whose.stream,
         }
     }
 }
@@ -45,6 +54,25 @@ pub(crate) struct GroupStatusArgs {
     pub(crate) group: Option<GroupName>,
     #[command(flatten)]
     pub(crate) judging: Judging,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GroupSeekArgs {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// Where to: earliest (the oldest message that is still there), latest, a time such as 2025-11-22T18:00:00Z, or a
+    /// position
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GroupDeleteArgs {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// How the state is judged and what it means for the exit code.

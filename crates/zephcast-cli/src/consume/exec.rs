@@ -53,7 +53,7 @@ pub(crate) async fn run(
     };
     let mut group = client
         .group(&arguments.stream, &arguments.group)
-        .start_at(start::parse(&arguments.from, client.capabilities())?)
+        .start_at(start::parse("--from", &arguments.from, client.capabilities())?)
         .prefetch(prefetch(arguments))
         .lease(arguments.lease)
         .drain(arguments.drain)

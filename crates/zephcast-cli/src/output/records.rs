@@ -29,7 +29,8 @@ pub(crate) enum Record {
     Report(Report),
     Published(Published),
     Summary { stored: u64, failed: u64, unknown: u64, seconds: f64 },
-    Deleted { stream: String },
+    Seek { stream: String, group: String, to: String },
+    Deleted(Deleted),
     Redriven { count: u64 },
     Purged { count: u64 },
     Check { broker: &'static str, version: String, capabilities: super::capabilities::Shown, warnings: Vec<Warning> },
@@ -42,6 +43,15 @@ pub(crate) struct Units {
     /// Whose, where one process has several members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) member: Option<String>,
+}
+
+/// What is gone.
+#[derive(Debug, Serialize)]
+pub(crate) struct Deleted {
+    pub(crate) stream: String,
+    /// None when it was the whole stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
 }
 
 /// Something that was refused, and what it was about.

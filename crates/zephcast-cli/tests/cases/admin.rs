@@ -106,6 +106,74 @@ async fn groups_are_listed_and_missing_ones_named() {
 }
 
 #[tokio::test]
+async fn a_group_is_moved_and_reads_from_there_on() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, 4).await;
+    let all = lab.run(&["consume", &stream, "--group", "g", "--count", "4"], "").await;
+    let deliveries = all.of("delivery");
+    let third = deliveries[2]["position"].as_str().expect("text");
+    for (to, expected) in [("earliest", &lines[..]), (third, &lines[2..]), ("1970-01-01T00:00:00Z", &lines[..])] {
+        let moved = lab.run(&["group", "seek", &stream, "g", "--to", to], "").await;
+        let line = format!(r#"{{"event":"seek","stream":"{stream}","group":"g","to":"{to}"}}"#);
+        assert_eq!((moved.code, moved.stdout.trim_end()), (0, line.as_str()), "{moved:?}");
+        let count = expected.len().to_string();
+        let again = lab.run(&["consume", &stream, "--group", "g", "--count", &count], "").await;
+        assert_eq!(again.payloads(), expected, "{to}");
+    }
+    let text = lab.run(&["group", "seek", &stream, "g", "--to", "earliest", "--output", "text"], "").await;
+    assert_eq!(text.stdout, format!("moved g on {stream} to earliest\n"));
+    lab.run(&["group", "seek", &stream, "g", "--to", "latest"], "").await;
+    assert_eq!(lab.status_when(&stream, |_| true).await["lag"], 0);
+    let bad = lab.run(&["group", "seek", &stream, "g", "--to", "tomorrow"], "").await;
+    assert_eq!(bad.code, 2);
+    assert!(bad.stderr.contains("--to \"tomorrow\""), "{bad:?}");
+}
+
+#[tokio::test]
+async fn a_group_is_deleted_on_request_only() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 2).await;
+    reject_all(&lab, &stream, 2).await;
+    lab.run(&["consume", &stream, "--group", "other", "--count", "1"], "").await;
+    let unsure = lab.run(&["group", "delete", &stream, "g"], "").await;
+    assert_eq!(unsure.code, 2);
+    assert!(unsure.stderr.contains("--yes"), "{unsure:?}");
+    let deleted = lab.run(&["group", "delete", &stream, "g", "--yes"], "").await;
+    let line = format!(r#"{{"event":"deleted","stream":"{stream}","group":"g"}}"#);
+    assert_eq!((deleted.code, deleted.stdout.trim_end()), (0, line.as_str()), "{deleted:?}");
+    let shown = lab.run(&["stream", "show", &stream], "").await;
+    assert_eq!(shown.of("stream")[0]["groups"], json!(["other"]));
+    let anew = lab.run(&["consume", &stream, "--group", "g", "--count", "2"], "").await;
+    assert_eq!(anew.payloads(), ["m0", "m1"]);
+    assert_eq!(lab.run(&["dead-letter", "list", &stream, "g"], "").await.stdout, "");
+}
+
+#[tokio::test]
+async fn a_group_in_use_or_unknown_is_neither_moved_nor_deleted() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.fill(&stream, 2).await;
+    let mut member = lab.talk(&["consume", &stream, "--group", "g", "--member", "me", "--settle", "stdin"]);
+    member.until("delivery").await;
+    // Where groups are by stream, Kafka puts its name before the group's.
+    for (command, names) in [
+        (["group", "seek", &stream, "g", "--to", "latest"], "\"me\""),
+        (["group", "delete", &stream, "g", "--yes", "--quiet"], "\"me\""),
+        (["group", "seek", &stream, "gg", "--to", "latest"], "gg\""),
+        (["group", "delete", &stream, "gg", "--yes", "--quiet"], "gg\""),
+    ] {
+        let refused = lab.run(&command, "").await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
+        assert!(refused.stderr.contains(names), "{names}: {refused:?}");
+    }
+    let shown = lab.run(&["stream", "show", &stream], "").await;
+    assert_eq!(shown.of("stream")[0]["groups"], json!(["g"]));
+    assert_eq!(lab.status_when(&stream, |_| true).await["lag"], 2);
+}
+
+#[tokio::test]
 async fn streams_are_created_shown_listed_and_deleted() {
     let lab = Lab::start().await;
     let stream = lab.stream();
@@ -127,7 +195,8 @@ async fn streams_are_created_shown_listed_and_deleted() {
     assert_eq!(unsure.code, 2);
     assert!(unsure.stderr.contains("--yes"), "{unsure:?}");
     let deleted = lab.run(&["stream", "delete", &stream, "--yes"], "").await;
-    assert_eq!(deleted.code, 0, "{deleted:?}");
+    let line = format!(r#"{{"event":"deleted","stream":"{stream}"}}"#);
+    assert_eq!((deleted.code, deleted.stdout.trim_end()), (0, line.as_str()), "{deleted:?}");
     let gone = lab.run(&["stream", "show", &stream], "").await;
     assert_eq!(gone.code, 1);
     assert!(gone.stderr.contains(&stream), "{gone:?}");
