@@ -3,6 +3,8 @@
 //! [`Tampered`] hands every call to a [`Tamper`], which by default passes it on. Whoever overrides one method gets a
 //! driver that is wrong in that one way.
 
+mod admin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use zephcast_core::driver::{
     Admin, Credit, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink, Subscription,
 };
 use zephcast_core::{
-    Capabilities, GroupName, GroupStatus, Message, Position, PublishError, Result, StreamName, Token, UnitId,
+    Capabilities, GroupName, GroupStatus, Message, Position, PublishError, Result, Start, StreamName, Token, UnitId,
 };
+
+use self::admin::TamperedAdmin;
 
 /// Changes the calls of a driver.
 #[async_trait]
@@ -65,6 +69,28 @@ pub trait Tamper: Send + Sync + 'static {
     /// As [`Driver::group_status`].
     async fn group_status(&self, driver: &dyn Driver, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
         driver.group_status(stream, group).await
+    }
+
+    /// A group is moved.
+    ///
+    /// # Errors
+    /// As [`Admin::seek_group`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::seek_group`].
+    async fn seek_group(&self, admin: &dyn Admin, stream: &StreamName, group: &GroupName, to: Start) -> Result<()> {
+        admin.seek_group(stream, group, to).await
+    }
+
+    /// A group is deleted.
+    ///
+    /// # Errors
+    /// As [`Admin::delete_group`], or what the tamperer wants.
+    ///
+    /// # Cancel safety
+    /// As [`Admin::delete_group`].
+    async fn delete_group(&self, admin: &dyn Admin, stream: &StreamName, group: &GroupName) -> Result<()> {
+        admin.delete_group(stream, group).await
     }
 
     /// The driver is closed.
@@ -147,13 +173,15 @@ impl TamperMember for Untouched {}
 pub struct Tampered {
     inner: Arc<dyn Driver>,
     tamper: Arc<dyn Tamper>,
+    admin: TamperedAdmin,
 }
 
 impl Tampered {
     /// Puts `tamper` around `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, tamper: Arc<dyn Tamper>) -> Self {
-        Self { inner, tamper }
+        let admin = TamperedAdmin { driver: inner.clone(), tamper: tamper.clone() };
+        Self { inner, tamper, admin }
     }
 }
 
@@ -188,7 +216,7 @@ impl Driver for Tampered {
     }
 
     fn admin(&self) -> &dyn Admin {
-        self.inner.admin()
+        &self.admin
     }
 
     async fn close(&self, deadline: Duration) -> Result<()> {

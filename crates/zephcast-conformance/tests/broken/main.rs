@@ -7,6 +7,7 @@
 mod connections;
 mod frontier;
 mod members;
+mod moving;
 mod publishing;
 mod settled;
 #[path = "../support/mod.rs"]
@@ -112,6 +113,32 @@ const DEFECTS: &[Defect] = &[
         name: "reads for all members of a client over one connection",
         caught_by: &["D9 a slow consumer holds up no other one of its client"],
         make: || Arc::new(connections::Shared::default()),
+    },
+    Defect {
+        name: "says that it moved a group with a living member",
+        caught_by: &["D10 a group with a living member is neither moved nor deleted"],
+        make: || Arc::new(moving::HidesRefusals),
+    },
+    Defect {
+        name: "makes a group that it is to move",
+        caught_by: &["D10 a group that does not exist is neither moved nor deleted nor created"],
+        make: || Arc::new(moving::MovesNobody),
+    },
+    Defect {
+        name: "moves every group to the earliest message",
+        caught_by: &[
+            "D10 a group that is moved to the latest message skips what was there",
+            "D10 a group that is moved to a position goes on there",
+            "D10 a group that is moved to a time goes on there",
+            "D10 what a group had been given is skipped by a move to the latest message",
+            "D10 a group that is moved keeps what waits and what is dead",
+        ],
+        make: || Arc::new(moving::ForgetsWhereTo),
+    },
+    Defect {
+        name: "moves a group that it is to delete",
+        caught_by: &["D10 a deleted group is gone, and one of its name begins anew"],
+        make: || Arc::new(moving::MovesInstead),
     },
 ];
 

@@ -87,9 +87,10 @@ fn of_rights(code: Code) -> Option<(ErrorKind, &'static str)> {
             ErrorKind::PermissionDenied,
             "the user is not allowed to use the topic: he needs READ, WRITE and DESCRIBE on the stream and its helper topics",
         ),
-        Code::GroupAuthorizationFailed => {
-            (ErrorKind::PermissionDenied, "the user is not allowed to use the group: he needs READ and DESCRIBE on it")
-        }
+        Code::GroupAuthorizationFailed => (
+            ErrorKind::PermissionDenied,
+            "the user is not allowed to use the group: he needs READ and DESCRIBE on it, and DELETE to delete it",
+        ),
         Code::ClusterAuthorizationFailed => (
             ErrorKind::PermissionDenied,
             "the user is not allowed to do it on the cluster, or to write to any topic: creating topics needs CREATE",

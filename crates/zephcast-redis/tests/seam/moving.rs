@@ -4,27 +4,28 @@ use crate::prelude::*;
 use crate::settle::later;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moved_group_has_nothing_pending_on_its_stream() {
+async fn a_moved_group_has_nothing_pending_on_its_stream_whoever_is_late() {
     let server = Server::any();
     let driver = server.driver().await;
     let stream = unique_stream("moved");
     let positions = publish(&driver, &stream, &messages(10)).await;
-    let mut dying = Joined::new(&driver, &stream, "dying").await;
-    let held = dying.receive(4).await;
-    dying.other(&held[0], later(&held[0], Duration::ZERO, 1)).await;
+    let mut silent = Joined::new(&driver, &stream, "silent").await;
+    let held = silent.receive(4).await;
+    silent.other(&held[0], later(&held[0], Duration::ZERO, 1)).await;
     // The keeper moves it to the retry stream, and it is read again from there.
-    while dying.receive(1).await[0].attempt == 1 {}
-    dying.die();
+    while silent.receive(1).await[0].attempt == 1 {}
     let group = group();
     let seek = |to| driver.admin().seek_group(&stream, &group, to);
     let error = seek(Start::Position(positions[6])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert!(error.to_string().contains("\"dying\""), "{error}");
+    assert!(error.to_string().contains("\"silent\""), "{error}");
     until_nobody_lives(&driver, &stream).await;
     seek(Start::Position(positions[6])).await.unwrap();
     assert_eq!(server.cli(&["XPENDING", stream.as_str(), "g"]).lines().next(), Some("0"));
     let status = driver.group_status(&stream, &group).await.unwrap();
     assert_eq!((status.lag, status.in_flight), (Some(4 + 1), Some(1)), "the copy stays: {status:?}");
+    let late: Vec<Token> = held[1..].iter().map(|incoming| incoming.token).collect();
+    assert_eq!(silent.ack(&held[1..]).await, late);
     // If all of it is lost, it begins at its new place.
     server.cli(&["XGROUP", "DESTROY", stream.as_str(), "g"]);
     let start = server.cli(&["HGET", &format!("{{{stream}}}.g.members"), "/start"]);
