@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use zephcast_core::UnitId;
+use zephcast_core::{ErrorKind, UnitId};
 
 use crate::member::Member;
 use crate::native::Partition;
@@ -24,11 +24,13 @@ impl Keeper {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             // The first look was made by joining.
             ticks.tick().await;
-            let mut trimmed = HashMap::new();
+            let (mut trimmed, mut may_trim) = (HashMap::new(), true);
             loop {
                 ticks.tick().await;
                 find_retries(&member).await;
-                trim_retries(&member, &mut trimmed).await;
+                if may_trim {
+                    may_trim = trim_retries(&member, &mut trimmed).await;
+                }
             }
         }))
     }
@@ -49,8 +51,8 @@ async fn find_retries(member: &Member) {
     }
 }
 
-/// Removes what is settled from the retry topics, as far as it was not removed before.
-async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) {
+/// Removes what is settled from the retry topics, as far as it was not removed before. Whether the user may.
+async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) -> bool {
     let settled: Vec<(UnitId, i64)> = {
         let mut assignment = member.assignment();
         let retries = assignment.partitions().filter(|(unit, _)| unit.is_helper());
@@ -64,12 +66,18 @@ async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) {
     };
     let before: BTreeMap<Partition, i64> = settled.iter().filter_map(partition).collect();
     if before.is_empty() {
-        return;
+        return true;
     }
+    let stream = &member.topics.stream;
     match member.cluster.delete_records("trim retries", &before).await {
         Ok(_) => trimmed.extend(settled),
-        Err(error) => tracing::debug!(%error, stream = %member.topics.stream, "retry topics are not trimmed"),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            tracing::warn!(%error, %stream, "retry topics grow for ever, until the user may `Delete` from them");
+            return false;
+        }
+        Err(error) => tracing::debug!(%error, %stream, "retry topics are not trimmed"),
     }
+    true
 }
 
 impl Drop for Keeper {
