@@ -5,6 +5,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod group;
 pub(crate) mod publish;
 pub(crate) mod stream;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

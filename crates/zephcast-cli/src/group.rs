@@ -1,5 +1,8 @@
 //! `zephcast group`: how far groups are, who their members are, whether they make progress; moving and deleting them.
 
+pub(crate) mod looks;
+mod watch;
+
 use futures_util::future::try_join_all;
 use zephcast::{Client, GroupName, GroupState, GroupStatus, Result, StreamName};
 
@@ -19,7 +22,7 @@ pub(crate) fn check(command: &GroupCommand) -> Result<(), Failure> {
         GroupCommand::Delete(GroupDeleteArgs { whose: Whose { stream, group }, yes }) => {
             confirm::destroy(&format!("delete the group {group} on {stream} with its retries and dead letters"), *yes)
         }
-        GroupCommand::List(_) | GroupCommand::Status(_) => Ok(()),
+        GroupCommand::List(_) | GroupCommand::Status(_) | GroupCommand::Watch(_) => Ok(()),
     }
 }
 
@@ -33,6 +36,7 @@ pub(crate) async fn run(
     let (stream, group, judging) = match command {
         GroupCommand::List(GroupListArgs { stream, judging }) => (stream, None, judging),
         GroupCommand::Status(GroupStatusArgs { stream, group, judging }) => (stream, group, judging),
+        GroupCommand::Watch(arguments) => return watch::run(client, &arguments, output, shutdown).await,
         GroupCommand::Seek(arguments) => return seek(client, arguments, output, shutdown).await,
         GroupCommand::Delete(arguments) => return delete(client, arguments, output, shutdown).await,
     };

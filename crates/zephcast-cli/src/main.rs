@@ -27,6 +27,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use zephcast::Client;
 
+use self::args::group::GroupCommand;
 use self::args::{Cli, Command, Global};
 use self::children::Children;
 use self::exit::{Exit, Failure};
@@ -91,6 +92,7 @@ async fn not_begun(command: &Command, output: &Output, shutdown: Shutdown) -> Re
     match command {
         Command::Publish(_) => publish::not_begun(output).await,
         Command::Consume(arguments) => consume::not_begun(arguments, output, shutdown).await,
+        Command::Group(GroupCommand::Watch(_)) => Ok(Exit::Done),
         _ => Ok(Exit::Interrupted),
     }
 }

@@ -3,8 +3,10 @@
 pub(crate) mod bytes;
 pub(crate) mod capabilities;
 pub(crate) mod groups;
+pub(crate) mod live;
 pub(crate) mod messages;
 pub(crate) mod records;
+pub(crate) mod sparkline;
 pub(crate) mod stdout;
 pub(crate) mod table;
 
@@ -34,6 +36,12 @@ impl Output {
     /// Whether records are written.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether what is written can be overwritten: text at a terminal that knows how.
+    pub(crate) fn is_live(&self) -> bool {
+        let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        !self.is_json() && !dumb && std::io::stdout().is_terminal()
     }
 
     /// The way to write bytes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use zephcast::{GroupName, GroupState, StreamName};
 
+use crate::args::watch::GroupWatchArgs;
 use crate::args::{Whose, group_name, stream_name};
 use crate::duration;
 
@@ -14,6 +15,8 @@ pub(crate) enum GroupCommand {
     List(GroupListArgs),
     /// Lag, members, what is in flight, and whether the group makes progress
     Status(GroupStatusArgs),
+    /// Status again and again until a signal: a table at a terminal, a line a group and look elsewhere
+    Watch(GroupWatchArgs),
     /// Move a group that has no living members: its next ones read from there on
     ///
     /// What was settled after that place comes again, and what was not settled before it is skipped. What waits for a
@@ -29,6 +32,7 @@ impl GroupCommand {
         match self {
             Self::List(arguments) => &arguments.stream,
             Self::Status(arguments) => &arguments.stream,
+            Self::Watch(arguments) => &arguments.stream,
             Self::Seek(arguments) => &arguments.whose.stream,
             Self::Delete(arguments) => &arguments.whose.stream,
         }

@@ -10,18 +10,18 @@ use crate::output::table::Table;
 #[derive(Debug, Serialize)]
 pub(crate) struct GroupRecord {
     event: &'static str,
-    stream: String,
-    group: String,
+    pub(crate) stream: String,
+    pub(crate) group: String,
     broker: &'static str,
-    state: &'static str,
-    evidence: String,
-    lag: Option<u64>,
-    in_flight: Option<u64>,
-    oldest_pending_ms: Option<u64>,
-    delayed: Option<u64>,
-    dead_letters: Option<u64>,
+    pub(crate) state: &'static str,
+    pub(crate) evidence: String,
+    pub(crate) lag: Option<u64>,
+    pub(crate) in_flight: Option<u64>,
+    pub(crate) oldest_pending_ms: Option<u64>,
+    pub(crate) delayed: Option<u64>,
+    pub(crate) dead_letters: Option<u64>,
     published_per_second: Option<f64>,
-    settled_per_second: Option<f64>,
+    pub(crate) settled_per_second: Option<f64>,
     members: Vec<MemberRecord>,
     units: Vec<UnitRecord>,
 }
@@ -82,7 +82,6 @@ impl GroupRecord {
 
     /// A few lines for people.
     pub(crate) fn text(&self) -> String {
-        let figure = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
         let mut text = format!(
             "{} on {} ({}): {} ({})\n  lag {}, in flight {}, oldest {} ms, delayed {}, dead letters {}",
             self.group,
@@ -99,6 +98,16 @@ impl GroupRecord {
         for (what, rate) in [("published", self.published_per_second), ("settled", self.settled_per_second)] {
             text.push_str(&rate.map_or_else(String::new, |rate| format!(", {what} {rate} a second")));
         }
+        let tables = self.tables();
+        if !tables.is_empty() {
+            text.push('\n');
+            text.push_str(&tables);
+        }
+        text
+    }
+
+    /// Members and units, where there are any.
+    pub(crate) fn tables(&self) -> String {
         let mut members = Table::new(["MEMBER", "STATE", "UNITS", "IN FLIGHT", "IDLE MS"]);
         for member in &self.members {
             let (in_flight, idle) = (figure(member.in_flight), figure(member.idle_ms));
@@ -110,12 +119,20 @@ impl GroupRecord {
             let (committed, end, owner) = (text(&unit.committed), text(&unit.end), text(&unit.owner));
             units.row([unit.unit.clone(), committed, end, figure(unit.lag), owner]);
         }
-        for table in [members, units].iter().filter(|table| !table.is_empty()) {
-            text.push('\n');
-            text.push_str(&table.to_string());
-        }
-        text
+        let tables = [members, units];
+        let tables: Vec<String> = tables.iter().filter(|table| !table.is_empty()).map(ToString::to_string).collect();
+        tables.join("\n")
     }
+
+    /// How many members there are.
+    pub(crate) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+}
+
+/// A figure for people: `?` for what the broker cannot say.
+pub(crate) fn figure(value: Option<u64>) -> String {
+    value.map_or_else(|| "?".to_owned(), |value| value.to_string())
 }
 
 /// `{"event":"stream",...}`.
@@ -145,7 +162,7 @@ impl From<&StreamStatus> for StreamRecord {
 impl StreamRecord {
     /// One line for people.
     pub(crate) fn text(&self) -> String {
-        let depth = self.depth.map_or_else(|| "?".to_owned(), |depth| depth.to_string());
+        let depth = figure(self.depth);
         let groups = if self.groups.is_empty() { "none".to_owned() } else { self.groups.join(", ") };
         format!("{}  depth {depth}, units {}, groups {groups}", self.stream, self.units.len())
     }

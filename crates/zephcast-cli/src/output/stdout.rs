@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::termios::tcgetwinsize;
 use tokio::sync::{Mutex, oneshot};
+
+use crate::output::live::Size;
 
 /// The process's stdout, without a buffer of its own.
 #[derive(Clone, Debug)]
@@ -40,6 +43,13 @@ impl Stdout {
         let null = std::fs::metadata("/dev/null").and_then(|null| Ok((null.rdev(), self.file.metadata()?)));
         let is_null = null.is_ok_and(|(null, own)| own.file_type().is_char_device() && own.rdev() == null);
         is_null && fcntl_getfl(&*self.file).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
+    }
+
+    /// How large the terminal is; that of old for one that does not say.
+    pub(crate) fn size(&self) -> Size {
+        let size = tcgetwinsize(&*self.file).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let (columns, rows) = size.map_or((80, 24), |size| (size.ws_col, size.ws_row));
+        Size { columns: columns.into(), rows: rows.into() }
     }
 
     fn new(file: OwnedFd) -> Self {

@@ -51,6 +51,8 @@ async fn bad_options_are_usage_errors() {
         &["consume", "s", "--group", "g", "--create", "--lease", "1ms"],
         &["consume", "s", "--group", "g", "--exec", "true", "--settle", "stdin"],
         &["group", "status", "s", "g", "--fail-on", "ok"],
+        &["group", "watch", "s", "--interval", "0s"],
+        &["group", "watch", "s", "--count", "0"],
         &["stream", "create", "s", "--partitions", "0"],
         &["no-such-command"],
     ] {

@@ -11,3 +11,4 @@ mod publish;
 mod rolling;
 mod signals;
 mod verdicts;
+mod watch;

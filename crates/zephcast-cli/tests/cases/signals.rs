@@ -116,6 +116,7 @@ async fn whoever_is_still_connecting_gives_its_account_and_ends() {
         (&["check"], 130, None),
         (&["stream", "list"], 130, None),
         (&["group", "status", "s", "--fail-on", "stuck"], 130, None),
+        (&["group", "watch", "s"], 0, None),
         (&["dead-letter", "purge", "s", "g", "--yes"], 130, None),
     ] {
         // It takes connections and says nothing.
