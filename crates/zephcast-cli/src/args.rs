@@ -82,6 +82,9 @@ pub(crate) enum Command {
     Stream(stream::StreamCommand),
     /// Look at the broker: version, capabilities, permissions, risky settings
     Check,
+    /// Watch a group of three get over a crash and a message that nobody can handle; needs no broker
+    #[cfg(feature = "memory")]
+    Demo,
 }
 
 /// A group of a stream.
@@ -105,6 +108,8 @@ impl Command {
             Self::DeadLetter(command) => Some(&command.whose().stream),
             Self::Stream(command) => command.stream(),
             Self::Check => None,
+            #[cfg(feature = "memory")]
+            Self::Demo => None,
         }
     }
 }

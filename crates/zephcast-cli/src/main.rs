@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! # The code
 //!
-//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`]), its options in
+//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`], [`demo`]), its options in
 //! [`args`], its records in [`output`], its end in [`exit`].
 
 mod args;
@@ -10,6 +10,8 @@ mod children;
 mod confirm;
 mod consume;
 mod dead_letter;
+#[cfg(feature = "memory")]
+mod demo;
 mod duration;
 mod exit;
 mod group;
@@ -62,10 +64,14 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Stream(command) => stream::check(command)?,
         Command::Group(command) => group::check(command)?,
         Command::DeadLetter(command) => dead_letter::check(command)?,
-        Command::Publish(_) | Command::Check => {}
+        _ => {}
     }
     let children = Children::default();
     let mut shutdown = Shutdown::listen(children.clone())?;
+    #[cfg(feature = "memory")]
+    if matches!(command, Command::Demo) {
+        return demo::run(&output, shutdown).await;
+    }
     let Some(client) = shutdown.unless_asked(connect(&global)).await else {
         return not_begun(&command, &output, shutdown).await;
     };
@@ -78,6 +84,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::DeadLetter(command) => dead_letter::run(&client, command, &output, shutdown).await,
         Command::Stream(command) => stream::run(&client, command, &output, shutdown).await,
         Command::Check => check::run(&client, &output, shutdown).await,
+        #[cfg(feature = "memory")]
+        Command::Demo => demo::run(&output, shutdown).await,
     };
     // The outcome stands; a connection that does not close in good order changes nothing of it.
     let _ = client.close(CLOSE).await;
