@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod bench;
 pub(crate) mod consume;
 pub(crate) mod dead_letter;
 pub(crate) mod group;
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     Stream(stream::StreamCommand),
     /// Look at the broker: version, capabilities, permissions, risky settings
     Check,
+    /// Measure how fast this broker publishes and consumes from here, and with what latency
+    Bench(bench::BenchArgs),
     /// Watch a group of three get over a crash and a message that nobody can handle; needs no broker
     #[cfg(feature = "memory")]
     Demo,
@@ -107,6 +110,7 @@ impl Command {
             Self::Group(command) => Some(command.stream()),
             Self::DeadLetter(command) => Some(&command.whose().stream),
             Self::Stream(command) => command.stream(),
+            Self::Bench(arguments) => arguments.stream.as_ref(),
             Self::Check => None,
             #[cfg(feature = "memory")]
             Self::Demo => None,

@@ -101,7 +101,7 @@ impl<'a> Story<'a> {
         let publisher: Publisher = self.client.publisher(STREAM).await?;
         let orders = (0..ORDERS).map(|n| Message::new(format!("order {n}")));
         for receipt in publisher.publish_all(orders).await {
-            receipt.map_err(|error| Failure::failed(format!("publishing: {error}")))?;
+            receipt?;
         }
         self.step("published", format!("{ORDERS} orders are published, and confirmed; nobody can handle {POISON}"))
             .await

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use zephcast::{Error, ErrorKind};
+use zephcast::{Error, ErrorKind, PublishError};
 
 /// The exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,12 @@ impl From<Error> for Failure {
             _ => Exit::Failed,
         };
         Self { exit, what: describe(&error), advice: advice(error.kind()).map(str::to_owned) }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        Self::failed(format!("a message was not confirmed: {}", describe(&error)))
     }
 }
 

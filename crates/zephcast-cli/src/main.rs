@@ -1,10 +1,11 @@
 #![doc = include_str!("../README.md")]
 //! # The code
 //!
-//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`], [`demo`]), its options in
+//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`], [`bench`], [`demo`]), its options in
 //! [`args`], its records in [`output`], its end in [`exit`].
 
 mod args;
+mod bench;
 mod check;
 mod children;
 mod confirm;
@@ -17,6 +18,7 @@ mod exit;
 mod group;
 mod lines;
 mod output;
+mod pace;
 mod publish;
 mod signals;
 mod start;
@@ -84,6 +86,7 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::DeadLetter(command) => dead_letter::run(&client, command, &output, shutdown).await,
         Command::Stream(command) => stream::run(&client, command, &output, shutdown).await,
         Command::Check => check::run(&client, &output, shutdown).await,
+        Command::Bench(arguments) => bench::run(&client, &arguments, &output, shutdown).await,
         #[cfg(feature = "memory")]
         Command::Demo => demo::run(&output, shutdown).await,
     };

@@ -5,13 +5,11 @@ mod jsonl;
 
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use zephcast::{Client, Error, ErrorKind, Headers, Message, MessageId, PublishError, Publisher, Receipt};
 
 use self::account::Account;
@@ -19,6 +17,7 @@ use crate::args::publish::PublishArgs;
 use crate::exit::{Exit, Failure};
 use crate::lines::{self, Line};
 use crate::output::Output;
+use crate::pace::Pace;
 use crate::signals::Shutdown;
 
 /// So many enqueued messages may wait to be accounted for.
@@ -100,7 +99,7 @@ async fn feed(
     while let Some(batch) = tokio::select! { batch = input.recv() => batch, () = shutdown.wait() => None } {
         for line in batch.map_err(|error| Failure::failed(format!("reading stdin: {error}")))? {
             if let Some(pace) = &mut pace {
-                tokio::select! { () = pace.next() => {}, () = shutdown.wait() => {} }
+                tokio::select! { _ = pace.next() => {}, () = shutdown.wait() => {} }
             }
             if shutdown.requested() {
                 return Ok(Fed::Unsent);
@@ -211,40 +210,5 @@ impl Parser {
             Some(_) if n > 0 => Err(bad(ErrorKind::InvalidInput, "--id is for one message, and line 1 has it".into())),
             Some(id) => Ok(message.with_id(id.clone())),
         }
-    }
-}
-
-/// Spreads messages evenly; one that comes late makes those after it wait less.
-struct Pace {
-    start: Instant,
-    per_second: f64,
-    taken: u64,
-}
-
-impl Pace {
-    fn new(per_second: f64) -> Self {
-        Self { start: Instant::now(), per_second, taken: 0 }
-    }
-
-    async fn next(&mut self) {
-        #[expect(clippy::cast_precision_loss, reason = "exact for the first 2^53 messages")]
-        let due = Duration::from_secs_f64(self.taken as f64 / self.per_second);
-        self.taken += 1;
-        tokio::time::sleep_until(self.start + due).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pace_is_kept_over_many_messages() {
-        let (start, mut pace) = (Instant::now(), Pace::new(250.0));
-        for _ in 0..=500 {
-            pace.next().await;
-        }
-        let took = start.elapsed();
-        assert!((2_000..2_010).contains(&took.as_millis()), "{took:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_days;
+mod bench;
 mod browse;
 mod consume;
 mod exec;

@@ -1,5 +1,6 @@
 //! What the command does on the embedded broker, which needs no server.
 
+mod bench;
 mod demo;
 
 use std::process::Stdio;
