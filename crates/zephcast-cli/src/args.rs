@@ -4,12 +4,15 @@ pub(crate) mod bench;
 pub(crate) mod consume;
 pub(crate) mod dead_letter;
 pub(crate) mod group;
+pub(crate) mod monitor;
 pub(crate) mod publish;
 pub(crate) mod stream;
 pub(crate) mod watch;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use zephcast::{GroupName, StreamName};
 
@@ -32,6 +35,28 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// Reads the process's command line; ends it where that cannot be used.
+    pub(crate) fn read() -> Self {
+        Self::complete(Self::parse(), std::env::args_os())
+    }
+
+    /// Of an option that is given before and after the subcommand clap keeps the latter. Where it can be repeated that
+    /// would be a broker that nobody watches.
+    fn complete(mut cli: Self, line: impl Iterator<Item = OsString>) -> Self {
+        if let Command::Monitor(_) = cli.command {
+            let before = line.take_while(|word| word != "monitor");
+            let matches = Global::augment_args(clap::Command::new("zephcast")).try_get_matches_from(before);
+            let matches = matches.ok().filter(|all| all.value_source("url") == Some(ValueSource::CommandLine));
+            let before = matches.and_then(|mut all| all.remove_many("url")).into_iter().flatten().collect::<Vec<_>>();
+            if before != cli.global.url {
+                cli.global.url.splice(..0, before);
+            }
+        }
+        cli
+    }
+}
+
 /// Options of every command, before or after its name.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Everywhere")]
@@ -39,7 +64,7 @@ pub(crate) struct Global {
     /// The broker: memory://, kafka:// or kafka+ssl://user:password@host:port, redis://, rediss://, redis+sentinel:// or
     /// redis+cluster://user:password@host:port/db; valkey is redis, valkeys is rediss
     #[arg(long, global = true, env = "ZEPHCAST_URL", hide_env_values = true, value_name = "URL")]
-    pub(crate) url: Option<String>,
+    pub(crate) url: Vec<String>,
     /// What stdout shows [default: text at a terminal, json in a pipe]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
@@ -83,6 +108,9 @@ pub(crate) enum Command {
     Stream(stream::StreamCommand),
     /// Look at the broker: version, capabilities, permissions, risky settings
     Check,
+    /// Watch the groups of one or more brokers (repeat --url) and show them over HTTP: /metrics for Prometheus, /status,
+    /// /healthz, and a page to look at
+    Monitor(monitor::MonitorArgs),
     /// Measure how fast this broker publishes and consumes from here, and with what latency
     Bench(bench::BenchArgs),
     /// Watch a group of three get over a crash and a message that nobody can handle; needs no broker
@@ -111,7 +139,7 @@ impl Command {
             Self::DeadLetter(command) => Some(&command.whose().stream),
             Self::Stream(command) => command.stream(),
             Self::Bench(arguments) => arguments.stream.as_ref(),
-            Self::Check => None,
+            Self::Check | Self::Monitor(_) => None,
             #[cfg(feature = "memory")]
             Self::Demo => None,
         }
@@ -155,8 +183,24 @@ mod tests {
             ["zephcast", "group", "list", "orders", "--url", "memory://", "--output", "json"],
         ] {
             let cli = Cli::try_parse_from(line).expect("both places");
-            assert_eq!(cli.global.url.as_deref(), Some("memory://"));
+            assert_eq!(cli.global.url, ["memory://"]);
             assert_eq!(cli.global.output, Some(Format::Json));
+        }
+    }
+
+    #[test]
+    fn every_broker_is_monitored_wherever_it_is_named() {
+        for (line, expected) in [
+            (
+                "zephcast --url redis://a monitor --url redis://b --url redis://c",
+                &["redis://a", "redis://b", "redis://c"][..],
+            ),
+            ("zephcast --url redis://a --url=redis://b -v monitor", &["redis://a", "redis://b"]),
+            ("zephcast monitor --url redis://a --url redis://b", &["redis://a", "redis://b"]),
+        ] {
+            let words = || line.split(' ').map(OsString::from);
+            let cli = Cli::complete(Cli::try_parse_from(words()).expect(line), words());
+            assert_eq!(cli.global.url, expected, "{line}");
         }
     }
 

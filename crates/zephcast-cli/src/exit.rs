@@ -36,6 +36,12 @@ impl Failure {
         Self { exit: Exit::Usage, what: what.into(), advice: None }
     }
 
+    /// Nobody said which broker is meant.
+    pub(crate) fn no_broker() -> Self {
+        Self::usage("no broker is named")
+            .advise("--url kafka://localhost:9092, --url redis://localhost:6379, or ZEPHCAST_URL")
+    }
+
     /// It was tried and failed.
     pub(crate) fn failed(what: impl Into<String>) -> Self {
         Self { exit: Exit::Failed, what: what.into(), advice: None }
@@ -52,6 +58,12 @@ impl Failure {
         if !self.what.contains(&format!("{stream:?}")) {
             self.what = format!("stream {stream}: {}", self.what);
         }
+        self
+    }
+
+    /// Names the broker that it was about, where there are several.
+    pub(crate) fn about_broker(mut self, broker: &str) -> Self {
+        self.what = format!("{broker}: {}", self.what);
         self
     }
 

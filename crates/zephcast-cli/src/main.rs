@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 //! # The code
 //!
-//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`], [`bench`], [`demo`]), its options in
+//! One file a command ([`publish`], [`consume`], [`group`], [`stream`], [`dead_letter`], [`check`], [`monitor`], [`bench`],
+//! [`demo`]), its options in
 //! [`args`], its records in [`output`], its end in [`exit`].
 
 mod args;
@@ -17,6 +18,7 @@ mod duration;
 mod exit;
 mod group;
 mod lines;
+mod monitor;
 mod output;
 mod pace;
 mod publish;
@@ -27,7 +29,6 @@ mod stream;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use zephcast::Client;
 
@@ -42,7 +43,7 @@ use self::signals::Shutdown;
 const CLOSE: Duration = Duration::from_secs(2);
 
 fn main() {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     log(&cli.global);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match &runtime {
@@ -70,9 +71,11 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
     }
     let children = Children::default();
     let mut shutdown = Shutdown::listen(children.clone())?;
-    #[cfg(feature = "memory")]
-    if matches!(command, Command::Demo) {
-        return demo::run(&output, shutdown).await;
+    match &command {
+        #[cfg(feature = "memory")]
+        Command::Demo => return demo::run(&output, shutdown).await,
+        Command::Monitor(arguments) => return monitor::run(&global, arguments, &output, shutdown).await,
+        _ => {}
     }
     let Some(client) = shutdown.unless_asked(connect(&global)).await else {
         return not_begun(&command, &output, shutdown).await;
@@ -88,7 +91,8 @@ async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Check => check::run(&client, &output, shutdown).await,
         Command::Bench(arguments) => bench::run(&client, &arguments, &output, shutdown).await,
         #[cfg(feature = "memory")]
-        Command::Demo => demo::run(&output, shutdown).await,
+        Command::Demo => unreachable!("it has a broker of its own"),
+        Command::Monitor(_) => unreachable!("it connects by itself"),
     };
     // The outcome stands; a connection that does not close in good order changes nothing of it.
     let _ = client.close(CLOSE).await;
@@ -109,9 +113,10 @@ async fn not_begun(command: &Command, output: &Output, shutdown: Shutdown) -> Re
 }
 
 async fn connect(global: &Global) -> Result<Client, Failure> {
-    let Some(url) = &global.url else {
-        return Err(Failure::usage("no broker is named")
-            .advise("--url kafka://localhost:9092, --url redis://localhost:6379, or ZEPHCAST_URL"));
+    let url = match &global.url[..] {
+        [] => return Err(Failure::no_broker()),
+        [url] => url,
+        _ => return Err(Failure::usage("more than one --url: only `monitor` looks at several brokers")),
     };
     Ok(zephcast::connect_with(url, global.connect_timeout).await?)
 }

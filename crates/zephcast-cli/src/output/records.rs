@@ -33,6 +33,7 @@ pub(crate) enum Record {
     Deleted(Deleted),
     Redriven { count: u64 },
     Purged { count: u64 },
+    Listening { url: String },
     Check { broker: &'static str, version: String, capabilities: super::capabilities::Shown, warnings: Vec<Warning> },
 }
 

@@ -8,6 +8,7 @@ mod consume;
 mod exec;
 mod killers;
 pub(crate) mod lab;
+mod monitor;
 mod publish;
 mod rolling;
 mod signals;
