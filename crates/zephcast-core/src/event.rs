@@ -33,22 +33,24 @@ pub enum Event {
         count: u64,
     },
     /// The group's place was not in the stream any more, or not yet: the broker's log begins after it or ends before it, since it
-    /// was trimmed, cut or made anew. Reading went on elsewhere, as the broker's configuration says.
+    /// was trimmed, cut or made anew. Reading went on elsewhere, as the setting `out_of_range` says. Told on Kafka only.
     OutOfRange {
         /// Where the group was.
         from: Position,
         /// Where it went on.
         to: Position,
     },
-    /// A node of the cluster is away, while others may be there: what it leads waits for it, or for another to lead it.
+    /// A node of the cluster, `HOST:PORT`, is away, while others may be there: what it leads waits for it, or for another
+    /// to lead it. Told by Kafka some 8 s after it was lost.
     NodeDown(String),
-    /// A node that was away is back.
+    /// A node, `HOST:PORT`, that was away is back.
     NodeUp(String),
-    /// A node of the cluster makes this client wait, since it is over its quota. Raised again while it lasts.
+    /// A node of the cluster makes this client wait, since it is over its quota. Raised again while it lasts, by Kafka each
+    /// 4 s.
     Throttled {
-        /// Which one.
+        /// Which one, `HOST:PORT`.
         node: String,
-        /// The longest that an answer was held back, lately.
+        /// The longest that an answer was held back since this was looked at before.
         delay: Duration,
     },
     /// The group was gone from the broker, by a deletion or with the broker's data, and was created again where it had

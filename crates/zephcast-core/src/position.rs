@@ -20,9 +20,13 @@ impl UnitId {
     }
 }
 
+/// One that is [none of the stream's](UnitId::HELPERS) is written with a `~` before it.
 impl fmt::Display for UnitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.is_helper() {
+            true => write!(f, "~{}", self.0 - Self::HELPERS),
+            false => self.0.fmt(f),
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Assignment {
     lost: Vec<UnitId>,
     /// When the engine was last heard of.
     heard: Instant,
+    /// When a broker was.
+    answered: Instant,
     /// Since when the oldest delivery has been out, in milliseconds since the Unix epoch.
     pub(crate) oldest_ms: Option<u64>,
     /// How long the lease is.
@@ -96,6 +98,7 @@ impl Assignment {
             commit: Commit::new(),
             lost: Vec::new(),
             heard: Instant::now(),
+            answered: Instant::now(),
             oldest_ms: None,
             lease_ms,
             turn: UnitId(0),
@@ -103,6 +106,16 @@ impl Assignment {
             end: End::Not,
             full: false,
         }
+    }
+
+    /// A broker answered something.
+    pub(crate) fn answered(&mut self) {
+        self.answered = Instant::now();
+    }
+
+    /// How long no broker answered anything.
+    pub(crate) fn unanswered(&self) -> Duration {
+        self.answered.elapsed()
     }
 
     /// The engine lives.
@@ -234,7 +247,8 @@ impl Assignment {
     }
 
     /// The broker is there. Whether it was away.
-    pub(crate) fn is_back(&mut self) -> bool {
+    pub(crate) fn came_back(&mut self) -> bool {
+        self.answered();
         let was_away = matches!(self.outage, Outage::Told(_));
         self.outage = Outage::None;
         self.back |= was_away;

@@ -24,7 +24,7 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<Check> {
         found.add(
             "missing_rights",
             "the user may not create topics of any name; retries and dead letters are topics, `STREAM.GROUP.*`",
-            "allow the user to create, read and write topics of its streams' names, by prefix, if it is not yet",
+            "allow the user to create, read, write and delete topics of its streams' names, by prefix, if it is not yet",
         );
     }
     warn_of_broker(&mut found, &settings);

@@ -254,7 +254,7 @@ impl KafkaConfig {
 
     /// Where a member goes on when its group's place is not in the log any more, or not yet. Default
     /// [`OutOfRange::Earliest`]. Either way it says so, by [`Event::OutOfRange`](zephcast_core::Event::OutOfRange) or as
-    /// its end. Messages that wait for another attempt are always gone on with at the first.
+    /// its end. What waits for another attempt always goes on at the first that is left.
     #[must_use]
     pub fn out_of_range(mut self, policy: OutOfRange) -> Self {
         self.out_of_range = policy;

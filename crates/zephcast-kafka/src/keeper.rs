@@ -58,7 +58,7 @@ async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) -> bo
         let retries = assignment.partitions().filter(|(unit, _)| unit.is_helper());
         retries.map(|(unit, partition)| (unit, partition.durable_next())).collect()
     };
-    let fresh = |(unit, next): &(UnitId, i64)| trimmed.get(unit).is_none_or(|before| before < next) && *next > 0;
+    let fresh = |(unit, next): &(UnitId, i64)| trimmed.get(unit) != Some(next) && *next > 0;
     let settled: Vec<_> = settled.into_iter().filter(fresh).collect();
     let partition = |(unit, next): &(UnitId, i64)| {
         let (topic, number) = member.topics.partition(*unit)?;

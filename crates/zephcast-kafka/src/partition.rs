@@ -58,9 +58,9 @@ pub(crate) struct Partition {
     undurable: bool,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
-    /// Whether the library's position is not to be believed: an error came instead of a record, or it was sent back.
-    pub(crate) misled: bool,
-    /// Whether one did since the last gap was looked at.
+    /// Whether the library's position is not to be believed: an error came instead of a record, or it could not be sent back.
+    misled: bool,
+    /// Whether an error came since the last gap was looked at.
     erred: bool,
     /// Where a gap was that came with an error, and how often it was fetched again.
     tries: (i64, u32),
@@ -85,10 +85,14 @@ impl Partition {
         let Place { next, done, out, attempts, .. } = place;
         // Whoever had it before ended in good order, unless something may be out.
         let mut suspects = out;
+        if in_order && let Some(end) = suspects.end() {
+            suspects.insert_run(next, end);
+        }
         done.runs().for_each(|(first, after)| suspects.remove_run(first, after));
         suspects.remove_run(i64::MIN, next);
         let doubt = suspects.end().unwrap_or(next);
-        if in_order && suspects.len() > MOST_SUSPECTS.cast_unsigned() {
+        let are_few = suspects.len() <= MOST_SUSPECTS.cast_unsigned();
+        if in_order && !are_few {
             suspects = Ranges::default();
         }
         Self {
@@ -335,7 +339,7 @@ impl Partition {
         self.durable = self.durable.max(snapshot.version);
         self.durable_next = self.durable_next.max(snapshot.place.next);
         self.undurable &= self.is_changed();
-        self.reaches(&snapshot.place, snapshot.pressed);
+        self.extend_reach(&snapshot.place, snapshot.pressed);
         true
     }
 }

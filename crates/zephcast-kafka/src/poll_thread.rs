@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use zephcast_core::{ErrorKind, Result};
+use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::assignment::End;
 use crate::error::{error, translate};
@@ -31,7 +31,9 @@ const REBUILD: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 1024 * 1024;
 /// About the most bytes of records that wait for something that may take long, in all partitions together. A partition that
 /// has more than its share is not fetched, until it has less than half of it.
-const MOST_PARKED: usize = 8 * 1024 * 1024;
+const MOST_PARKED: usize = 32 * 1024 * 1024;
+/// The least share, so that fetching again is worth it.
+const LEAST_SHARE: usize = 64 * 1024;
 
 /// Starts the thread, with a consumer that is about to subscribe.
 pub(crate) fn start(member: Arc<Member>) -> Result<Thread> {
@@ -55,26 +57,33 @@ fn live(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
 
 /// Polls until the member ends.
 fn poll(member: &Arc<Member>, first: BaseConsumer<MemberContext>) {
-    let mut poller = Poller::on_this_thread(member.clone(), first);
-    while matches!(poller.run(), Ended::Broken) {
-        member.assignment().lose_all();
-        member.arrived.notify_one();
-        poller.close();
-        thread::park_timeout(REBUILD);
-        match Poller::consumer(member) {
-            Ok(consumer) => poller = Poller::on_this_thread(member.clone(), consumer),
-            Err(error) => {
-                member.assignment().fail(error);
-                member.arrived.notify_one();
-                // It still is to be answered when it leaves.
-                while matches!(member.assignment().end, End::Not) {
-                    thread::park_timeout(LONGEST_PARK);
-                }
-                return;
-            }
+    let mut consumer = first;
+    loop {
+        let mut poller = Poller::on_this_thread(member.clone(), consumer);
+        let ended = poller.run();
+        if matches!(ended, Ended::Broken) {
+            member.assignment().lose_all();
+            member.arrived.notify_one();
         }
+        poller.end();
+        if matches!(ended, Ended::Member) {
+            return;
+        }
+        thread::park_timeout(REBUILD);
+        consumer = match Poller::consumer(member) {
+            Ok(consumer) => consumer,
+            Err(error) => return fail(member, error),
+        };
     }
-    poller.close();
+}
+
+/// Nothing can be polled any more. The member still is to be answered when it leaves.
+fn fail(member: &Arc<Member>, error: Error) {
+    member.assignment().fail(error);
+    member.arrived.notify_one();
+    while matches!(member.assignment().end, End::Not) {
+        thread::park_timeout(LONGEST_PARK);
+    }
 }
 
 /// Why a consumer is of no more use.
@@ -92,7 +101,7 @@ struct Poller {
     asleep: bool,
     /// How many records the next read may bring.
     read_most: usize,
-    probe: trouble::Probe,
+    looks: trouble::Looks,
     /// When the logs were looked at.
     logs_seen: Instant,
 }
@@ -106,8 +115,8 @@ impl Poller {
 
     fn on_this_thread(member: Arc<Member>, consumer: BaseConsumer<MemberContext>) -> Self {
         consumer.context().open_queues(&consumer);
-        let probe = trouble::Probe::new();
-        Self { member, consumer, asleep: false, read_most: 16, probe, logs_seen: Instant::now() }
+        let looks = trouble::Looks::new();
+        Self { member, consumer, asleep: false, read_most: 16, looks, logs_seen: Instant::now() }
     }
 
     fn run(&mut self) -> Ended {
@@ -126,7 +135,7 @@ impl Poller {
                 self.member.arrived.notify_one();
             }
             self.hold_back();
-            self.probe();
+            self.look_for_trouble();
             if !more {
                 self.look_at_logs();
                 let due = self.member.assignment().commit_due_in(self.member.config.commit_interval);
@@ -234,7 +243,6 @@ impl Poller {
             return false;
         }
         tracing::trace!(count = messages.len(), "records were read");
-        self.probe.heard();
         let mut reading = Reading::of(&messages, &self.member.topics);
         drop(messages);
         let failures = std::mem::take(&mut reading.failures);
@@ -245,7 +253,7 @@ impl Poller {
         }
         let astray = {
             let mut assignment = self.member.assignment();
-            assignment.is_back();
+            assignment.came_back();
             let log_start = |unit| {
                 let (topic, number) = self.member.topics.partition(unit)?;
                 log_start(&self.consumer, topic, number)
@@ -264,8 +272,8 @@ impl Poller {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut resumed = Vec::new();
         let mut assignment = self.member.assignment();
-        let share =
-            MOST_PARKED / assignment.partitions().filter(|(_, partition)| partition.parked_bytes() > 0).count().max(1);
+        let parking = assignment.partitions().filter(|(_, partition)| partition.parked_bytes() > 0).count();
+        let share = (MOST_PARKED / parking.max(1)).max(LEAST_SHARE);
         for (unit, partition) in assignment.partitions() {
             let Some((topic, number)) = self.member.topics.partition(unit) else { continue };
             let parked = partition.parked_bytes() > share;

@@ -15,9 +15,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zephcast_core::{Error, ErrorKind, PublishError, Result};
 
+use self::desk::Held;
 pub(crate) use self::desk::{Answer, MOST_MESSAGES, Ticket};
 use self::epoch::Epoch;
-pub(crate) use self::lane::Lane;
+pub(crate) use self::lane::{Hold, Lane};
 use crate::KafkaConfig;
 use crate::context::{Context, Trouble};
 use crate::error::{closed, error, invalid, kind_of, missing, translate};
@@ -128,13 +129,13 @@ impl Producer {
         topic: &str,
         partition: Option<i32>,
         records: impl ExactSizeIterator<Item = Written<'a>>,
-        room: OwnedSemaphorePermit,
+        held: Held,
     ) -> Result<Ticket> {
         let epoch = self.epoch()?;
         let topic =
             epoch.native.topic(topic).map_err(|code| translate(OPERATION, KafkaError::MessageProduction(code)))?;
         let desk = &epoch.reports().desk;
-        let ticket = desk.open(records.len(), room);
+        let ticket = desk.open(records.len(), held);
         for (place, written) in records.enumerate() {
             let tag = ticket.tag(place);
             if let Err(code) = written.record(partition).and_then(|record| topic.produce(record, tag)) {
@@ -163,7 +164,8 @@ impl Producer {
     ) -> Result<(i32, i64), PublishError> {
         let written = record.written();
         let room = self.room(written.size()).await.map_err(PublishError::Failed)?;
-        let ticket = self.send(topic, partition, std::iter::once(written), room).map_err(PublishError::Failed)?;
+        let ticket =
+            self.send(topic, partition, std::iter::once(written), (room, None)).map_err(PublishError::Failed)?;
         let answers = ticket.answers().await;
         self.outcome(topic, answers.first().copied().unwrap_or(Answer::Unanswered))
     }

@@ -11,7 +11,7 @@ use crate::chunk::Chunk;
 use crate::native::Message;
 use crate::partition::{Gap, Record, offset};
 use crate::record;
-use crate::topics::{Topics, partition_of};
+use crate::topics::Topics;
 
 /// About how much of a message's headers is kept: an id, or some of another program. They are not counted beforehand, since
 /// looking through them costs more than copying them.
@@ -65,8 +65,7 @@ impl Reading {
     }
 
     /// Hands the records over to their partitions, if they still are this member's. `log_start` tells where a partition's
-    /// log begins. Returns the units of which it is to be asked
-    /// where their place is in the log.
+    /// log begins. Returns the units of which it is to be asked where their place is in the log.
     pub(crate) fn hand_over(
         self,
         assignment: &mut Assignment,
@@ -112,8 +111,8 @@ impl Reading {
                 }
             }
             records.for_each(drop);
-            if missing > 0 {
-                assignment.tell(Fetched::Event(Event::Missing { unit: partition_of(unit), count: missing }));
+            if missing > 0 && !unit.is_helper() {
+                assignment.tell(Fetched::Event(Event::Missing { unit, count: missing }));
             }
         }
         astray

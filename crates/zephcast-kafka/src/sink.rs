@@ -9,7 +9,7 @@ use tokio::task::coop::unconstrained;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PositionStyle, PublishError, StreamName, Token, UnitId};
 
-use crate::producer::{Answer, Lane, MOST_BYTES, MOST_MESSAGES, Producer, Ticket};
+use crate::producer::{Answer, Hold, Lane, MOST_BYTES, MOST_MESSAGES, Producer, Ticket};
 use crate::record::Written;
 
 type Outcome = Result<Option<Position>, PublishError>;
@@ -59,22 +59,19 @@ impl KafkaSink {
     async fn publish_together(&self, batch: &[Message]) -> Vec<Outcome> {
         let mut tickets = Vec::with_capacity(1);
         // Must not be interrupted as long as there is room, so that calls are stored in the order of their first poll.
-        let (_beside, refused) = unconstrained(async {
+        let put = unconstrained(async {
             let _turn = self.turn.lock().await;
-            let beside = self.lane.shared().await;
+            let hold = self.lane.shared().await;
             let mut rest = batch;
             while !rest.is_empty() {
                 let (count, size) = fitting(rest.iter(), MOST_BYTES);
                 let (piece, others) = rest.split_at(count);
-                match self.send(piece.iter(), size).await {
-                    Ok(ticket) => tickets.push(ticket),
-                    Err(refused) => return (beside, Some(refused)),
-                }
+                tickets.push(self.send(piece.iter(), size, &hold).await?);
                 rest = others;
             }
-            (beside, None)
-        })
-        .await;
+            Ok::<(), Error>(())
+        });
+        let refused = put.await.err();
         let mut outcomes = Vec::with_capacity(batch.len());
         for ticket in tickets {
             outcomes.extend(self.outcomes(ticket).await);
@@ -87,20 +84,22 @@ impl KafkaSink {
 
     /// In pieces that the topic takes, each when the one before was answered.
     async fn publish_in_pieces(&self, messages: &[&Message]) -> Vec<Outcome> {
-        let _alone = unconstrained(self.lane.alone()).await;
+        // As above: calls go in the order of their first poll.
+        let hold = unconstrained(self.lane.alone()).await;
         let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
         let mut waiting: VecDeque<usize> = (0..messages.len()).collect();
         while !waiting.is_empty() {
             let (count, size) = fitting(waiting.iter().map(|place| messages[*place]), self.lane.most());
             let piece: Vec<usize> = waiting.drain(..count).collect();
-            let answers = match self.send(piece.iter().map(|place| messages[*place]), size).await {
+            let answers = match self.send(piece.iter().map(|place| messages[*place]), size, &hold).await {
                 Ok(ticket) => self.outcomes(ticket).await,
                 Err(refused) => piece.iter().map(|_| Err(PublishError::Failed(refused.clone()))).collect(),
             };
             let (too_large, answered): (Vec<_>, Vec<_>) =
                 piece.into_iter().zip(answers).partition(|(_, outcome)| count > 1 && is_too_large(outcome));
-            if !too_large.is_empty() {
-                self.lane.is_below(size);
+            match too_large.is_empty() {
+                true => self.lane.widen(),
+                false => self.lane.narrow(size),
             }
             too_large.into_iter().rev().for_each(|(place, _)| waiting.push_front(place));
             answered.into_iter().for_each(|(place, outcome)| outcomes[place] = Some(outcome));
@@ -112,9 +111,10 @@ impl KafkaSink {
         &self,
         piece: impl ExactSizeIterator<Item = &'a Message> + Send,
         size: usize,
+        hold: &Hold,
     ) -> Result<Ticket, Error> {
         let room = self.producer.room(size).await?;
-        self.producer.send(&self.stream, None, piece.map(Written::of), room)
+        self.producer.send(&self.stream, None, piece.map(Written::of), (room, Some(hold.clone())))
     }
 
     async fn outcomes(&self, ticket: Ticket) -> Vec<Outcome> {

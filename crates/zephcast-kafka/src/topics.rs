@@ -99,17 +99,12 @@ impl Topics {
 
     /// Topic and partition of a unit.
     pub(crate) fn partition(&self, unit: UnitId) -> Option<(&str, i32)> {
-        let partition = partition_of(unit).0.cast_signed();
+        let partition = (unit.0 & ((1 << PARTITION_BITS) - 1)).cast_signed();
         match unit.is_helper() {
             false => Some((&self.stream, partition)),
             true => Some((self.retries.get((unit.0 >> PARTITION_BITS & !RETRIES) as usize)?, partition)),
         }
     }
-}
-
-/// The unit of the stream with the same partition.
-pub(crate) fn partition_of(unit: UnitId) -> UnitId {
-    UnitId(unit.0 & ((1 << PARTITION_BITS) - 1))
 }
 
 /// Whether a topic is a helper of one of these streams.

@@ -70,7 +70,7 @@ pub trait Admin: Send + Sync {
     /// it had settled after that place comes again, what it had not settled before it is skipped.
     ///
     /// Everything else that is known of the stream's messages is forgotten: which were in flight, which were settled out
-    /// of order, attempts, suspects. What the group has a copy of its own of stays: messages that wait for a later attempt
+    /// of order, attempts, suspects. Copies that the group has of its own stay: messages that wait for a later attempt
     /// or were redriven are still delivered, beside the originals if those come again, and dead letters are still listed.
     ///
     /// A member lives until it left or until its lease ended, as

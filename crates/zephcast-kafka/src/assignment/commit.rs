@@ -77,7 +77,9 @@ impl Assignment {
             return None;
         }
         let (oldest_ms, lease_ms) = (self.oldest_ms, self.lease_ms);
-        let changed = |partition: &Partition| partition.is_changed() || partition.wants_reach(now_ms);
+        let changed = |partition: &Partition| {
+            partition.is_changed() || partition.wants_reach(now_ms) || partition.names_more(now_ms)
+        };
         let snapshots: Vec<_> = self
             .partitions
             .iter_mut()
@@ -100,7 +102,7 @@ impl Assignment {
         tracing::trace!(?result, ?refused, ?snapshots, "a commit is answered");
         let mut failure = result.err();
         if failure.is_none() {
-            self.is_back();
+            self.came_back();
         }
         for (unit, snapshot) in &snapshots {
             let error = refused.iter().find(|(refused, _)| refused == unit).map(|(_, error)| error);

@@ -40,7 +40,7 @@ impl Cluster {
         forgotten.await
     }
 
-    /// Removes a group. One that is gone is fine.
+    /// Removes a group. A group that does not exist is no error.
     ///
     /// # Errors
     /// Refused where it has members, see [`is_in_use`].

@@ -55,6 +55,11 @@ impl Partition {
         }
     }
 
+    /// The library was sent back to what was read; whether it went.
+    pub(crate) fn sought(&mut self, has: bool) {
+        self.misled = !has;
+    }
+
     /// An error came instead of a record: the library counts its offset as read, and passes a batch that it cannot read.
     pub(crate) fn mislead(&mut self) {
         self.misled = true;

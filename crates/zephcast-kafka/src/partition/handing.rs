@@ -2,6 +2,7 @@
 
 use zephcast_core::driver::{Credit, Incoming};
 
+use super::waiting::Look;
 use super::{Partition, Record, offset_of};
 
 impl Partition {
@@ -13,18 +14,18 @@ impl Partition {
         }
         let beyond = beyond && !self.is_careful();
         let (mut count, mut bytes) = (0, 0);
-        let fits = |record: &Record| {
-            let offset = offset_of(&record.incoming);
-            if self.suspects.contains(offset) || !beyond && !self.reach.has(offset) {
-                return false;
+        let look = |record: &Record| {
+            let (offset, size) = (offset_of(&record.incoming), record.incoming.message.byte_len());
+            if count == credit.messages || count > 0 && bytes + size > credit.bytes {
+                return Look::Enough;
             }
-            let size = record.incoming.message.byte_len();
-            let fits = count < credit.messages && (count == 0 || bytes + size <= credit.bytes);
-            count += usize::from(fits);
-            bytes += if fits { size } else { 0 };
-            fits
+            if self.suspects.contains(offset) || !beyond && !self.reach.has(offset) {
+                return Look::Stays;
+            }
+            (count, bytes) = (count + 1, bytes + size);
+            Look::Goes
         };
-        let out = self.waiting.take(now_ms, fits);
+        let out = self.waiting.take(now_ms, look);
         self.note_handed(&out, now_ms);
         out
     }

@@ -14,6 +14,8 @@ pub(super) const LONGEST_REACH: i64 = 16_384;
 /// More records than this that may have been out at a death are not taken one at a time but a few at a time; if that ends
 /// in another death, those few are suspects.
 pub(super) const MOST_SUSPECTS: i64 = 2 * SHORTEST_REACH;
+/// How many records of a retry topic may go out beside suspects at least.
+const LEAST_ROOM: usize = 16;
 /// So long before a record of a retry topic is due the place is to name it.
 const SOON_MS: u64 = 1_000;
 
@@ -44,10 +46,12 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// How many more may be named.
+    /// How many more may be named. Suspects leave some room: they may be due last.
     fn room(&self, suspects: &Ranges) -> usize {
-        let taken = suspects.len() + self.granted.union(&self.out).count() as u64;
-        usize::try_from(MOST_SUSPECTS.cast_unsigned().saturating_sub(taken)).unwrap_or(0)
+        let most = MOST_SUSPECTS as usize;
+        let suspected = usize::try_from(suspects.len()).unwrap_or(most).min(most - LEAST_ROOM);
+        let named = self.granted.union(&self.out).filter(|offset| !suspects.contains(**offset)).count();
+        most.saturating_sub(suspected + named)
     }
 }
 
@@ -109,13 +113,20 @@ impl Partition {
                 };
                 wanted >= ahead.until && !self.has_suspects()
             }
-            Reach::Named(named) => {
-                let is_wanted = |offset| !named.granted.contains(&offset) && !self.suspects.contains(offset);
-                self.waiting.due(now_ms + SOON_MS).any(|record| is_wanted(offset_of(&record.incoming)))
-                    // A few at a time, not each for itself.
-                    && named.room(&self.suspects) >= SHORTEST_REACH as usize
-            }
+            // A few at a time, not each for itself.
+            Reach::Named(named) => named.room(&self.suspects) >= SHORTEST_REACH as usize && self.has_to_name(now_ms),
         }
+    }
+
+    /// Whether the next commit, whenever it is, lets more go out of a retry topic.
+    pub(crate) fn names_more(&self, now_ms: u64) -> bool {
+        matches!(&self.reach, Reach::Named(named) if named.room(&self.suspects) > 0) && self.has_to_name(now_ms)
+    }
+
+    /// Whether something that is due soon must not go out yet.
+    fn has_to_name(&self, now_ms: u64) -> bool {
+        let soon = self.waiting.due(now_ms + SOON_MS).map(|record| offset_of(&record.incoming));
+        soon.into_iter().any(|offset| !self.reach.has(offset) && !self.suspects.contains(offset))
     }
 
     /// Whether what is handed out has to stay near what is settled.
@@ -142,7 +153,7 @@ impl Partition {
     }
 
     /// This place is durable. `pressed`: what went out was about to come to the end of what may.
-    pub(super) fn reaches(&mut self, place: &Place, pressed: bool) {
+    pub(super) fn extend_reach(&mut self, place: &Place, pressed: bool) {
         let is_held_up = self.is_held_up();
         match &mut self.reach {
             Reach::Ahead(ahead) => {

@@ -9,7 +9,18 @@ use super::{Record, offset_of};
 /// The records of a stream go in the order of their offsets, those of a retry topic when they are due.
 pub(super) struct Waiting {
     queue: Queue,
+    /// Of all messages together.
     bytes: usize,
+}
+
+/// What a look at a record that waits says of it.
+pub(super) enum Look {
+    /// It goes.
+    Goes,
+    /// It stays; of a retry topic later ones may go.
+    Stays,
+    /// There is no more room.
+    Enough,
 }
 
 enum Queue {
@@ -69,16 +80,22 @@ impl Waiting {
         }
     }
 
-    /// Takes out the records of a stream up to the first that does not fit, or those of a retry topic that are due and fit.
-    pub(super) fn take(&mut self, now_ms: u64, mut fits: impl FnMut(&Record) -> bool) -> Vec<Incoming> {
+    /// Takes out what goes: of a stream up to the first record that does not, of a retry topic among those that are due.
+    pub(super) fn take(&mut self, now_ms: u64, mut look: impl FnMut(&Record) -> Look) -> Vec<Incoming> {
         let taken: Vec<Incoming> = match &mut self.queue {
             Queue::InOrder(records) => {
-                let count = records.iter().take_while(|record| fits(record)).count();
+                let count = records.iter().take_while(|record| matches!(look(record), Look::Goes)).count();
                 records.drain(..count).map(|record| record.incoming).collect()
             }
             Queue::WhenDue(records) => {
-                let due = records.range(..=(now_ms, i64::MAX));
-                let keys: Vec<_> = due.filter(|(_, record)| fits(record)).map(|(key, _)| *key).collect();
+                let mut keys = Vec::new();
+                for (key, record) in records.range(..=(now_ms, i64::MAX)) {
+                    match look(record) {
+                        Look::Goes => keys.push(*key),
+                        Look::Stays => {}
+                        Look::Enough => break,
+                    }
+                }
                 keys.iter().filter_map(|key| records.remove(key)).map(|record| record.incoming).collect()
             }
         };

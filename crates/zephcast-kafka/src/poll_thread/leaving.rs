@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use tracing::subscriber::NoSubscriber;
 
 use super::Poller;
 use crate::config::GroupProtocol;
@@ -15,7 +16,13 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 
 impl Poller {
     /// Leaves the group and lets the consumer go. Without an end while the broker is frozen: then this thread stays behind.
-    pub(super) fn close(&mut self) {
+    pub(super) fn end(self) {
+        self.close();
+        // What the library's Rust client drops it closes again, and tells as an error that this cannot be.
+        tracing::subscriber::with_default(NoSubscriber::default(), || drop(self));
+    }
+
+    fn close(&self) {
         let began = Instant::now();
         self.take_leave();
         match self.consumer.close_queue() {

@@ -19,9 +19,10 @@ use crate::error::error;
 use crate::native::log_start;
 use crate::partition::Partition;
 use crate::place::Place;
-use crate::topics::partition_of;
 
 const OPERATION: &str = "fetch";
+/// How long it is waited for the library, which takes no question to a broker.
+const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long it may stay unseen that a log was cut, or that nothing but a transaction's end is left to read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -67,14 +68,13 @@ impl Poller {
         tracing::warn!(%unit, position, ?log, to, stream = %self.member.topics.stream, "the group's place is not in the log");
         {
             let mut assignment = self.member.assignment();
-            let at = |offset: i64| {
-                Position::new(PositionStyle::UnitOffset, partition_of(unit), Token(offset.unsigned_abs(), 0))
-            };
-            assignment.tell(Fetched::Event(Event::OutOfRange { from: at(position), to: at(to) }));
+            let at = |offset: i64| Position::new(PositionStyle::UnitOffset, unit, Token(offset.unsigned_abs(), 0));
+            let mut events = vec![Event::OutOfRange { from: at(position), to: at(to) }];
             match assignment.partition(unit) {
                 Some(partition) if position <= to => {
-                    let count = partition.skip_to(to);
-                    assignment.tell(Fetched::Event(Event::Missing { unit: partition_of(unit), count }));
+                    let count = partition.skip_to(log.start);
+                    partition.skip_to(to);
+                    events.push(Event::Missing { unit, count });
                 }
                 known => {
                     // What is in the log now is something else.
@@ -87,6 +87,8 @@ impl Poller {
                     assignment.assigned(vec![(unit, partition)]);
                 }
             }
+            // Retry topics are nobody's business but ours.
+            events.into_iter().filter(|_| !unit.is_helper()).for_each(|event| assignment.tell(Fetched::Event(event)));
         }
         self.member.arrived.notify_one();
         self.read_from(unit, to);
@@ -95,10 +97,12 @@ impl Poller {
     /// Fetches from here. What was fetched and not read is dropped by the library.
     pub(super) fn read_from(&self, unit: UnitId, offset: i64) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
+        // Once it has sought, the library knows of no position until there is something to read.
+        let sought = self.consumer.seek(topic, number, Offset::Offset(offset), SEEK_PATIENCE);
         if let Some(partition) = self.member.assignment().partition(unit) {
-            partition.misled = true;
+            partition.sought(sought.is_ok());
         }
-        if let Err(failure) = self.consumer.seek(topic, number, Offset::Offset(offset), Duration::ZERO) {
+        if let Err(failure) = sought {
             tracing::warn!(%failure, topic, number, offset, "the partition could not be read from its place");
         }
     }

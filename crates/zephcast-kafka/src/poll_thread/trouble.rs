@@ -11,31 +11,28 @@ use crate::error::{error, missing, translate};
 use crate::reading::Failure;
 
 const OPERATION: &str = "fetch";
-/// How long a look for the brokers takes at most, and how often there is one while they are away.
-const PROBE_PATIENCE: Duration = Duration::from_secs(1);
-const PROBE_EVERY: Duration = Duration::from_millis(300);
-/// After so long without a word from them they are looked for: one that froze ends no connection.
+/// How long a look takes at most, and how long it is until the next one where that is needed.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// After so long without a word from the brokers they are looked for: one that froze ends no connection.
 const QUIET: Duration = Duration::from_secs(5);
+/// After so many looks in vain they are away: one may have gone to the only one that is.
+const VAIN: u32 = 2;
 
-/// Whether the brokers are to be looked for.
-pub(super) struct Probe {
-    wanted: bool,
-    /// Whether it is not known whether the stream is still there.
-    stream_wanted: bool,
+/// What is to be looked for.
+pub(super) struct Looks {
+    /// The brokers: the library says that all of them are away.
+    brokers: bool,
+    /// The stream: it may be gone, and nobody could say.
+    stream: bool,
     last: Instant,
-    /// When a broker was last heard of.
-    heard: Instant,
+    /// How many looks for the brokers in a row were in vain.
+    vain: u32,
 }
 
-impl Probe {
+impl Looks {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self { wanted: false, stream_wanted: false, last: now, heard: now }
-    }
-
-    /// A broker answered.
-    pub(super) fn heard(&mut self) {
-        self.heard = Instant::now();
+        Self { brokers: false, stream: false, last: Instant::now(), vain: 0 }
     }
 }
 
@@ -81,7 +78,7 @@ impl Poller {
 
     fn take_code(&mut self, code: Code, text: &str) {
         match code {
-            Code::AllBrokersDown => self.probe.wanted = true,
+            Code::AllBrokersDown => self.looks.brokers = true,
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => self.look_for_stream(),
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
                 self.fail(translate(OPERATION, KafkaError::MessageConsumption(code)));
@@ -106,42 +103,49 @@ impl Poller {
     /// Retry topics may go; without the stream there is nothing to do.
     fn look_for_stream(&mut self) {
         let stream = &self.member.topics.stream;
-        let Ok(metadata) = self.consumer.fetch_metadata(Some(stream), PROBE_PATIENCE) else {
-            self.probe.stream_wanted = true;
-            return;
-        };
-        self.probe.stream_wanted = false;
-        let is_there = metadata.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none());
-        if !is_there {
+        let looked = self.consumer.fetch_metadata(Some(stream), LOOK_PATIENCE);
+        self.looks.last = Instant::now();
+        self.looks.stream = looked.is_err();
+        let is_gone = looked
+            .is_ok_and(|found| !found.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none()));
+        if is_gone {
             self.fail(missing(OPERATION, stream));
         }
     }
 
-    /// Looks whether the brokers are there, when they seemed to be away.
-    pub(super) fn probe(&mut self) {
-        let away = self.member.assignment().is_away();
-        let is_due = away && self.probe.last.elapsed() > PROBE_EVERY;
-        if self.probe.stream_wanted && self.probe.last.elapsed() > PROBE_EVERY {
+    /// Looks for the stream and the brokers, when they seemed to be away.
+    pub(super) fn look_for_trouble(&mut self) {
+        let is_due = self.looks.last.elapsed() > LOOK_AGAIN;
+        if self.looks.stream && is_due {
             self.look_for_stream();
         }
-        if is_due || self.probe.wanted || self.probe.heard.elapsed() > QUIET {
+        let is_wanted = {
+            let assignment = self.member.assignment();
+            assignment.is_away() || assignment.unanswered() > QUIET
+        };
+        if self.looks.brokers || is_wanted && is_due {
             self.look_for_brokers();
         }
     }
 
     fn look_for_brokers(&mut self) {
-        let looked = self.consumer.fetch_metadata(Some(&self.member.topics.stream), PROBE_PATIENCE);
-        self.probe = Probe { stream_wanted: self.probe.stream_wanted, ..Probe::new() };
+        let are_down = std::mem::take(&mut self.looks.brokers);
+        let looked = self.consumer.fetch_metadata(Some(&self.member.topics.stream), LOOK_PATIENCE);
+        self.looks.last = Instant::now();
         match looked {
             Ok(_) => {
-                if self.member.assignment().is_back() {
+                self.looks.vain = 0;
+                if self.member.assignment().came_back() {
                     self.member.cluster.trouble().is_over();
                 }
             }
             Err(failure) => {
-                let error = error(ErrorKind::Unavailable, OPERATION, "no broker answers").caused_by(failure);
-                let error = self.member.cluster.trouble().explain_to_member(error);
-                self.member.assignment().away(error);
+                self.looks.vain += 1;
+                if are_down || self.looks.vain >= VAIN {
+                    let error = error(ErrorKind::Unavailable, OPERATION, "no broker answers").caused_by(failure);
+                    let error = self.member.cluster.trouble().explain_to_member(error);
+                    self.member.assignment().away(error);
+                }
             }
         }
         self.member.arrived.notify_one();

@@ -7,6 +7,8 @@ use std::task::{Poll, Waker};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::lane::Hold;
+
 /// The answer for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -28,6 +30,9 @@ const PLACE_BITS: u32 = 12;
 /// The most messages of a batch.
 pub(crate) const MOST_MESSAGES: usize = 1 << PLACE_BITS;
 
+/// The room that a batch takes, and what keeps others from going beside it.
+pub(crate) type Held = (OwnedSemaphorePermit, Option<Hold>);
+
 /// The batches that wait for reports. Filled by publishers, answered by the thread that polls.
 #[derive(Debug, Default)]
 pub(crate) struct Desk(Mutex<Batches>);
@@ -46,21 +51,21 @@ struct Batch {
     missing: usize,
     /// Of whoever waits for the last one.
     waker: Option<Waker>,
-    /// The room that it takes, until it is answered whoever waits for it.
-    room: Option<OwnedSemaphorePermit>,
+    /// Let go once it is answered, whoever waits for that.
+    held: Option<Held>,
     /// Nobody waits any more.
     forsaken: bool,
 }
 
 impl Desk {
     /// Opens a batch of `count` messages, from 1 to [`MOST_MESSAGES`]. Each has to be answered.
-    pub(crate) fn open(self: &Arc<Self>, count: usize, room: OwnedSemaphorePermit) -> Ticket {
+    pub(crate) fn open(self: &Arc<Self>, count: usize, held: Held) -> Ticket {
         debug_assert!((1..=MOST_MESSAGES).contains(&count), "{count} messages");
         let batch = Batch {
             answers: vec![Answer::Unanswered; count],
             missing: count,
             waker: None,
-            room: Some(room),
+            held: Some(held),
             forsaken: false,
         };
         let mut batches = self.lock();
@@ -87,10 +92,10 @@ impl Desk {
         *slot = answer;
         batch.missing = batch.missing.saturating_sub(1);
         if batch.missing == 0 {
-            let (waker, room) = (batch.waker.take(), batch.room.take());
+            let (waker, held) = (batch.waker.take(), batch.held.take());
             let forsaken = if batch.forsaken { batches.close(number) } else { None };
             drop(batches);
-            drop((room, forsaken));
+            drop((held, forsaken));
             waker.into_iter().for_each(Waker::wake);
         }
     }
@@ -102,14 +107,14 @@ impl Desk {
         for number in 0..batches.open.len() {
             let Some(batch) = &mut batches.open[number] else { continue };
             batch.missing = 0;
-            waiting.push((batch.waker.take(), batch.room.take()));
+            waiting.push((batch.waker.take(), batch.held.take()));
             if batch.forsaken {
                 batches.close(number);
             }
         }
         drop(batches);
-        for (waker, room) in waiting {
-            drop(room);
+        for (waker, held) in waiting {
+            drop(held);
             waker.into_iter().for_each(Waker::wake);
         }
     }

@@ -169,7 +169,7 @@ async fn a_dropped_producer_sends_what_it_was_given() {
     let producer = producer(&cluster.bootstrap_servers());
     let room = producer.room(1).await.unwrap();
     let outgoing = outgoing();
-    let ticket = producer.send(TOPIC, Some(0), std::iter::once(outgoing.written()), room).unwrap();
+    let ticket = producer.send(TOPIC, Some(0), std::iter::once(outgoing.written()), (room, None)).unwrap();
     let began = Instant::now();
     drop(producer);
     assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());

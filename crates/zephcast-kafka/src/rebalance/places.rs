@@ -1,7 +1,7 @@
 //! Where a group stands in the partitions that come.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
@@ -13,7 +13,7 @@ use crate::assignment::End;
 use crate::error::translate;
 use crate::place::Place;
 
-/// How long it may take to ask where a log ends.
+/// How long it may take to ask where logs end.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 impl MemberContext {
@@ -64,6 +64,7 @@ impl MemberContext {
             wanted.add_partition(element.topic(), element.partition());
         }
         let committed = consumer.committed_offsets(wanted, patience)?;
+        let until = Instant::now() + LOG_PATIENCE;
         let mut places = Vec::with_capacity(partitions.count());
         for element in committed.elements() {
             element.error()?;
@@ -72,21 +73,30 @@ impl MemberContext {
             let place = match element.offset() {
                 Offset::Offset(next) => Place::read(next, element.metadata()),
                 _ => {
-                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper());
-                    let start = known.copied().map_or_else(|| first(consumer, topic, partition, patience), Ok)?;
-                    Place::at(start)
+                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper()).copied();
+                    let start = known.map_or_else(|| first(consumer, topic, partition, patience), Ok);
+                    // A retry topic without a leader holds nobody up: where its log begins is found when it is read.
+                    Place::at(if unit.is_helper() { start.unwrap_or(0) } else { start? })
                 }
             };
-            places.push((unit, self.within_log(consumer, topic, partition, place)));
+            places.push((unit, self.within_log(consumer, topic, partition, place, until)));
         }
         Ok(places)
     }
 
     /// What lies beyond the end of the log was not handed out by anybody.
-    fn within_log(&self, consumer: &MemberConsumer, topic: &str, partition: i32, mut place: Place) -> Place {
+    fn within_log(
+        &self,
+        consumer: &MemberConsumer,
+        topic: &str,
+        partition: i32,
+        mut place: Place,
+        until: Instant,
+    ) -> Place {
+        let patience = until.saturating_duration_since(Instant::now()).max(LOOK);
         if !place.out.is_empty()
             // Without a leader nobody knows; then what comes there first is taken for one of them.
-            && let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, LOG_PATIENCE)
+            && let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, patience)
         {
             place.out.remove_run(end, i64::MAX);
         }

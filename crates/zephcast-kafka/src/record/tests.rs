@@ -26,7 +26,7 @@ fn messages() -> impl Strategy<Value = Message> {
 
 fn notes() -> impl Strategy<Value = Notes> {
     let number = || prop::option::of(any::<u64>());
-    let origin = prop::option::of((any::<u32>(), any::<u64>()));
+    let origin = prop::option::of((0..UnitId::HELPERS, any::<u64>()));
     let text = prop::option::of("[a-z.]{1,9}@[0-9]:[0-9]{1,9}");
     (any::<u32>(), origin, [number(), number(), number(), number()], prop::option::of(".*"), text).prop_map(
         |(attempts, origin, [first_failed_ms, last_failed_ms, due_ms, published_ms], reason, origin_text)| Notes {

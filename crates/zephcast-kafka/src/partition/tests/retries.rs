@@ -132,3 +132,14 @@ fn attempts_that_a_record_carries_are_counted_once() {
     assert_eq!(partition.accuse(0), Some(0));
     assert_eq!(partition.hand_out_suspect(0, 0).unwrap().attempt, 5);
 }
+
+#[test]
+fn suspects_that_nobody_can_try_yet_leave_some_room() {
+    let mut partition = retries(uncertain(2 * MOST_SUSPECTS));
+    let first = 2 * MOST_SUSPECTS;
+    (0..first).for_each(|offset| assert!(read_due(&mut partition, offset, Some(1 << 40))));
+    (first..first + 100).for_each(|offset| assert!(read_due(&mut partition, offset, Some(0))));
+    assert!(partition.names_more(0) && !partition.wants_reach(0));
+    commit(&mut partition);
+    assert_eq!(partition.hand_out(ROOM, 0, false).len(), 16);
+}
