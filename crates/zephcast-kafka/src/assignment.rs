@@ -28,6 +28,8 @@ pub(crate) struct Assignment {
     partitions: BTreeMap<UnitId, Partition>,
     /// Assignments so far.
     count: u64,
+    /// The id of the stream's topic.
+    topic: u64,
     /// The topics that the member subscribes to.
     pub(crate) topics: BTreeSet<String>,
     /// Whether they have changed.
@@ -88,6 +90,7 @@ impl Assignment {
         Self {
             partitions: BTreeMap::new(),
             count: 0,
+            topic: 0,
             topics,
             resubscribe: true,
             helpers: BTreeSet::new(),
@@ -154,6 +157,21 @@ impl Assignment {
     /// Whether the member has come to a bad end, of which its user hears.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// The stream's topic has this id; 0 if that cannot be known. Whether a partition is of an earlier one.
+    pub(crate) fn topic_is(&mut self, topic: u64) -> bool {
+        self.topic = topic;
+        let of_stream = self.partitions.iter_mut().filter(|(unit, _)| !unit.is_helper());
+        of_stream.map(|(_, partition)| partition).fold(false, |is_gone, partition| {
+            partition.topic_is(topic);
+            is_gone || partition.is_gone()
+        })
+    }
+
+    /// The id of the stream's topic.
+    pub(crate) fn topic(&self) -> u64 {
+        self.topic
     }
 
     /// A number for the next assignment.

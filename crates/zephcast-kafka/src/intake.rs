@@ -31,10 +31,7 @@ impl Intake for KafkaIntake {
         tokio::select! {
             biased;
             fetched = self.fetch_next(credit) => fetched,
-            () = member.interrupts.notified() => match self.member.assignment().outage_to_tell() {
-                Some(outage) => Err(outage),
-                None => Ok(Fetched::Idle),
-            },
+            () = member.interrupts.notified() => self.nothing(),
         }
     }
 }
@@ -76,6 +73,11 @@ impl KafkaIntake {
         }
     }
 
+    /// What is said when there is nothing to hand out.
+    fn nothing(&self) -> Result<Fetched> {
+        self.member.assignment().outage_to_tell().map_or(Ok(Fetched::Idle), Err)
+    }
+
     /// Hands out one suspect, after its attempt was counted at the broker.
     async fn one_suspect(&self) -> Result<Fetched> {
         let Some((unit, offset)) = self.member.assignment().accuse(now_ms()) else { return Ok(Fetched::Idle) };
@@ -85,8 +87,9 @@ impl KafkaIntake {
         match tokio::time::timeout(self.member.config.request_timeout, durable).await {
             Ok(Ok(Ok(()))) => {}
             // Without it the suspect could kill unseen.
-            Ok(Ok(Err(error))) => return Err(error),
-            Ok(Err(_)) | Err(_) => return Ok(Fetched::Idle),
+            Ok(Ok(Err(error))) if !error.is_retryable() => return Err(error),
+            // The group may be about to divide its partitions anew.
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => return self.nothing(),
         }
         let handed = self.member.assignment().hand_out_suspect(unit, offset, now_ms());
         accused.stands(handed.is_some());

@@ -1,9 +1,9 @@
-//! What a member does from time to time for its group's retry topics: it reads those that others made, and takes from the
-//! broker what the group has settled, since nothing else limits them.
+//! What a member does from time to time: it looks whether its stream is still the same topic, reads retry topics that others
+//! made, and takes from those what the group has settled, since nothing else limits them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use zephcast_core::{ErrorKind, UnitId};
@@ -13,6 +13,9 @@ use crate::native::Partition;
 
 /// How long what another member made come later may stay unseen after that member's death.
 const EVERY: Duration = Duration::from_secs(15);
+/// How long it may stay unseen that the stream was deleted and made anew, while messages of the new one are passed over.
+/// They are not lost: whoever sees it reads the new one from its beginning.
+const SAME: Duration = Duration::from_secs(3);
 
 /// A task that ends when this is dropped.
 pub(crate) struct Keeper(JoinHandle<()>);
@@ -20,19 +23,38 @@ pub(crate) struct Keeper(JoinHandle<()>);
 impl Keeper {
     pub(crate) fn start(member: Arc<Member>) -> Self {
         Self(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(EVERY);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            // The first look was made by joining.
-            ticks.tick().await;
             let (mut trimmed, mut may_trim) = (HashMap::new(), true);
+            // The first look was made by joining.
+            let mut looked = Instant::now();
             loop {
-                ticks.tick().await;
+                tokio::time::sleep(SAME).await;
+                find_stream(&member).await;
+                if looked.elapsed() < EVERY {
+                    continue;
+                }
+                looked = Instant::now();
                 find_retries(&member).await;
                 if may_trim {
                     may_trim = trim_retries(&member, &mut trimmed).await;
                 }
             }
         }))
+    }
+}
+
+/// Looks which topic the stream is now.
+async fn find_stream(member: &Member) {
+    let stream = &member.topics.stream;
+    match member.cluster.describe("look for the stream", stream).await {
+        Ok(Some(known)) => {
+            if member.assignment().topic_is(known.id) {
+                tracing::warn!(%stream, "the stream was deleted and made anew");
+                member.wake();
+            }
+        }
+        // Whoever reads from it finds that, too.
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, %stream, "not looked for the stream"),
     }
 }
 

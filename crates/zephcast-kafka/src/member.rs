@@ -34,6 +34,8 @@ pub(crate) struct Member {
     /// Where the group begins in partitions of which it has committed nothing, where that could not be committed at the
     /// beginning. Others are new, and read from their beginning.
     pub(crate) starts: HashMap<i32, i64>,
+    /// Held by whoever makes a helper topic.
+    pub(crate) ensuring: tokio::sync::Mutex<()>,
     assignment: Mutex<Assignment>,
     /// Wakes a fetch for what the poll thread found.
     pub(crate) arrived: Notify,
@@ -54,9 +56,13 @@ impl Member {
         let Subscription { stream, group, member: name, start, lease, .. } = &subscription;
         config.validate_member("join", name, *lease)?;
         let starts = start::anchor(&cluster, stream, group, *start).await?;
-        let retries = cluster.described("join", &cluster.topics_of(stream, group).retries()).await?;
-        let retries = retries.into_keys().collect();
+        let topics = cluster.topics_of(stream, group);
+        let mut existing = cluster.described("join", &topics.all()).await?;
+        existing.remove(&topics.dead);
+        let topic = existing.remove(&topics.stream).map_or(0, |known| known.id);
+        let retries = existing.into_keys().collect();
         let member = Self::begin(config, cluster, producer, partitions, subscription, starts, retries)?;
+        member.assignment().topic_is(topic);
         let handle = Arc::new(Handle(member.clone()));
         let keeper = Keeper::start(member);
         Ok(Membership {
@@ -87,6 +93,7 @@ impl Member {
             lease: lease.min(LONGEST),
             partitions,
             starts,
+            ensuring: tokio::sync::Mutex::default(),
             assignment: Mutex::new(Assignment::new(subscribed, lease)),
             arrived: Notify::new(),
             interrupts: Notify::new(),

@@ -59,6 +59,10 @@ async fn ensure(member: &Member, topic: &str) -> Result<()> {
     if member.assignment().helpers.contains(topic) {
         return Ok(());
     }
+    let _one_at_a_time = member.ensuring.lock().await;
+    if member.assignment().helpers.contains(topic) {
+        return Ok(());
+    }
     let partitions = if topic == member.topics.dead { 1 } else { member.partitions };
     member.cluster.ensure_helper(OPERATION, topic, partitions).await?;
     member.assignment().helpers.insert(topic.to_owned());

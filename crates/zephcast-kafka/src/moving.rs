@@ -7,7 +7,6 @@ use crate::cluster::Cluster;
 use crate::cluster::groups::{self, is_in_use, unless_in_use};
 use crate::error::{code_of, error, missing};
 use crate::native::{Committed, GroupDescription};
-use crate::place::Place;
 use crate::start::{commit_of, places};
 use crate::status::{check_exists, ensure_exists, name};
 use crate::streams::has_member_for;
@@ -23,15 +22,15 @@ pub(crate) async fn seek(cluster: &Cluster, stream: &StreamName, group: &GroupNa
     let topics = cluster.topics_of(stream, group);
     let topic = topics.stream.as_str();
     ensure_exists(cluster, OPERATION, &topics).await?;
-    let count = cluster.partitions(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
-    let places = places(cluster, OPERATION, topic, count, to).await?;
+    let described = cluster.describe(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
+    let places = places(cluster, OPERATION, topic, described.partitions, to).await?;
     let commits: Vec<Committed> =
-        places.iter().map(|(partition, offset)| commit_of(topic, *partition, &Place::at(*offset))).collect();
+        places.iter().map(|(partition, offset)| commit_of(topic, *partition, &described.place(*offset))).collect();
     let _one_at_a_time = cluster.anchoring.lock().await;
     match cluster.commit(OPERATION, &topics.group, &commits).await {
         Err(refusal) if code_of(&refusal).is_some_and(groups::has_members) => {
             let described = cluster.describe_group(OPERATION, &topics.group).await?;
-            Err(lived_in(OPERATION, group, &described).caused_by(refusal))
+            Err(lived_in(OPERATION, stream.as_str(), group, &described))
         }
         outcome => outcome,
     }
@@ -60,12 +59,12 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName, group: &Group
         check_exists(OPERATION, &topics, &committed, &described)?;
     }
     if has_member_for(&described, &topics.stream) {
-        return Err(lived_in(OPERATION, group, &described));
+        return Err(lived_in(OPERATION, stream.as_str(), group, &described));
     }
     match forget(cluster, OPERATION, &topics, committed, &described).await {
         Err(refusal) if code_of(&refusal).is_some_and(is_in_use) => {
             let described = cluster.describe_group(OPERATION, &topics.group).await?;
-            return Err(lived_in(OPERATION, group, &described).caused_by(refusal));
+            return Err(lived_in(OPERATION, stream.as_str(), group, &described));
         }
         outcome => outcome?,
     }
@@ -97,11 +96,20 @@ async fn forget(
 }
 
 /// The refusal, by the members that the broker knows.
-fn lived_in(operation: &'static str, group: &GroupName, described: &GroupDescription) -> Error {
+fn lived_in(operation: &'static str, stream: &str, group: &GroupName, described: &GroupDescription) -> Error {
     let names: Vec<String> =
         described.members.iter().map(|member| name(member, &described.members).to_string()).collect();
-    match names.is_empty() {
-        true => error(ErrorKind::Conflict, operation, format!("members of the group {group:?} come and go; try again")),
-        false => has_members(operation, group, &names).on(Broker::Kafka),
+    if names.is_empty() {
+        return error(ErrorKind::Conflict, operation, format!("members of the group {group:?} come and go; try again"));
     }
+    let are_placed = described.members.iter().all(|member| !member.partitions.is_empty());
+    if are_placed && !has_member_for(described, stream) {
+        let text = format!(
+            "the id of the group {group:?} has members for other streams ({}), and only they can commit for it; stop them \
+             first, or have groups by stream",
+            names.join(", ")
+        );
+        return error(ErrorKind::Conflict, operation, text);
+    }
+    has_members(operation, group, &names).on(Broker::Kafka)
 }

@@ -21,6 +21,8 @@ struct Node {
 
 /// In so many looks a node is away before it is told: in one it may just be connecting.
 const AWAY: u32 = 2;
+/// A connected node that owes an answer and was silent for so long is frozen: it answers fetches at once.
+const FROZEN: Duration = Duration::from_secs(3);
 
 impl Nodes {
     /// What has happened since the last look.
@@ -39,8 +41,13 @@ impl Node {
     fn look(&mut self, broker: &Broker) -> Option<Event> {
         let attempts = broker.connects.unwrap_or_default();
         if matches!(broker.state.as_str(), "UP" | "UPDATE") {
-            let was_away = std::mem::take(&mut self.away) >= AWAY;
             self.attempts_when_up = attempts;
+            if is_frozen(broker) {
+                let is_new = self.away < AWAY;
+                self.away = AWAY;
+                return is_new.then(|| Event::NodeDown(broker.nodename.clone()));
+            }
+            let was_away = std::mem::take(&mut self.away) >= AWAY;
             return was_away.then(|| Event::NodeUp(broker.nodename.clone()));
         }
         // A node that is not needed may end an idle connection; nobody tries to reach it then.
@@ -50,6 +57,11 @@ impl Node {
         self.away = self.away.saturating_add(1);
         (self.away == AWAY).then(|| Event::NodeDown(broker.nodename.clone()))
     }
+}
+
+fn is_frozen(broker: &Broker) -> bool {
+    let silence = Duration::from_micros(u64::try_from(broker.rxidle).unwrap_or(0));
+    broker.waitresp_cnt > 0 && silence > FROZEN
 }
 
 fn throttled(broker: &Broker) -> Option<Event> {
@@ -94,6 +106,19 @@ mod tests {
         let mut nodes = Nodes::default();
         let told = ["UP", "DOWN", "DOWN", "DOWN"].map(|state| look(&mut nodes, state, 1, 0));
         assert_eq!(told, ["", "", "", ""]);
+    }
+
+    #[test]
+    fn a_node_that_owes_an_answer_for_long_is_frozen() {
+        let mut node = Node::default();
+        let mut look = |owed, idle_s: i64| {
+            let state = "UP".into();
+            node.look(&Broker { state, waitresp_cnt: owed, rxidle: idle_s * 1_000_000, ..Broker::default() }).is_some()
+        };
+        assert!(!look(0, 60) && !look(1, 1));
+        assert!(look(1, 4), "down");
+        assert!(!look(1, 8));
+        assert!(look(0, 0), "up");
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub(crate) struct Record {
 }
 
 pub(crate) struct Partition {
+    /// The id of its topic.
+    topic: u64,
+    /// Whether the topic is gone, and another one has its name.
+    is_gone: bool,
     /// Tells this assignment from earlier ones of the same partition: the second part of each token.
     assignment: u64,
     /// The first record that is not settled.
@@ -82,7 +86,7 @@ impl Partition {
     /// A partition whose owner before left this place. `in_order`: its records go in the order of their offsets; those of a
     /// retry topic do when they are due.
     pub(crate) fn new(assignment: u64, in_order: bool, place: Place) -> Self {
-        let Place { next, done, out, attempts, .. } = place;
+        let Place { next, done, out, attempts, topic, .. } = place;
         // Whoever had it before ended in good order, unless something may be out.
         let mut suspects = out;
         if in_order && let Some(end) = suspects.end() {
@@ -96,6 +100,8 @@ impl Partition {
             suspects = Ranges::default();
         }
         Self {
+            topic,
+            is_gone: false,
             assignment,
             next,
             done,
@@ -127,6 +133,21 @@ impl Partition {
     /// Before which offset nobody needs anything any more.
     pub(crate) fn durable_next(&self) -> i64 {
         self.durable_next
+    }
+
+    /// The topic of this name has this id: if it is another one than before, nothing more is handed out.
+    pub(crate) fn topic_is(&mut self, topic: u64) {
+        if self.topic == 0 {
+            self.topic = topic;
+        } else if topic != 0 && self.topic != topic {
+            self.is_gone = true;
+            self.stop();
+        }
+    }
+
+    /// Whether its place is in a topic that is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// Where the next record is to be read.
@@ -324,6 +345,7 @@ impl Partition {
             oldest_ms: None,
             lease_ms: None,
             attempts: self.attempts.clone(),
+            topic: self.topic,
         }
     }
 

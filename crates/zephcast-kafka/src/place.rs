@@ -36,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) lease_ms: Option<u64>,
     /// Attempts that count, of records that are not settled.
     pub(crate) attempts: BTreeMap<i64, Attempts>,
+    /// The id of the topic that it is in, by [`TopicDescription`](crate::native::TopicDescription); 0 if that is not known.
+    pub(crate) topic: u64,
 }
 
 /// What is known of a record that was tried.
@@ -50,6 +52,11 @@ impl Place {
     /// A place where nothing but the offset is known.
     pub(crate) fn at(next: i64) -> Self {
         Self { next, ..Self::default() }
+    }
+
+    /// Whether it is in another topic than this one, of the same name.
+    pub(crate) fn is_of_another(&self, topic: u64) -> bool {
+        self.topic != 0 && topic != 0 && self.topic != topic
     }
 
     /// Reads what was committed.
@@ -82,6 +89,7 @@ impl Place {
         put(&mut bytes, self.busy_since_ms.unwrap_or(0));
         put(&mut bytes, self.oldest_ms.unwrap_or(0));
         put(&mut bytes, self.lease_ms.unwrap_or(0));
+        put(&mut bytes, self.topic);
         let (count, attempts) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded_attempts());
         put(&mut bytes, count);
         bytes.extend(attempts);
@@ -125,6 +133,7 @@ impl Place {
         place.busy_since_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
         place.oldest_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
         place.lease_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
+        place.topic = take(bytes)?;
         for _ in 0..take(bytes)? {
             let offset = beyond(next, take(bytes)?)?;
             let count = u32::try_from(take(bytes)?).ok()?;
@@ -198,9 +207,9 @@ mod tests {
         let attempts = prop::collection::btree_map(0_i64..1_000, (1_u32..9, 0_u64..9), 0..4);
         let runs = || prop::collection::vec((1_i64..500, 1_i64..9), 0..20);
         let out = prop::collection::vec((0_i64..50, 1_i64..2_000), 0..4);
-        (0_i64..1 << 40, out, 0_u64..3_000, [0_u64..9, 0..9], attempts, runs()).prop_map(
-            |(next, out, in_flight, [oldest, lease], attempts, runs)| {
-                let mut place = Place::at(next);
+        (0_i64..1 << 40, out, 0_u64..3_000, [0_u64..9, 0..9, 0..u64::MAX], attempts, runs()).prop_map(
+            |(next, out, in_flight, [oldest, lease, topic], attempts, runs)| {
+                let mut place = Place { topic, ..Place::at(next) };
                 for (first, length) in out {
                     place.out.insert_run(next + first, next + first + length);
                 }

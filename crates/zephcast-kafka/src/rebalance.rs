@@ -151,9 +151,14 @@ impl MemberContext {
         tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?taken, "partitions come");
         {
             let mut assignment = self.member.assignment();
-            let new = taken
-                .into_iter()
-                .map(|(unit, place)| (unit, Partition::new(assignment.next_assignment(), !unit.is_helper(), place)));
+            let topic = assignment.topic();
+            let new = taken.into_iter().map(|(unit, place)| {
+                let mut partition = Partition::new(assignment.next_assignment(), !unit.is_helper(), place);
+                if !unit.is_helper() {
+                    partition.topic_is(topic);
+                }
+                (unit, partition)
+            });
             let new: Vec<_> = new.collect();
             assignment.assigned(new);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler};
 use zephcast_core::{ErrorKind, Result, Token, UnitId};
@@ -51,7 +52,6 @@ impl Settler for KafkaSettler {
         const OPERATION: &str = "settle";
         self.member.check_open(OPERATION)?;
         let mut late = Vec::new();
-        let mut awaited = false;
         {
             let mut assignment = self.member.assignment();
             assignment.heard();
@@ -65,29 +65,17 @@ impl Settler for KafkaSettler {
                 }
             }
         }
-        for unit in &settlement.units {
-            for (token, disposition) in &unit.others {
-                if !self.is_current(unit.unit, *token) {
-                    late.push((unit.unit, *token));
-                    continue;
-                }
-                // Whoever settles otherwise than by an ack is told when it is done.
-                awaited = true;
-                let settled = match disposition {
-                    Disposition::Keep { attempts } => self.keep(unit.unit, *token, *attempts),
-                    // The group has it already: it is this member's, and it goes when the member does.
-                    Disposition::Return { .. } => true,
-                    // Moved by an earlier try, of which it is not known whether it is durable.
-                    Disposition::Later { .. } | Disposition::Dead { .. } if !self.is_open(unit.unit, *token) => true,
-                    Disposition::Later { .. } | Disposition::Dead { .. } => {
-                        moves::to_helper(&self.member, unit.unit, disposition).await?;
-                        self.moved(unit.unit, *token)
-                    }
-                };
-                if !settled {
-                    late.push((unit.unit, *token));
-                }
-            }
+        let others = || settlement.units.iter().flat_map(|unit| unit.others.iter().map(|other| (unit.unit, other)));
+        // Whoever settles otherwise than by an ack is told when it is done.
+        let awaited = others().next().is_some();
+        // All at once, each waits for its confirmation. What went well stays so, whatever becomes of the others.
+        let settling = others().map(|(unit, (token, disposition))| async move {
+            Ok(((unit, *token), self.settle_other(unit, *token, disposition).await?))
+        });
+        let settled: Vec<Result<_>> = join_all(settling).await;
+        for settled in settled {
+            let (other, is_settled) = settled?;
+            late.extend((!is_settled).then_some(other));
         }
         if awaited {
             self.make_durable(OPERATION).await?;
@@ -167,6 +155,24 @@ impl KafkaSettler {
 
     fn is_open(&self, unit: UnitId, token: Token) -> bool {
         self.member.assignment().partition(unit).is_some_and(|partition| partition.is_open(token))
+    }
+
+    /// Whether it was not too late.
+    async fn settle_other(&self, unit: UnitId, token: Token, disposition: &Disposition) -> Result<bool> {
+        if !self.is_current(unit, token) {
+            return Ok(false);
+        }
+        Ok(match disposition {
+            Disposition::Keep { attempts } => self.keep(unit, token, *attempts),
+            // The group has it already: it is this member's, and it goes when the member does.
+            Disposition::Return { .. } => true,
+            // Moved by an earlier try, of which it is not known whether it is durable.
+            Disposition::Later { .. } | Disposition::Dead { .. } if !self.is_open(unit, token) => true,
+            Disposition::Later { .. } | Disposition::Dead { .. } => {
+                moves::to_helper(&self.member, unit, disposition).await?;
+                self.moved(unit, token)
+            }
+        })
     }
 
     fn keep(&self, unit: UnitId, token: Token, attempts: u32) -> bool {

@@ -30,9 +30,10 @@ pub(crate) async fn anchor(
     start: Start,
 ) -> Result<HashMap<i32, i64>> {
     let (topic, id) = (stream.as_str(), cluster.config().group_id(stream, group));
-    let partitions = cluster.partitions(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
+    let described = cluster.describe(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
+    let partitions = described.partitions;
     let _one_at_a_time = cluster.anchoring.lock().await;
-    let committed = cluster.committed(OPERATION, &id).await?;
+    let committed = cluster.committed_surely(OPERATION, &id, topic).await?;
     let mut known =
         committed.into_iter().map(|place| place.partition).filter(|partition| partition.0 == topic).peekable();
     let start = if known.peek().is_some() { Start::Earliest } else { start };
@@ -43,7 +44,7 @@ pub(crate) async fn anchor(
     let mut places = places(cluster, OPERATION, topic, partitions, start).await?;
     places.retain(|partition, _| !known.contains(&(topic.to_owned(), *partition)));
     let commits: Vec<_> =
-        places.iter().map(|(partition, offset)| commit_of(topic, *partition, &Place::at(*offset))).collect();
+        places.iter().map(|(partition, offset)| commit_of(topic, *partition, &described.place(*offset))).collect();
     match cluster.commit(OPERATION, &id, &commits).await {
         Ok(()) => Ok(HashMap::new()),
         Err(error) if code_of(&error).is_some_and(has_members) => Ok(places.into_iter().collect()),

@@ -1,5 +1,7 @@
 //! Groups: which there are, who is in them, and where they are.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use zephcast_core::{ErrorKind, Result};
@@ -8,6 +10,8 @@ use super::Cluster;
 use crate::error::{Failure, code_of, kind_of};
 use crate::native::{self, Committed, GroupDescription, Partition};
 
+/// How long after taking office a coordinator may not know of the last commits.
+const TAKEN_OFFICE: Duration = Duration::from_millis(500);
 /// How many groups are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -15,6 +19,24 @@ impl Cluster {
     /// Everything that a group committed.
     pub(crate) async fn committed(&self, operation: &'static str, group: &str) -> Result<Vec<Committed>> {
         self.ask(operation, |library, timeout| async move { native::committed(&library, timeout, group).await }).await
+    }
+
+    /// As [`committed`](Self::committed), for whoever concludes from nothing in a topic that the group is new there. A
+    /// coordinator that has just taken office answers for a moment as if the last commits had not been: it reads up to what
+    /// it knows to be on all copies (`CoordinatorRuntime.scheduleReadOperation`, Kafka 4.0). So it is asked once more.
+    pub(crate) async fn committed_surely(
+        &self,
+        operation: &'static str,
+        group: &str,
+        topic: &str,
+    ) -> Result<Vec<Committed>> {
+        let committed = self.committed(operation, group).await?;
+        let is_known = committed.iter().any(|place| place.partition.0 == topic);
+        if is_known || self.describe_cluster(operation).await?.nodes.len() < 2 {
+            return Ok(committed);
+        }
+        tokio::time::sleep(TAKEN_OFFICE).await;
+        self.committed(operation, group).await
     }
 
     /// Writes where a group is.

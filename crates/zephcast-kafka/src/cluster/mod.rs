@@ -23,6 +23,8 @@ use crate::topics::Topics;
 const CONNECT: &str = "connect";
 /// How much longer than the client library a call waits for its answer.
 const GRACE: Duration = Duration::from_secs(1);
+/// After so long without an answer it is asked who is there.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// For how long it is asked again where somebody is taking office, and after which pause.
 const TAKES_OFFICE: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(30);
@@ -105,7 +107,7 @@ impl Cluster {
         }
     }
 
-    async fn ask_within<T, F>(
+    pub(crate) async fn ask_within<T, F>(
         &self,
         operation: &'static str,
         timeout: Duration,
@@ -116,7 +118,7 @@ impl Cluster {
     {
         let library = self.library(operation)?;
         let mut ending = self.closed.subscribe();
-        let answer = tokio::time::timeout(timeout + GRACE, question(library.clone(), timeout));
+        let answer = tokio::time::timeout(timeout + GRACE, patiently(&library, question(library.clone(), timeout)));
         let answer = tokio::select! {
             biased;
             answer = answer => answer,
@@ -154,7 +156,10 @@ impl Cluster {
         let servers = self.config.servers();
         let trouble = &self.context.trouble;
         trouble.explain(match trouble.last() {
-            Some(_) => error(ErrorKind::Unavailable, operation, format!("none of {servers} can be reached")),
+            Some(_) if operation == CONNECT => {
+                error(ErrorKind::Unavailable, operation, format!("none of {servers} can be reached"))
+            }
+            Some(_) => error(ErrorKind::Unavailable, operation, format!("no answer within {timeout:?} from {servers}")),
             None if operation == CONNECT => {
                 let text = format!("none of {servers} answered within {timeout:?}");
                 error(ErrorKind::Unavailable, operation, text)
@@ -185,6 +190,18 @@ impl Cluster {
     pub(crate) fn close(&self) {
         self.closed.send_replace(true);
         self.library.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Waits for an answer. From time to time it is asked who controls the cluster: it may be somebody else by now, and the
+/// library asks the one whom it knew when the question was put.
+async fn patiently<T>(library: &Library, answer: impl Future<Output = T>) -> T {
+    tokio::pin!(answer);
+    loop {
+        match tokio::time::timeout(LOOK_AROUND, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) => library.lost(),
+        }
     }
 }
 

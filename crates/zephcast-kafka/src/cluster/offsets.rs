@@ -1,12 +1,16 @@
 //! Where partitions begin and end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use zephcast_core::Result;
 
 use super::{Cluster, names_no_topic};
 use crate::error::Failure;
 use crate::native::{self, OffsetOf, Partition};
+
+/// How long a look waits for the leaders of partitions.
+const LOOK: Duration = Duration::from_secs(3);
 
 impl Cluster {
     /// An offset of each of these partitions; one that is gone is left out.
@@ -24,6 +28,38 @@ impl Cluster {
             offsets.filter(is_there).map(|(partition, offset)| Ok((partition, offset?))).collect()
         });
         answer.await
+    }
+
+    /// As [`offsets`](Self::offsets), for a look: none where the leader does not answer soon, unless no leader does.
+    pub(crate) async fn offsets_seen(
+        &self,
+        operation: &'static str,
+        partitions: &[Partition],
+        of: OffsetOf,
+    ) -> Result<BTreeMap<Partition, Option<i64>>> {
+        let timeout = self.config().request_timeout.min(LOOK);
+        let look = |library, timeout| async move {
+            let offsets = native::list_offsets(&library, timeout, partitions, of).await?;
+            let (mut seen, mut answered, mut silence) = (BTreeMap::new(), false, None);
+            for (partition, offset) in offsets {
+                match offset {
+                    Ok(offset) => {
+                        answered = true;
+                        seen.insert(partition, Some(offset));
+                    }
+                    Err(failure) if names_no_topic(failure.code) => answered = true,
+                    Err(failure) => {
+                        silence = Some(failure);
+                        seen.insert(partition, None);
+                    }
+                }
+            }
+            match silence {
+                Some(failure) if !answered => Err(failure),
+                _ => Ok(seen),
+            }
+        };
+        self.ask_within(operation, timeout, look).await
     }
 
     /// Takes away the records before an offset of each of these partitions, and says where each begins then.

@@ -192,6 +192,7 @@ fn described(topic: &rdkafka::metadata::MetadataTopic) -> (String, TopicDescript
     let partitions = topic.partitions();
     let copies = partitions.iter().map(|partition| partition.replicas().len()).min();
     let known = TopicDescription {
+        id: 0,
         partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
         replication: copies.and_then(|copies| u32::try_from(copies).ok()).unwrap_or(0),
         leaderless: partitions.iter().filter(|partition| partition.leader() < 0).map(MetadataPartition::id).collect(),

@@ -10,11 +10,11 @@ use rdkafka::bindings::{
     rd_kafka_DescribeTopics_result_topics, rd_kafka_NewTopic_destroy, rd_kafka_NewTopic_new,
     rd_kafka_NewTopic_set_config, rd_kafka_Node_id, rd_kafka_TopicCollection_destroy,
     rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
-    rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t, rd_kafka_TopicPartitionInfo_leader,
-    rd_kafka_TopicPartitionInfo_partition, rd_kafka_TopicPartitionInfo_replicas, rd_kafka_admin_op_t as Api,
-    rd_kafka_event_CreateTopics_result, rd_kafka_event_DeleteTopics_result, rd_kafka_event_DescribeTopics_result,
-    rd_kafka_topic_result_error, rd_kafka_topic_result_error_string, rd_kafka_topic_result_name,
-    rd_kafka_topic_result_t,
+    rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id,
+    rd_kafka_TopicPartitionInfo_leader, rd_kafka_TopicPartitionInfo_partition, rd_kafka_TopicPartitionInfo_replicas,
+    rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t as Api, rd_kafka_event_CreateTopics_result,
+    rd_kafka_event_DeleteTopics_result, rd_kafka_event_DescribeTopics_result, rd_kafka_topic_result_error,
+    rd_kafka_topic_result_error_string, rd_kafka_topic_result_name, rd_kafka_topic_result_t,
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -22,6 +22,7 @@ use super::answer::{c_text, elements, outcome, outcome_of, text};
 use super::pending::call;
 use super::{Library, Partition};
 use crate::error::Failure;
+use crate::place::Place;
 
 /// A topic to be made.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,8 @@ pub(crate) struct NewTopic<'a> {
 /// A topic as the cluster knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicDescription {
+    /// Half of its id, by which a topic is told from an earlier one of the same name; 0 if the broker is too old to say.
+    pub(crate) id: u64,
     pub(crate) partitions: u32,
     /// The fewest copies that a partition has.
     pub(crate) replication: u32,
@@ -45,6 +48,11 @@ pub(crate) struct TopicDescription {
 }
 
 impl TopicDescription {
+    /// A place in it.
+    pub(crate) fn place(&self, next: i64) -> Place {
+        Place { topic: self.id, ..Place::at(next) }
+    }
+
     pub(crate) fn is_led(&self) -> bool {
         self.leaderless.is_empty()
     }
@@ -172,8 +180,10 @@ unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Result<TopicDe
     let (mut partitions, mut replicas) = (0, 0);
     let (mut replication, mut leaderless) = (u32::MAX, Vec::new());
     // SAFETY: as demanded; an array has as many elements as is said.
-    unsafe {
+    let id = unsafe {
         outcome_of(rd_kafka_TopicDescription_error(topic))?;
+        let id = rd_kafka_TopicDescription_topic_id(topic).as_ref();
+        let id = id.map_or(0, |id| rd_kafka_Uuid_most_significant_bits(id).cast_unsigned());
         for partition in elements(rd_kafka_TopicDescription_partitions(topic, &raw mut partitions), partitions) {
             let leader = rd_kafka_TopicPartitionInfo_leader(*partition);
             if leader.is_null() || rd_kafka_Node_id(leader) < 0 {
@@ -182,6 +192,7 @@ unsafe fn described(topic: *const rd_kafka_TopicDescription_t) -> Result<TopicDe
             rd_kafka_TopicPartitionInfo_replicas(*partition, &raw mut replicas);
             replication = replication.min(u32::try_from(replicas).unwrap_or(u32::MAX));
         }
-    }
-    Ok(TopicDescription { partitions: u32::try_from(partitions).unwrap_or(u32::MAX), replication, leaderless })
+        id
+    };
+    Ok(TopicDescription { id, partitions: u32::try_from(partitions).unwrap_or(u32::MAX), replication, leaderless })
 }

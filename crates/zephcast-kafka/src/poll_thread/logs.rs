@@ -21,6 +21,8 @@ use crate::partition::Partition;
 use crate::place::Place;
 
 const OPERATION: &str = "fetch";
+/// How long it may take to ask where a log begins and ends; while that is not known, it is asked again.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it is waited for the library, which takes no question to a broker.
 const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -31,10 +33,10 @@ impl Poller {
     /// Records came from before the partition's place, or what comes there could not be read.
     pub(super) fn find_place(&self, unit: UnitId) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
-        let Some(position) = self.member.assignment().partition(unit).map(|partition| partition.position()) else {
-            return;
-        };
-        let log = self.consumer.fetch_watermarks(topic, number, self.member.config.request_timeout);
+        let known =
+            self.member.assignment().partition(unit).map(|partition| (partition.position(), partition.is_gone()));
+        let Some((position, is_gone)) = known else { return };
+        let log = self.consumer.fetch_watermarks(topic, number, LOG_PATIENCE);
         let (first, end) = match log {
             Ok(log) => log,
             Err(failure) => {
@@ -42,7 +44,7 @@ impl Poller {
                 return self.read_from(unit, position);
             }
         };
-        if (first..=end).contains(&position) {
+        if (first..=end).contains(&position) && !is_gone {
             tracing::debug!(topic, number, position, first, end, "fetched again from the group's place");
             return self.read_from(unit, position);
         }
@@ -71,7 +73,7 @@ impl Poller {
             let at = |offset: i64| Position::new(PositionStyle::UnitOffset, unit, Token(offset.unsigned_abs(), 0));
             let mut events = vec![Event::OutOfRange { from: at(position), to: at(to) }];
             match assignment.partition(unit) {
-                Some(partition) if position <= to => {
+                Some(partition) if position <= to && !partition.is_gone() => {
                     let count = partition.skip_to(log.start);
                     partition.skip_to(to);
                     events.push(Event::Missing { unit, count });
@@ -81,7 +83,8 @@ impl Poller {
                     let paused = known.is_some_and(|partition| partition.paused);
                     assignment.lose(&[unit]);
                     let number = assignment.next_assignment();
-                    let mut partition = Partition::new(number, !unit.is_helper(), Place::at(to));
+                    let place = Place { topic: assignment.topic(), ..Place::at(to) };
+                    let mut partition = Partition::new(number, !unit.is_helper(), place);
                     // So that it is resumed.
                     partition.paused = paused;
                     assignment.assigned(vec![(unit, partition)]);

@@ -40,7 +40,7 @@ pub(super) struct Seen {
     pub(super) partitions: u32,
     /// In each partition of the stream and of the group's retry topics.
     pub(super) standings: BTreeMap<Partition, Standing>,
-    /// Whether all of them have a leader, who knows where they end.
+    /// Whether all of them have a leader who said where they begin and end.
     pub(super) is_complete: bool,
     /// How many dead letters there are, if that can be known.
     pub(super) dead: Option<u64>,
@@ -53,39 +53,46 @@ impl Seen {
         let existing = cluster.described(OPERATION, &topics.all()).await?;
         let stream = existing.get(&topics.stream).ok_or_else(|| missing(OPERATION, &topics.stream))?;
         let (committed, description) = tokio::try_join!(
-            cluster.committed(OPERATION, &topics.group),
+            cluster.committed_surely(OPERATION, &topics.group, &topics.stream),
             cluster.describe_group(OPERATION, &topics.group),
         )?;
         check_exists(OPERATION, topics, &committed, &description)?;
         let dead = match existing.get(&topics.dead) {
             Some(known) if !known.is_led() => None,
-            Some(known) => Some(unsettled_dead(cluster, OPERATION, topics, known.partitions).await?),
+            Some(known) => unsettled_dead(cluster, OPERATION, topics, known.partitions).await?,
             None => Some(0),
         };
-        let is_complete = existing.values().all(TopicDescription::is_led);
         let consumed: Vec<Partition> = existing
             .iter()
             .filter(|(topic, _)| **topic != topics.dead)
             .flat_map(|(topic, known)| known.led(topic))
             .collect();
         let (begins, ends) = tokio::try_join!(
-            cluster.offsets(OPERATION, &consumed, OffsetOf::Begin),
-            cluster.offsets(OPERATION, &consumed, OffsetOf::End),
+            cluster.offsets_seen(OPERATION, &consumed, OffsetOf::Begin),
+            cluster.offsets_seen(OPERATION, &consumed, OffsetOf::End),
         )?;
         if stream.led(&topics.stream).any(|partition| !ends.contains_key(&partition)) {
             // It was deleted meanwhile.
             return Err(missing(OPERATION, &topics.stream));
         }
+        let is_known = |offset: &Option<i64>| offset.is_some();
+        let is_complete = existing.values().all(TopicDescription::is_led)
+            && begins.values().all(is_known)
+            && ends.values().all(is_known);
         let mut committed: BTreeMap<_, _> =
             committed.into_iter().map(|place| (place.partition.clone(), place)).collect();
-        let standing = |(partition, end): (Partition, i64)| {
-            let begin = begins.get(&partition).copied().unwrap_or(0);
+        let standing = |(partition, end): (Partition, Option<i64>)| {
+            let (begin, end) = begins.get(&partition).copied().flatten().zip(end)?;
             let known = committed.remove(&partition);
             let is_ours = known.as_ref().is_some_and(|known| Place::is_ours(&known.metadata));
-            let place = known.map(|known| Place::read(known.offset, &known.metadata));
-            (partition, Standing { place, is_ours, begin, end })
+            let place = known.map(|known| match Place::read(known.offset, &known.metadata) {
+                // In a topic that was made anew nothing is settled.
+                place if partition.0 == topics.stream && place.is_of_another(stream.id) => Place::at(begin),
+                place => place,
+            });
+            Some((partition, Standing { place, is_ours, begin, end }))
         };
-        let standings = ends.into_iter().map(standing).collect();
+        let standings = ends.into_iter().filter_map(standing).collect();
         Ok(Self { description, partitions: stream.partitions, is_complete, standings, dead })
     }
 
@@ -109,7 +116,7 @@ pub(crate) async fn ensure_exists(cluster: &Cluster, operation: &'static str, to
         return Err(missing(operation, &topics.stream));
     }
     let (committed, description) = tokio::try_join!(
-        cluster.committed(operation, &topics.group),
+        cluster.committed_surely(operation, &topics.group, &topics.stream),
         cluster.describe_group(operation, &topics.group),
     )?;
     check_exists(operation, topics, &committed, &description)
@@ -146,17 +153,22 @@ pub(crate) async fn removed(
     Ok(of_topic.map(|place| (place.partition.1, Place::read(place.offset, &place.metadata))).collect())
 }
 
-/// How many dead letters there are in a topic of so many partitions.
-async fn unsettled_dead(cluster: &Cluster, operation: &'static str, topics: &Topics, count: u32) -> Result<u64> {
+/// How many dead letters there are in a topic of so many partitions; none if a leader does not say.
+async fn unsettled_dead(
+    cluster: &Cluster,
+    operation: &'static str,
+    topics: &Topics,
+    count: u32,
+) -> Result<Option<u64>> {
     let partitions: Vec<Partition> = partitions_of(&topics.dead, count).collect();
     let (removed, begins, ends) = tokio::try_join!(
         removed(cluster, operation, topics),
-        cluster.offsets(operation, &partitions, OffsetOf::Begin),
-        cluster.offsets(operation, &partitions, OffsetOf::End),
+        cluster.offsets_seen(operation, &partitions, OffsetOf::Begin),
+        cluster.offsets_seen(operation, &partitions, OffsetOf::End),
     )?;
     let left = ends.iter().map(|(partition, end)| {
-        let begin = begins.get(partition).copied().unwrap_or(0);
-        removed.get(&partition.1).unwrap_or(&Place::at(begin)).unsettled(begin, *end)
+        let (begin, end) = begins.get(partition).copied().flatten().zip(*end)?;
+        Some(removed.get(&partition.1).unwrap_or(&Place::at(begin)).unsettled(begin, end))
     });
     Ok(left.sum())
 }

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_named() {
-        let known = TopicDescription { partitions: 3, replication: 1, leaderless: Vec::new() };
+        let known = TopicDescription { id: 1, partitions: 3, replication: 1, leaderless: Vec::new() };
         let settings = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
         let alike = NewTopic {
             name: "orders",

@@ -44,19 +44,23 @@ async fn statuses(
 ) -> Result<Vec<StreamStatus>> {
     let groups = Groups::read(cluster, operation).await?;
     let partitions: Vec<Partition> = streams.iter().flat_map(|(stream, known)| known.led(stream.as_str())).collect();
-    let begins = cluster.offsets(operation, &partitions, OffsetOf::Begin).await?;
-    let ends = cluster.offsets(operation, &partitions, OffsetOf::End).await?;
+    let begins = cluster.offsets_seen(operation, &partitions, OffsetOf::Begin).await?;
+    let ends = cluster.offsets_seen(operation, &partitions, OffsetOf::End).await?;
     let held = |partition: Partition| {
-        let held = ends.get(&partition)? - begins.get(&partition)?;
+        let held = ends.get(&partition).copied().flatten()? - begins.get(&partition).copied().flatten()?;
         Some(held.max(0).cast_unsigned())
     };
     let status = |(stream, known): (&StreamName, &TopicDescription)| {
         // The leaders are the first to know that a topic is gone.
-        let depth: u64 = known.led(stream.as_str()).map(held).sum::<Option<_>>()?;
+        let is_gone = known.led(stream.as_str()).any(|partition| !ends.contains_key(&partition));
+        if is_gone {
+            return None;
+        }
+        let depth: Option<u64> = known.led(stream.as_str()).map(held).sum();
         Some(StreamStatus {
             stream: stream.clone(),
             broker: Broker::Kafka,
-            depth: known.is_led().then_some(depth),
+            depth: depth.filter(|_| known.is_led()),
             units: (0..known.partitions).map(UnitId).collect(),
             groups: groups.of(stream.as_str()).filter_map(|id| cluster.config().group_of(stream, id)).collect(),
         })

@@ -76,7 +76,13 @@ async fn a_partition_without_a_leader_hides_nothing_else() {
         }
     };
     assert_eq!((status.lag, status.units.iter().filter(|unit| unit.lag == Some(0)).count()), (None, 2));
-    let shown = driver.admin().stream(&name).await.unwrap();
+    // All groups cannot be known before the cluster has noticed that the node is gone.
+    let shown = loop {
+        match driver.admin().stream(&name).await {
+            Ok(shown) => break shown,
+            Err(error) => assert!(error.is_retryable() && Instant::now() < until, "{error:?}"),
+        }
+    };
     assert_eq!((shown.depth, shown.units.len()), (None, 3));
     assert!(driver.admin().streams().await.unwrap().iter().any(|stream| stream.stream == name));
     let sink = driver.open_sink(&name, false).await.unwrap();

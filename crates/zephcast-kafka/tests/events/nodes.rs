@@ -39,6 +39,23 @@ async fn an_idle_member_hears_soon_that_its_broker_froze_and_when_it_is_back() {
     reconnected(&mut events).await;
 }
 
+/// The others answer, and nothing ends: only what it owes tells.
+#[tokio::test]
+async fn one_of_three_that_froze_is_told_while_it_is_frozen() {
+    let server = KafkaServer::start(KafkaOptions::default().nodes(3)).await.expect("Kafka starts");
+    let config = KafkaConfig::from_url(&server.url()).expect("a URL").partitions(6);
+    let client = config.connect().await.expect("connects");
+    let consumer = client.consumer(STREAM).group("billing").start().await.expect("joins");
+    let mut events = consumer.events();
+    told(&mut events, |event| matches!(event, Event::Assigned(_)).then_some(())).await;
+    let began = Instant::now();
+    server.stop(1).expect("frozen");
+    told(&mut events, |event| matches!(event, Event::NodeDown(_)).then_some(())).await;
+    let took = began.elapsed();
+    server.cont(1).expect("goes on");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
 #[tokio::test]
 async fn a_node_that_died_is_told_by_name_and_why_and_so_is_its_return() {
     let mut server = KafkaServer::start(KafkaOptions::default()).await.expect("Kafka starts");

@@ -1,7 +1,9 @@
 //! A group whose place is not in the log.
 
+use std::collections::BTreeSet;
+
 use integration_tests::kafka_server::{KafkaOptions, KafkaServer, Listener};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -53,6 +55,20 @@ impl Lab {
         committed.elements()[0].offset()
     }
 
+    /// Deletes the topic and makes it again at once.
+    async fn recreate(&self) {
+        let mut plain = ClientConfig::new();
+        plain.set("bootstrap.servers", self.server.bootstrap(Listener::Plain));
+        let admin: AdminClient<DefaultClientContext> = plain.create().expect("a client");
+        let deleted = admin.delete_topics(&[STREAM], &AdminOptions::new()).await.expect("an answer");
+        deleted[0].as_ref().expect("deleted");
+        let again = NewTopic::new(STREAM, 1, TopicReplication::Fixed(1));
+        let made = async {
+            while admin.create_topics([&again], &AdminOptions::new()).await.expect("an answer")[0].is_err() {}
+        };
+        timeout(SOON, made).await.expect("made in time");
+    }
+
     async fn delete_before(&self, offset: i64) {
         let mut plain = ClientConfig::new();
         plain.set("bootstrap.servers", self.server.bootstrap(Listener::Plain));
@@ -60,6 +76,50 @@ impl Lab {
         let deleted = admin.delete_records(&at(Offset::Offset(offset)), &AdminOptions::new()).await.expect("an answer");
         deleted.elements()[0].error().expect("deleted");
     }
+}
+
+/// What comes, acked, until it is so many different payloads.
+async fn payloads(consumer: &mut Consumer, least: usize) -> BTreeSet<String> {
+    let mut payloads = BTreeSet::new();
+    while payloads.len() < least {
+        let delivery = timeout(SOON, consumer.next()).await.expect("in time").expect("no end").expect("a delivery");
+        payloads.insert(delivery.payload_str().expect("text").to_owned());
+        delivery.ack().expect("taken");
+    }
+    payloads
+}
+
+/// The new one has more records than the old one had, so that the group's place is in its log, too.
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_read_from_its_beginning() {
+    let lab = Lab::new().await;
+    let mut member = lab.join("living", OutOfRange::Earliest).await;
+    let mut events = member.events();
+    let mut leaver = lab.join("leaving", OutOfRange::Earliest).await;
+    for consumer in [&mut member, &mut leaver] {
+        assert_eq!(payloads(consumer, 5).await.len(), 5);
+        consumer.commit().await.expect("durable");
+    }
+    lab.recreate().await;
+    let client = lab.config().connect().await.expect("connects");
+    let publisher = client.publisher(STREAM).await.expect("opens");
+    let new: BTreeSet<String> = (0..20).map(|number| format!("new {number}")).collect();
+    for payload in &new {
+        publisher.publish(payload.clone()).await.expect("stored");
+    }
+    // It may not have heard of it.
+    leaver.close(SOON).await.expect("leaves");
+
+    assert_eq!(payloads(&mut member, new.len()).await, new);
+    let moved = told(&mut events, |event| match event {
+        Event::OutOfRange { from, to } => Some(format!("{from} to {to}")),
+        _ => None,
+    });
+    assert!(moved.await.ends_with(" to 0:0"));
+    let mut heir = lab.join("leaving", OutOfRange::Earliest).await;
+    assert_eq!(payloads(&mut heir, new.len()).await, new);
+    let status = client.group_status(STREAM, "living").await.expect("a status");
+    assert!(status.lag.is_some_and(|lag| lag <= 20));
 }
 
 fn at(offset: Offset) -> TopicPartitionList {
