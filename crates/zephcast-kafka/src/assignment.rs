@@ -7,6 +7,7 @@
 //! a dead one for a session. Members go on meanwhile: what they hand out then is not told to anybody.
 
 mod commit;
+mod identity;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use zephcast_core::driver::{Batch, Credit, Fetched, Incoming, Release, Released}
 use zephcast_core::{Error, Result, UnitId};
 
 pub(crate) use self::commit::Commit;
+use self::identity::Identity;
 use crate::partition::Partition;
 
 /// The most records, and bytes, that wait to be handed out. Read on when half of that is gone.
@@ -28,8 +30,8 @@ pub(crate) struct Assignment {
     partitions: BTreeMap<UnitId, Partition>,
     /// Assignments so far.
     count: u64,
-    /// The id of the stream's topic.
-    topic: u64,
+    /// Which topic the stream is.
+    identity: Identity,
     /// The topics that the member subscribes to.
     pub(crate) topics: BTreeSet<String>,
     /// Whether they have changed.
@@ -90,7 +92,7 @@ impl Assignment {
         Self {
             partitions: BTreeMap::new(),
             count: 0,
-            topic: 0,
+            identity: Identity::default(),
             topics,
             resubscribe: true,
             helpers: BTreeSet::new(),
@@ -159,19 +161,14 @@ impl Assignment {
         self.failure.is_some()
     }
 
-    /// The stream's topic has this id; 0 if that cannot be known. Whether a partition is of an earlier one.
+    /// The stream's topic was seen with this id. Whether a partition is of an earlier one.
     pub(crate) fn topic_is(&mut self, topic: u64) -> bool {
-        self.topic = topic;
+        let Some(topic) = self.identity.seen(topic) else { return false };
         let of_stream = self.partitions.iter_mut().filter(|(unit, _)| !unit.is_helper());
-        of_stream.map(|(_, partition)| partition).fold(false, |is_gone, partition| {
+        of_stream.fold(false, |is_gone, (_, partition)| {
             partition.topic_is(topic);
-            is_gone || partition.is_gone()
+            is_gone || partition.gone_for().is_some()
         })
-    }
-
-    /// The id of the stream's topic.
-    pub(crate) fn topic(&self) -> u64 {
-        self.topic
     }
 
     /// A number for the next assignment.

@@ -24,10 +24,12 @@ impl Keeper {
     pub(crate) fn start(member: Arc<Member>) -> Self {
         Self(tokio::spawn(async move {
             let (mut trimmed, mut may_trim) = (HashMap::new(), true);
-            // The first look was made by joining.
+            // The first look for those was made by joining.
             let mut looked = Instant::now();
             loop {
-                tokio::time::sleep(SAME).await;
+                // What has just come is looked at at once; each look has to be confirmed by another one.
+                let _ = tokio::time::timeout(SAME, member.look.notified()).await;
+                find_stream(&member).await;
                 find_stream(&member).await;
                 if looked.elapsed() < EVERY {
                     continue;
@@ -94,7 +96,7 @@ async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) -> bo
     match member.cluster.delete_records("trim retries", &before).await {
         Ok(_) => trimmed.extend(settled),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            tracing::warn!(%error, %stream, "retry topics grow for ever, until the user may `Delete` from them");
+            tracing::warn!(%error, %stream, "retry topics grow, until there is a member whose user may `Delete` from them");
             return false;
         }
         Err(error) => tracing::debug!(%error, %stream, "retry topics are not trimmed"),

@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::error::closed;
 use crate::intake::KafkaIntake;
 use crate::keeper::Keeper;
+use crate::place::Place;
 use crate::poll_thread;
 use crate::producer::Producer;
 use crate::settler::KafkaSettler;
@@ -33,12 +34,12 @@ pub(crate) struct Member {
     pub(crate) partitions: u32,
     /// Where the group begins in partitions of which it has committed nothing, where that could not be committed at the
     /// beginning. Others are new, and read from their beginning.
-    pub(crate) starts: HashMap<i32, i64>,
-    /// Held by whoever makes a helper topic.
-    pub(crate) ensuring: tokio::sync::Mutex<()>,
+    pub(crate) starts: HashMap<i32, Place>,
     assignment: Mutex<Assignment>,
     /// Wakes a fetch for what the poll thread found.
     pub(crate) arrived: Notify,
+    /// Makes the keeper look which topic the stream is.
+    pub(crate) look: Notify,
     /// Ends a fetch.
     pub(crate) interrupts: Notify,
     thread: OnceLock<Thread>,
@@ -57,12 +58,9 @@ impl Member {
         config.validate_member("join", name, *lease)?;
         let starts = start::anchor(&cluster, stream, group, *start).await?;
         let topics = cluster.topics_of(stream, group);
-        let mut existing = cluster.described("join", &topics.all()).await?;
-        existing.remove(&topics.dead);
-        let topic = existing.remove(&topics.stream).map_or(0, |known| known.id);
-        let retries = existing.into_keys().collect();
+        let retries = cluster.described("join", &topics.retries()).await?;
+        let retries = retries.into_keys().collect();
         let member = Self::begin(config, cluster, producer, partitions, subscription, starts, retries)?;
-        member.assignment().topic_is(topic);
         let handle = Arc::new(Handle(member.clone()));
         let keeper = Keeper::start(member);
         Ok(Membership {
@@ -78,7 +76,7 @@ impl Member {
         producer: Arc<Producer>,
         partitions: u32,
         subscription: Subscription,
-        starts: HashMap<i32, i64>,
+        starts: HashMap<i32, Place>,
         mut subscribed: BTreeSet<String>,
     ) -> Result<Arc<Self>> {
         let Subscription { stream, group, member: name, lease, .. } = subscription;
@@ -93,9 +91,9 @@ impl Member {
             lease: lease.min(LONGEST),
             partitions,
             starts,
-            ensuring: tokio::sync::Mutex::default(),
             assignment: Mutex::new(Assignment::new(subscribed, lease)),
             arrived: Notify::new(),
+            look: Notify::new(),
             interrupts: Notify::new(),
             thread: OnceLock::new(),
         });

@@ -2,6 +2,8 @@
 //!
 //! First the copy is confirmed, then the original is settled; a death in between makes a second copy, never none.
 
+use std::collections::BTreeSet;
+
 use zephcast_core::driver::Disposition;
 use zephcast_core::{Message, Result, UnitId};
 
@@ -21,7 +23,6 @@ pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Dispo
             let class = Delay::of(*delay);
             let topic = member.topics.retry(class);
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS);
-            ensure(member, topic).await?;
             let notes = Notes {
                 attempts: *attempts,
                 origin: Some((origin.unit, origin.token)),
@@ -45,7 +46,6 @@ pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Dispo
                 origin_text: Some(format!("{}@{origin}", member.topics.stream)),
                 due_ms: None,
             };
-            ensure(member, &member.topics.dead).await?;
             store(member, &member.topics.dead, message, &notes).await
         }
         Disposition::Keep { .. } | Disposition::Return { .. } => {
@@ -55,11 +55,21 @@ pub(crate) async fn to_helper(member: &Member, unit: UnitId, disposition: &Dispo
     }
 }
 
-async fn ensure(member: &Member, topic: &str) -> Result<()> {
-    if member.assignment().helpers.contains(topic) {
-        return Ok(());
+/// Makes sure that the helper topics exist that these need.
+pub(crate) async fn prepare(member: &Member, dispositions: &[&Disposition]) -> Result<()> {
+    let topic = |disposition: &&Disposition| match disposition {
+        Disposition::Later { delay, .. } => Some(member.topics.retry(Delay::of(*delay))),
+        Disposition::Dead { .. } => Some(member.topics.dead.as_str()),
+        Disposition::Keep { .. } | Disposition::Return { .. } => None,
+    };
+    let needed: BTreeSet<&str> = dispositions.iter().filter_map(topic).collect();
+    for topic in needed {
+        ensure(member, topic).await?;
     }
-    let _one_at_a_time = member.ensuring.lock().await;
+    Ok(())
+}
+
+async fn ensure(member: &Member, topic: &str) -> Result<()> {
     if member.assignment().helpers.contains(topic) {
         return Ok(());
     }

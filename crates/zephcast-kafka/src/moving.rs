@@ -52,7 +52,7 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName, group: &Group
     }
     let _one_at_a_time = cluster.anchoring.lock().await;
     let (committed, described) = tokio::try_join!(
-        cluster.committed(OPERATION, &topics.group),
+        cluster.committed_surely(OPERATION, &topics.group, &topics.stream),
         cluster.describe_group(OPERATION, &topics.group),
     )?;
     if helpers.is_empty() {
@@ -82,7 +82,7 @@ async fn forget(
 ) -> Result<()> {
     let all = topics.all();
     let is_ours = |place: &Committed| all.contains(&place.partition.0.as_str());
-    match described.members.is_empty() && committed.iter().all(is_ours) {
+    match described.members.is_empty() && !committed.is_empty() && committed.iter().all(is_ours) {
         true => cluster.delete_group(operation, &topics.group).await?,
         false => {
             let ours = committed.into_iter().filter(is_ours).map(|place| place.partition);

@@ -61,7 +61,9 @@ impl Node {
 
 fn is_frozen(broker: &Broker) -> bool {
     let silence = Duration::from_micros(u64::try_from(broker.rxidle).unwrap_or(0));
-    broker.waitresp_cnt > 0 && silence > FROZEN
+    // One that holds back answers for a quota is not.
+    let is_throttled = broker.throttle.as_ref().is_some_and(|window| window.max > 0);
+    broker.waitresp_cnt > 0 && silence > FROZEN && !is_throttled
 }
 
 fn throttled(broker: &Broker) -> Option<Event> {

@@ -30,10 +30,10 @@ pub(crate) struct Record {
 }
 
 pub(crate) struct Partition {
-    /// The id of its topic.
+    /// The id of its topic; 0 as long as that is not known.
     topic: u64,
-    /// Whether the topic is gone, and another one has its name.
-    is_gone: bool,
+    /// The id of the topic that has its name now, if its own is gone.
+    gone_for: Option<u64>,
     /// Tells this assignment from earlier ones of the same partition: the second part of each token.
     assignment: u64,
     /// The first record that is not settled.
@@ -64,6 +64,8 @@ pub(crate) struct Partition {
     stopped: bool,
     /// Whether the library's position is not to be believed: an error came instead of a record, or it could not be sent back.
     misled: bool,
+    /// Whether the library reads elsewhere, so that a gap says nothing.
+    strayed: bool,
     /// Whether an error came since the last gap was looked at.
     erred: bool,
     /// Where a gap was that came with an error, and how often it was fetched again.
@@ -101,7 +103,7 @@ impl Partition {
         }
         Self {
             topic,
-            is_gone: false,
+            gone_for: None,
             assignment,
             next,
             done,
@@ -119,6 +121,7 @@ impl Partition {
             undurable: false,
             stopped: false,
             misled: false,
+            strayed: false,
             erred: false,
             tries: (0, 0),
             paused: false,
@@ -139,15 +142,14 @@ impl Partition {
     pub(crate) fn topic_is(&mut self, topic: u64) {
         if self.topic == 0 {
             self.topic = topic;
-        } else if topic != 0 && self.topic != topic {
-            self.is_gone = true;
-            self.stop();
         }
+        self.gone_for = Some(topic).filter(|topic| self.topic != *topic);
+        self.stopped |= self.gone_for.is_some();
     }
 
-    /// Whether its place is in a topic that is gone.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.is_gone
+    /// The id of the topic that came after its own, if that is gone.
+    pub(crate) fn gone_for(&self) -> Option<u64> {
+        self.gone_for
     }
 
     /// Where the next record is to be read.

@@ -269,7 +269,7 @@ impl Poller {
 
     /// Partitions of which enough waits are not fetched until some of that is gone.
     fn hold_back(&mut self) {
-        let mut gone = Vec::new();
+        let mut gone = None;
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut resumed = Vec::new();
         let mut assignment = self.member.assignment();
@@ -277,8 +277,8 @@ impl Poller {
         let share = (MOST_PARKED / parking.max(1)).max(LEAST_SHARE);
         for (unit, partition) in assignment.partitions() {
             let Some((topic, number)) = self.member.topics.partition(unit) else { continue };
-            if partition.is_gone() {
-                gone.push(unit);
+            if partition.gone_for().is_some() {
+                gone = Some(unit);
             }
             let parked = partition.parked_bytes() > share;
             let free = partition.parked_bytes() <= share / 2;
@@ -306,7 +306,12 @@ impl Poller {
         for (unit, position) in resumed {
             self.read_from(unit, position);
         }
-        gone.into_iter().for_each(|unit| self.find_place(unit));
+        // One at a time, since it takes a question to the broker.
+        if let Some(unit) = gone
+            && !self.member.assignment().has_failed()
+        {
+            self.find_place(unit);
+        }
     }
 }
 

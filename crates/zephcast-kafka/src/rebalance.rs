@@ -151,18 +151,14 @@ impl MemberContext {
         tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?taken, "partitions come");
         {
             let mut assignment = self.member.assignment();
-            let topic = assignment.topic();
-            let new = taken.into_iter().map(|(unit, place)| {
-                let mut partition = Partition::new(assignment.next_assignment(), !unit.is_helper(), place);
-                if !unit.is_helper() {
-                    partition.topic_is(topic);
-                }
-                (unit, partition)
-            });
+            let new = taken
+                .into_iter()
+                .map(|(unit, place)| (unit, Partition::new(assignment.next_assignment(), !unit.is_helper(), place)));
             let new: Vec<_> = new.collect();
             assignment.assigned(new);
         }
         self.member.arrived.notify_one();
+        self.member.look.notify_one();
         // The library pauses what was paused by a former assignment (`rd_kafka_toppar_pause_resume`, librdkafka 2.12.1).
         if let Err(error) = consumer.resume(partitions) {
             tracing::debug!(%error, "nothing is paused");

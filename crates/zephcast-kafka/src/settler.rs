@@ -65,18 +65,24 @@ impl Settler for KafkaSettler {
                 }
             }
         }
-        let others = || settlement.units.iter().flat_map(|unit| unit.others.iter().map(|other| (unit.unit, other)));
-        // Whoever settles otherwise than by an ack is told when it is done.
-        let awaited = others().next().is_some();
+        let others = settlement.units.iter().flat_map(|unit| unit.others.iter().map(|other| (unit.unit, other)));
+        let others: Vec<(UnitId, &(Token, Disposition))> = others.collect();
+        // What none of them can do without, before each of them waits for it.
+        let open = others.iter().filter(|(unit, (token, _))| self.is_open(*unit, *token));
+        let open: Vec<&Disposition> = open.map(|(_, (_, disposition))| disposition).collect();
+        moves::prepare(&self.member, &open).await?;
         // All at once, each waits for its confirmation. What went well stays so, whatever becomes of the others.
-        let settling = others().map(|(unit, (token, disposition))| async move {
+        let settling = others.into_iter().map(|(unit, (token, disposition))| async move {
             Ok(((unit, *token), self.settle_other(unit, *token, disposition).await?))
         });
         let settled: Vec<Result<_>> = join_all(settling).await;
+        let mut awaited = false;
         for settled in settled {
             let (other, is_settled) = settled?;
+            awaited |= is_settled;
             late.extend((!is_settled).then_some(other));
         }
+        // Whoever settles otherwise than by an ack is told when it is done.
         if awaited {
             self.make_durable(OPERATION).await?;
             // What went before it was durable comes again.

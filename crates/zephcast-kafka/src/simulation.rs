@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::intake::KafkaIntake;
 use crate::member::{Handle, Member};
 use crate::partition::offset;
+use crate::place::Place;
 use crate::producer::Producer;
 use crate::record::{Notes, Outgoing};
 
@@ -41,7 +42,7 @@ impl Lab {
         let looking = Arc::new(Cluster::open(config.clone()).unwrap());
         let (stream, group) = (StreamName::new(STREAM).unwrap(), GroupName::new("billing").unwrap());
         let subscription = Subscription::new(stream, group);
-        let starts = HashMap::from([(0, 0)]);
+        let starts = HashMap::from([(0, Place::at(0))]);
         let member =
             Member::begin(config, looking, producer.clone(), 1, subscription, starts, BTreeSet::new()).unwrap();
         let member = Arc::new(Handle(member));

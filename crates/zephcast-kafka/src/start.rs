@@ -28,7 +28,7 @@ pub(crate) async fn anchor(
     stream: &StreamName,
     group: &GroupName,
     start: Start,
-) -> Result<HashMap<i32, i64>> {
+) -> Result<HashMap<i32, Place>> {
     let (topic, id) = (stream.as_str(), cluster.config().group_id(stream, group));
     let described = cluster.describe(OPERATION, topic).await?.ok_or_else(|| missing(OPERATION, topic))?;
     let partitions = described.partitions;
@@ -47,7 +47,9 @@ pub(crate) async fn anchor(
         places.iter().map(|(partition, offset)| commit_of(topic, *partition, &described.place(*offset))).collect();
     match cluster.commit(OPERATION, &id, &commits).await {
         Ok(()) => Ok(HashMap::new()),
-        Err(error) if code_of(&error).is_some_and(has_members) => Ok(places.into_iter().collect()),
+        Err(error) if code_of(&error).is_some_and(has_members) => {
+            Ok(places.into_iter().map(|(partition, offset)| (partition, described.place(offset))).collect())
+        }
         Err(error) => Err(error),
     }
 }

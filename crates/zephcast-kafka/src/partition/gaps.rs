@@ -12,7 +12,7 @@ const MOST_TRIES: u32 = 3;
 pub(crate) enum Gap {
     /// There is nothing.
     Nothing,
-    /// An error came instead: to be fetched again.
+    /// An error came instead, or the library never went to where it was sent: to be fetched again.
     Unread,
     /// It was fetched again in vain.
     Unreadable,
@@ -58,6 +58,7 @@ impl Partition {
     /// The library was sent back to what was read; whether it went.
     pub(crate) fn sought(&mut self, has: bool) {
         self.misled = !has;
+        self.strayed = !has;
     }
 
     /// An error came instead of a record: the library counts its offset as read, and passes a batch that it cannot read.
@@ -68,6 +69,9 @@ impl Partition {
 
     /// What a gap is that begins here.
     pub(crate) fn look_at_gap(&mut self, start: i64) -> Gap {
+        if self.strayed {
+            return Gap::Unread;
+        }
         if !std::mem::take(&mut self.erred) {
             return Gap::Nothing;
         }

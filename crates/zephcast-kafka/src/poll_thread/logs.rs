@@ -34,28 +34,33 @@ impl Poller {
     pub(super) fn find_place(&self, unit: UnitId) {
         let Some((topic, number)) = self.member.topics.partition(unit) else { return };
         let known =
-            self.member.assignment().partition(unit).map(|partition| (partition.position(), partition.is_gone()));
-        let Some((position, is_gone)) = known else { return };
+            self.member.assignment().partition(unit).map(|partition| (partition.position(), partition.gone_for()));
+        let Some((position, gone_for)) = known else { return };
         let log = self.consumer.fetch_watermarks(topic, number, LOG_PATIENCE);
         let (first, end) = match log {
             Ok(log) => log,
             Err(failure) => {
                 tracing::warn!(%failure, topic, number, "the log's ends are not known");
-                return self.read_from(unit, position);
+                if gone_for.is_none() {
+                    self.read_from(unit, position);
+                }
+                return;
             }
         };
-        if (first..=end).contains(&position) && !is_gone {
+        if (first..=end).contains(&position) && gone_for.is_none() {
             tracing::debug!(topic, number, position, first, end, "fetched again from the group's place");
             return self.read_from(unit, position);
         }
-        self.leave_place(unit, position, first..end);
+        self.leave_place(unit, position, first..end, gone_for);
     }
 
     /// The group's place is not in the log: reading goes on where it is told to.
-    fn leave_place(&self, unit: UnitId, position: i64, log: Range<i64>) {
+    fn leave_place(&self, unit: UnitId, position: i64, log: Range<i64>, gone_for: Option<u64>) {
         let policy = if unit.is_helper() { OutOfRange::Earliest } else { self.member.config.out_of_range };
         let to = match policy {
             OutOfRange::Earliest => log.start,
+            // Of a topic that is new nobody has anything yet.
+            OutOfRange::Latest if gone_for.is_some() => log.start,
             OutOfRange::Latest => log.end,
             OutOfRange::Fail => {
                 let stream = &self.member.topics.stream;
@@ -73,7 +78,7 @@ impl Poller {
             let at = |offset: i64| Position::new(PositionStyle::UnitOffset, unit, Token(offset.unsigned_abs(), 0));
             let mut events = vec![Event::OutOfRange { from: at(position), to: at(to) }];
             match assignment.partition(unit) {
-                Some(partition) if position <= to && !partition.is_gone() => {
+                Some(partition) if position <= to && gone_for.is_none() => {
                     let count = partition.skip_to(log.start);
                     partition.skip_to(to);
                     events.push(Event::Missing { unit, count });
@@ -83,7 +88,7 @@ impl Poller {
                     let paused = known.is_some_and(|partition| partition.paused);
                     assignment.lose(&[unit]);
                     let number = assignment.next_assignment();
-                    let place = Place { topic: assignment.topic(), ..Place::at(to) };
+                    let place = Place { topic: gone_for.unwrap_or(0), ..Place::at(to) };
                     let mut partition = Partition::new(number, !unit.is_helper(), place);
                     // So that it is resumed.
                     partition.paused = paused;

@@ -123,6 +123,9 @@ impl Poller {
             let assignment = self.member.assignment();
             assignment.is_away() || assignment.unanswered() > QUIET
         };
+        if !is_wanted {
+            self.looks.vain = 0;
+        }
         if self.looks.brokers || is_wanted && is_due {
             self.look_for_brokers();
         }

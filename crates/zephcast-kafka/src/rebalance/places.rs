@@ -73,10 +73,13 @@ impl MemberContext {
             let place = match element.offset() {
                 Offset::Offset(next) => Place::read(next, element.metadata()),
                 _ => {
-                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper()).copied();
-                    let start = known.map_or_else(|| first(consumer, topic, partition, patience), Ok);
-                    // A retry topic without a leader holds nobody up: where its log begins is found when it is read.
-                    Place::at(if unit.is_helper() { start.unwrap_or(0) } else { start? })
+                    let known = self.member.starts.get(&partition).filter(|_| !unit.is_helper());
+                    match known {
+                        Some(place) => place.clone(),
+                        // A retry topic without a leader holds nobody up: where it begins is found when it is read.
+                        None if unit.is_helper() => Place::at(first(consumer, topic, partition, patience).unwrap_or(0)),
+                        None => Place::at(first(consumer, topic, partition, patience)?),
+                    }
                 }
             };
             places.push((unit, self.within_log(consumer, topic, partition, place, until)));
