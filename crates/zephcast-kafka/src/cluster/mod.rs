@@ -164,7 +164,7 @@ impl Cluster {
                 let text = format!("none of {servers} answered within {timeout:?}");
                 error(ErrorKind::Unavailable, operation, text)
             }
-            None => error(ErrorKind::Timeout, operation, format!("no answer within {timeout:?}")),
+            None => error(ErrorKind::Timeout, operation, format!("no answer within {timeout:?} from {servers}")),
         })
     }
 
