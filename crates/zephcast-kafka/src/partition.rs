@@ -144,7 +144,6 @@ impl Partition {
             self.topic = topic;
         }
         self.gone_for = Some(topic).filter(|topic| self.topic != *topic);
-        self.stopped |= self.gone_for.is_some();
     }
 
     /// The id of the topic that came after its own, if that is gone.
@@ -193,6 +192,11 @@ impl Partition {
     /// What is known of the attempts of a record.
     pub(crate) fn attempts(&self, offset: i64) -> Attempts {
         self.attempts.get(&offset).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing is handed out.
+    fn is_stopped(&self) -> bool {
+        self.stopped || self.gone_for.is_some()
     }
 
     /// From here on nothing is handed out.

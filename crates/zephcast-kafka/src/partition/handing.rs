@@ -9,7 +9,7 @@ impl Partition {
     /// What can be handed out now, as much of it as there is room for. `beyond` what the durable place reaches, where that
     /// cannot be moved.
     pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64, beyond: bool) -> Vec<Incoming> {
-        if self.stopped || self.is_in_order() && self.has_suspects() {
+        if self.is_stopped() || self.is_in_order() && self.has_suspects() {
             return Vec::new();
         }
         let beyond = beyond && !self.is_careful();

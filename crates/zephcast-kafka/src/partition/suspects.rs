@@ -13,7 +13,7 @@ impl Partition {
 
     /// Whether a suspect is there to be handed out.
     pub(crate) fn suspect_waits(&self, now_ms: u64) -> bool {
-        !self.stopped && self.has_suspects() && self.next_suspect(now_ms).is_some()
+        !self.is_stopped() && self.has_suspects() && self.next_suspect(now_ms).is_some()
     }
 
     /// The next suspect that is due.
@@ -46,7 +46,7 @@ impl Partition {
 
     /// Hands out the suspect that was accused.
     pub(crate) fn hand_out_suspect(&mut self, accused: i64, now_ms: u64) -> Option<Incoming> {
-        if self.stopped || !self.suspects.contains(accused) {
+        if self.is_stopped() || !self.suspects.contains(accused) {
             return None;
         }
         let mut incoming = self.waiting.take_one(accused)?;

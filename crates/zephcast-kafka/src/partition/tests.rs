@@ -302,6 +302,21 @@ fn what_cannot_be_read_is_tried_again_before_it_is_passed() {
     assert_eq!(partition.look_at_gap(7), Gap::Unread, "another one");
 }
 
+#[test]
+fn of_a_topic_that_is_gone_nothing_is_handed_out() {
+    let mut partition = Partition::new(1, true, Place { topic: 7, ..Place::at(0) });
+    commit(&mut partition);
+    assert!(read(&mut partition, 0));
+    partition.topic_is(8);
+    assert_eq!((partition.gone_for(), out(&mut partition)), (Some(8), vec![]));
+    partition.topic_is(7);
+    assert_eq!((partition.gone_for(), out(&mut partition)), (None, vec![0]));
+    // One of which nothing was known is in the one that is there.
+    let mut unknown = fresh(0);
+    unknown.topic_is(7);
+    assert_eq!((unknown.gone_for(), commit(&mut unknown).topic), (None, 7));
+}
+
 proptest! {
     /// Whatever is acked in whatever order, the place is the first that is not.
     #[test]
