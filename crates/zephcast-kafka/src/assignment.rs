@@ -161,14 +161,15 @@ impl Assignment {
         self.failure.is_some()
     }
 
-    /// The stream's topic was seen with this id. Whether a partition is of an earlier one.
-    pub(crate) fn topic_is(&mut self, topic: u64) -> bool {
-        let Some(topic) = self.identity.seen(topic) else { return false };
+    /// The stream's topic was seen with this id. Whether a partition is of an earlier one; none as long as that is not
+    /// certain.
+    pub(crate) fn topic_is(&mut self, topic: u64) -> Option<bool> {
+        let topic = self.identity.seen(topic)?;
         let of_stream = self.partitions.iter_mut().filter(|(unit, _)| !unit.is_helper());
-        of_stream.fold(false, |is_gone, (_, partition)| {
+        Some(of_stream.fold(false, |is_gone, (_, partition)| {
             partition.topic_is(topic);
             is_gone || partition.gone_for().is_some()
-        })
+        }))
     }
 
     /// A number for the next assignment.

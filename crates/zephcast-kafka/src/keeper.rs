@@ -27,9 +27,8 @@ impl Keeper {
             // The first look for those was made by joining.
             let mut looked = Instant::now();
             loop {
-                // What has just come is looked at at once; each look has to be confirmed by another one.
+                // What has just come is looked at at once.
                 let _ = tokio::time::timeout(SAME, member.look.notified()).await;
-                find_stream(&member).await;
                 find_stream(&member).await;
                 if looked.elapsed() < EVERY {
                     continue;
@@ -44,19 +43,23 @@ impl Keeper {
     }
 }
 
-/// Looks which topic the stream is now.
+/// Looks which topic the stream is now; once more where it seems to be another one than before.
 async fn find_stream(member: &Member) {
     let stream = &member.topics.stream;
-    match member.cluster.describe("look for the stream", stream).await {
-        Ok(Some(known)) => {
-            if member.assignment().topic_is(known.id) {
+    for _ in 0..2 {
+        let known = match member.cluster.describe("look for the stream", stream).await {
+            Ok(Some(known)) => known,
+            // Whoever reads from it finds that, too.
+            Ok(None) => return,
+            Err(error) => return tracing::debug!(%error, %stream, "not looked for the stream"),
+        };
+        if let Some(is_gone) = member.assignment().topic_is(known.id) {
+            if is_gone {
                 tracing::warn!(%stream, "the stream was deleted and made anew");
                 member.wake();
             }
+            return;
         }
-        // Whoever reads from it finds that, too.
-        Ok(None) => {}
-        Err(error) => tracing::debug!(%error, %stream, "not looked for the stream"),
     }
 }
 

@@ -96,9 +96,22 @@ impl Cluster {
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        self.ask_for(operation, self.config.request_timeout, question).await
+    }
+
+    /// As [`ask`](Self::ask), and waits so long.
+    pub(crate) async fn ask_for<T, F>(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        question: impl Fn(Library, Duration) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let until = Instant::now() + TAKES_OFFICE;
         loop {
-            match self.ask_within(operation, self.config.request_timeout, &question).await {
+            match self.ask_within(operation, timeout, &question).await {
                 Err(error) if code_of(&error).is_some_and(is_taking_office) && Instant::now() < until => {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
@@ -107,7 +120,7 @@ impl Cluster {
         }
     }
 
-    pub(crate) async fn ask_within<T, F>(
+    async fn ask_within<T, F>(
         &self,
         operation: &'static str,
         timeout: Duration,

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use zephcast_core::Result;
 
-use super::{ASK_AGAIN, Cluster, is_taking_office, names_no_topic};
-use crate::error::{Failure, code_of};
+use super::{Cluster, names_no_topic};
+use crate::error::Failure;
 use crate::native::{self, OffsetOf, Partition};
 
 /// How long a look waits for the leaders of partitions.
@@ -60,15 +59,7 @@ impl Cluster {
                 _ => Ok(seen),
             }
         };
-        let until = Instant::now() + timeout;
-        loop {
-            match self.ask_within(operation, timeout, look).await {
-                Err(error) if code_of(&error).is_some_and(is_taking_office) && Instant::now() < until => {
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                seen => return seen,
-            }
-        }
+        self.ask_for(operation, timeout, look).await
     }
 
     /// Takes away the records before an offset of each of these partitions, and says where each begins then.

@@ -35,31 +35,27 @@ impl Cluster {
     /// # Errors
     /// `NotFound`, naming the stream, when it does not exist and is not to be created.
     pub(crate) async fn ensure_topic(&self, operation: &'static str, topic: &str, create: bool) -> Result<u32> {
-        match self.describe(operation, topic).await? {
-            Some(known) if known.is_led() => return Ok(known.partitions),
-            // Just made, or without some of its nodes: the other partitions can be used.
-            Some(known) => return Ok(self.until_led(operation, topic, JUST_MADE).await.unwrap_or(known.partitions)),
-            None if !create => return Err(missing(operation, topic)),
-            None => {
-                let partitions = self.usual_partitions();
-                self.create_if_missing(operation, &NewTopic { name: topic, partitions, ..NewTopic::default() }).await?;
-            }
-        }
-        self.until_led(operation, topic, self.config().request_timeout).await
+        let new = NewTopic { name: topic, partitions: self.usual_partitions(), ..NewTopic::default() };
+        self.ensure(operation, topic, create.then_some(new)).await
     }
 
     /// Makes sure that a group's helper topic is there and can be used. One that exists keeps its partitions.
     pub(crate) async fn ensure_helper(&self, operation: &'static str, topic: &str, partitions: u32) -> Result<u32> {
+        let partitions = i32::try_from(partitions).ok();
+        let new = NewTopic { name: topic, partitions, replication: None, settings: HELPER.into() };
+        self.ensure(operation, topic, Some(new)).await
+    }
+
+    async fn ensure(&self, operation: &'static str, topic: &str, new: Option<NewTopic<'_>>) -> Result<u32> {
         match self.describe(operation, topic).await? {
-            Some(known) if known.is_led() => return Ok(known.partitions),
-            Some(known) => return Ok(self.until_led(operation, topic, JUST_MADE).await.unwrap_or(known.partitions)),
+            Some(known) if known.is_led() => Ok(known.partitions),
+            // Just made, or without some of its nodes: the other partitions can be used.
+            Some(known) => Ok(self.until_led(operation, topic, JUST_MADE).await.unwrap_or(known.partitions)),
             None => {
-                let partitions = i32::try_from(partitions).ok();
-                let new = NewTopic { name: topic, partitions, replication: None, settings: HELPER.into() };
-                self.create_if_missing(operation, &new).await?;
+                self.create_if_missing(operation, &new.ok_or_else(|| missing(operation, topic))?).await?;
+                self.until_led(operation, topic, self.config().request_timeout).await
             }
         }
-        self.until_led(operation, topic, self.config().request_timeout).await
     }
 
     /// How many partitions a stream gets that is made without a number; none for the broker's default.

@@ -145,7 +145,8 @@ impl Poller {
             Err(failure) => {
                 self.looks.vain += 1;
                 if are_down || self.looks.vain >= VAIN {
-                    let error = error(ErrorKind::Unavailable, OPERATION, "no broker answers").caused_by(failure);
+                    let text = format!("none of {} answers", self.member.config.servers());
+                    let error = error(ErrorKind::Unavailable, OPERATION, text).caused_by(failure);
                     let error = self.member.cluster.trouble().explain_to_member(error);
                     self.member.assignment().away(error);
                 }

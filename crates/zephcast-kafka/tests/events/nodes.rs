@@ -34,7 +34,7 @@ async fn an_idle_member_hears_soon_that_its_broker_froze_and_when_it_is_back() {
     let began = Instant::now();
     server.stop(0).expect("frozen");
     disconnected(&mut events).await;
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     server.cont(0).expect("goes on");
     reconnected(&mut events).await;
 }
@@ -53,7 +53,7 @@ async fn one_of_three_that_froze_is_told_while_it_is_frozen() {
     told(&mut events, |event| matches!(event, Event::NodeDown(_)).then_some(())).await;
     let took = began.elapsed();
     server.cont(1).expect("goes on");
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test]
@@ -62,7 +62,6 @@ async fn a_node_that_died_is_told_by_name_and_why_and_so_is_its_return() {
     let (_client, _consumer, mut events) = member(&server).await;
     server.kill9(0).expect("dies");
     let reason = disconnected(&mut events).await;
-    // At first it may only be known that the connection ended.
     assert!(reason.contains("127.0.0.1"), "{reason}");
     let down = told(&mut events, |event| if let Event::NodeDown(node) = event { Some(node) } else { None }).await;
     server.restart(0).await.expect("starts");
