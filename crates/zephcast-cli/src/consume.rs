@@ -68,7 +68,7 @@ pub(crate) async fn run(
     let Some(members) = shutdown.unless_asked(joining).await else {
         return not_begun(arguments, output, shutdown).await;
     };
-    let members = members?;
+    let members = members.map_err(Failure::or_create)?;
     let session = Session::new(arguments, output, shutdown);
     match arguments.settle {
         Some(_) => dialogue::run(members, session).await,

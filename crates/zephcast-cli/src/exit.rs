@@ -53,6 +53,13 @@ impl Failure {
         Self { exit: Exit::SomeUnknown, what, advice: None }
     }
 
+    /// Where a stream that is missing can be made along.
+    pub(crate) fn or_create(error: Error) -> Self {
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let failure = Self::from(error);
+        if is_missing { failure.advise("--create, if it is to be made") } else { failure }
+    }
+
     /// Names the stream that it was about, if a broker's error did not: there names stand in quotes.
     pub(crate) fn about(mut self, stream: &str) -> Self {
         if !self.what.contains(&format!("{stream:?}")) {
@@ -125,7 +132,7 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Auth => Some("check user, password and TLS settings in --url or ZEPHCAST_URL"),
         ErrorKind::PermissionDenied => Some("ask for the rights that `zephcast check` names"),
-        ErrorKind::NotFound => Some("`zephcast stream list` shows what there is; --create makes what is missing"),
+        ErrorKind::NotFound => Some("`zephcast stream list` shows what there is"),
         ErrorKind::WrongType => Some("choose another stream name: this one is taken by something else"),
         ErrorKind::Unavailable | ErrorKind::Timeout => Some("see that the broker runs and is reachable from here"),
         ErrorKind::Blocked => Some("free memory or disk at the broker, or raise its limit"),

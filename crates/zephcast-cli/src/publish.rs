@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let Some(publisher) = shutdown.unless_asked(opening.into_future()).await else {
         return not_begun(output).await;
     };
-    let publisher = publisher?;
+    let publisher = publisher.map_err(Failure::or_create)?;
     let (outcomes, enqueued) = mpsc::channel(arguments.in_flight.min(MOST_AHEAD) as usize);
     let mut account = Account::new(output);
     let (fed, counted) =

@@ -158,6 +158,12 @@ impl Message {
         }
     }
 
+    /// A message of these parts. The opposite of [`into_parts`](Self::into_parts).
+    #[must_use]
+    pub fn from_parts(payload: Option<Bytes>, key: Option<Bytes>, headers: Headers, id: Option<MessageId>) -> Self {
+        Self { payload, key, headers, id }
+    }
+
     /// The parts: payload, key, headers, id.
     #[must_use]
     pub fn into_parts(self) -> (Option<Bytes>, Option<Bytes>, Headers, Option<MessageId>) {

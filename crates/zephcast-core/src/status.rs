@@ -35,6 +35,27 @@ pub struct GroupStatus {
     pub units: Vec<UnitStatus>,
 }
 
+impl GroupStatus {
+    /// A look, taken now, that has seen nothing yet.
+    #[must_use]
+    pub fn new(stream: StreamName, group: GroupName, broker: Broker) -> Self {
+        Self {
+            stream,
+            group,
+            broker,
+            looked_at: Instant::now(),
+            published: None,
+            lag: None,
+            in_flight: None,
+            oldest_pending: None,
+            delayed: None,
+            dead_letters: None,
+            members: Vec::new(),
+            units: Vec::new(),
+        }
+    }
+}
+
 /// One member of a group.
 #[derive(Clone, Debug)]
 pub struct MemberStatus {

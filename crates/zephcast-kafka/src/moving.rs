@@ -10,7 +10,6 @@ use crate::native::{Committed, GroupDescription};
 use crate::start::{commit_of, places};
 use crate::status::{check_exists, ensure_exists, name};
 use crate::streams::has_member_for;
-use crate::topics::Topics;
 
 /// Moves a group in all partitions of the stream, by one commit. Nothing but the offset is known of the new places.
 ///
@@ -61,38 +60,17 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName, group: &Group
     if has_member_for(&described, &topics.stream) {
         return Err(lived_in(OPERATION, stream.as_str(), group, &described));
     }
-    match forget(cluster, OPERATION, &topics, committed, &described).await {
+    // Its id may be that of a group of other streams, which stays.
+    match cluster.forget(OPERATION, &topics.group, committed, (&topics.stream, &topics.all())).await {
         Err(refusal) if code_of(&refusal).is_some_and(is_in_use) => {
             let described = cluster.describe_group(OPERATION, &topics.group).await?;
             return Err(lived_in(OPERATION, stream.as_str(), group, &described));
         }
         outcome => outcome?,
     }
+    // What was removed from its dead letters, by a group of that name.
+    unless_in_use(cluster.delete_group(OPERATION, &topics.dead).await)?;
     cluster.delete_topics(OPERATION, &helpers).await
-}
-
-/// Makes the group forget where it is, and what was removed from its dead letters: later topics of the same names begin
-/// anew. Its id may be that of a group of other streams, which stays. First comes the stream, since its members refuse.
-async fn forget(
-    cluster: &Cluster,
-    operation: &'static str,
-    topics: &Topics,
-    committed: Vec<Committed>,
-    described: &GroupDescription,
-) -> Result<()> {
-    let all = topics.all();
-    let is_ours = |place: &Committed| all.contains(&place.partition.0.as_str());
-    match described.members.is_empty() && !committed.is_empty() && committed.iter().all(is_ours) {
-        true => cluster.delete_group(operation, &topics.group).await?,
-        false => {
-            let ours = committed.into_iter().filter(is_ours).map(|place| place.partition);
-            let (stream, helpers): (Vec<_>, Vec<_>) = ours.partition(|(topic, _)| *topic == topics.stream);
-            for partitions in [stream, helpers].into_iter().filter(|partitions| !partitions.is_empty()) {
-                cluster.forget(operation, &topics.group, &partitions).await?;
-            }
-        }
-    }
-    unless_in_use(cluster.delete_group(operation, &topics.dead).await)
 }
 
 /// The refusal, by the members that the broker knows.

@@ -20,7 +20,7 @@ use zephcast_core::driver::Incoming;
 pub(crate) use self::gaps::Gap;
 use self::reach::{MOST_SUSPECTS, Reach};
 use self::waiting::Waiting;
-use crate::place::{Attempts, Place};
+use crate::place::{Attempts, Place, are_different};
 use crate::ranges::Ranges;
 
 /// A record that was read: when it is due, and what to hand out.
@@ -143,7 +143,7 @@ impl Partition {
         if self.topic == 0 {
             self.topic = topic;
         }
-        self.gone_for = Some(topic).filter(|topic| self.topic != *topic);
+        self.gone_for = are_different(self.topic, topic).then_some(topic);
     }
 
     /// The id of the topic that came after its own, if that is gone.

@@ -48,6 +48,11 @@ pub(crate) struct Attempts {
     pub(crate) first_failed_ms: Option<u64>,
 }
 
+/// Whether these are the ids of different topics; 0 is one that is not known.
+pub(crate) fn are_different(topic: u64, other: u64) -> bool {
+    topic != 0 && other != 0 && topic != other
+}
+
 impl Place {
     /// A place where nothing but the offset is known.
     pub(crate) fn at(next: i64) -> Self {
@@ -56,7 +61,7 @@ impl Place {
 
     /// Whether it is in another topic than this one, of the same name.
     pub(crate) fn is_of_another(&self, topic: u64) -> bool {
-        self.topic != 0 && topic != 0 && self.topic != topic
+        are_different(self.topic, topic)
     }
 
     /// Reads what was committed.

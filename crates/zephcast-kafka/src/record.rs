@@ -53,21 +53,17 @@ pub(crate) fn take_apart<'a>(
     headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     mut keep: impl FnMut(&[u8]) -> Bytes,
 ) -> (Message, Notes) {
-    let mut message = payload.map_or_else(Message::without_payload, Message::new);
-    if let Some(key) = key {
-        message = message.with_key(key);
-    }
-    let (mut notes, mut own) = (Notes::default(), Headers::new());
+    let (mut notes, mut own, mut id) = (Notes::default(), Headers::new(), None);
     for (name, value) in headers {
         match (is_reserved(name), value) {
             (false, Some(value)) => own.append(keep(name), keep(value)),
             (false, None) => own.append_null(keep(name)),
             (true, Some(value)) if name != ID => notes.read(name, value),
-            (true, Some(value)) if message.id().is_none() => message = message.with_id(MessageId::new(keep(value))),
+            (true, Some(value)) if id.is_none() => id = Some(MessageId::new(keep(value))),
             (true, _) => {}
         }
     }
-    (message.with_headers(own), notes)
+    (Message::from_parts(payload, key, own, id), notes)
 }
 
 /// Whether a header's name is zephcast's own, so that it is not kept.

@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 use crate::cluster::groups::unless_in_use;
 use crate::cluster::offsets::partitions_of;
 use crate::error::{code_of, error, missing};
-use crate::native::{Committed, OffsetOf, Partition};
+use crate::native::{OffsetOf, Partition};
 use crate::streams::Groups;
 use crate::topics::is_helper;
 
@@ -93,18 +93,8 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName) -> Result<()>
     let groups = cluster.committed_by_all(OPERATION).await?;
     cluster.delete_topics(OPERATION, &helpers).await?;
     for (group, places) in groups {
-        let is_ours = |place: &Committed| place.partition.0 == topic || helpers.contains(&place.partition.0.as_str());
-        let (ours, others): (Vec<_>, Vec<_>) = places.into_iter().partition(is_ours);
-        let forgotten = match (ours.is_empty(), others.is_empty()) {
-            (true, _) => Ok(()),
-            (false, true) => cluster.delete_group(OPERATION, &group).await,
-            (false, false) => {
-                let partitions: Vec<_> = ours.into_iter().map(|place| place.partition).collect();
-                cluster.forget(OPERATION, &group, &partitions).await
-            }
-        };
         // What is still consumed is forgotten with the topics.
-        unless_in_use(forgotten)?;
+        unless_in_use(cluster.forget(OPERATION, &group, places, (topic, &helpers)).await)?;
     }
     // The stream comes last: as long as it is there, a call that failed can be made again.
     cluster.delete_topics(OPERATION, &[topic]).await
@@ -113,6 +103,7 @@ pub(crate) async fn delete(cluster: &Cluster, stream: &StreamName) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::native::Committed;
 
     fn place(topic: &str, partition: i32, offset: i64) -> Committed {
         Committed { partition: (topic.into(), partition), offset, metadata: String::new() }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use zephcast::driver::{Browsed, Cursor, Stored};
-use zephcast::{Client, CloseReport, Error, ErrorKind, MemberName, Retry, Start};
+use zephcast::{Client, CloseReport, Error, MemberName, Retry, Start};
 
 use super::session::{End, Session};
 use crate::args::consume::ConsumeArgs;
@@ -27,18 +27,11 @@ pub(crate) async fn run(client: &Client, start: Start, mut session: Session<'_>)
     let member = session.arguments.member.clone().unwrap_or_else(MemberName::unique);
     let mut browsing = Browsing { browser, member, begun: false, printed: 0, away: None };
     let end = match browsing.run(&mut session).await {
-        End::Failed(error) if !browsing.begun => return Err(cannot_begin(error)),
+        End::Failed(error) if !browsing.begun => return Err(error.into()),
         end => end,
     };
     let report = CloseReport { delivered: browsing.printed as u64, clean: true, ..CloseReport::default() };
     session.report(end, &report).await
-}
-
-fn cannot_begin(error: Error) -> Failure {
-    let missing = error.kind() == ErrorKind::NotFound;
-    let failure = Failure::from(error);
-    // Looking creates nothing, so the usual advice does not help.
-    if missing { failure.advise("`zephcast stream list` shows what there is") } else { failure }
 }
 
 struct Browsing<'a> {

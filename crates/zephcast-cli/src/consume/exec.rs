@@ -108,7 +108,7 @@ pub(crate) async fn run(
         Err(error) => {
             // Why it failed matters more than whether what led to it could be written.
             let _ = session.write(drop).await;
-            Err(error.into())
+            Err(Failure::or_create(error))
         }
     }
 }

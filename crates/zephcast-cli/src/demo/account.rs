@@ -83,8 +83,6 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use zephcast::{Broker, GroupName, Message, Position, PositionStyle, StreamName, Token, UnitId};
 
     use super::*;
@@ -120,18 +118,8 @@ mod tests {
         let mut account = Account::default();
         seen.iter().for_each(|seen| account.add(seen));
         let status = GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new("billing").unwrap(),
-            broker: Broker::Memory,
-            looked_at: Instant::now(),
-            published: None,
             lag: Some(lag),
-            in_flight: None,
-            oldest_pending: None,
-            delayed: None,
-            dead_letters: None,
-            members: Vec::new(),
-            units: Vec::new(),
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Memory)
         };
         account.problems(&status, dead).join("; ")
     }

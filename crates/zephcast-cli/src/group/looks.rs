@@ -75,18 +75,10 @@ mod tests {
 
     fn status(group: &str, looked_at: Instant, lag: u64) -> GroupStatus {
         GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new(group).unwrap(),
-            broker: Broker::Memory,
             looked_at,
             published: Some(100),
             lag: Some(lag),
-            in_flight: None,
-            oldest_pending: None,
-            delayed: None,
-            dead_letters: None,
-            members: Vec::new(),
-            units: Vec::new(),
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new(group).unwrap(), Broker::Memory)
         }
     }
 

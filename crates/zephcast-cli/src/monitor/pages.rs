@@ -72,7 +72,7 @@ fn with(mut page: Page, name: HeaderName, value: &'static str) -> Page {
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use http_body_util::BodyExt;
     use zephcast::{Broker, GroupName, GroupStatus, StreamName};
@@ -82,18 +82,11 @@ pub(super) mod tests {
     /// A Redis with one group, and a Kafka that is away.
     pub(in super::super) fn views() -> Vec<View> {
         let status = GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new("billing").unwrap(),
-            broker: Broker::Redis,
-            looked_at: Instant::now(),
-            published: None,
             lag: Some(120),
-            in_flight: None,
             oldest_pending: Some(Duration::from_millis(900)),
             delayed: Some(2),
             dead_letters: Some(1),
-            members: Vec::new(),
-            units: Vec::new(),
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Redis)
         };
         let group = GroupRecord::new(&status, status.judge(), None);
         vec![

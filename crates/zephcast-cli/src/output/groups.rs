@@ -170,7 +170,7 @@ impl StreamRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use zephcast::{Broker, GroupName, MemberName, MemberState, MemberStatus, StreamName, UnitId, UnitStatus};
 
@@ -179,15 +179,10 @@ mod tests {
     #[test]
     fn a_group_has_its_keys_in_order_and_null_for_what_is_unknown() {
         let status = GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new("billing").unwrap(),
-            broker: Broker::Kafka,
-            looked_at: Instant::now(),
             published: Some(162),
             lag: Some(0),
             in_flight: Some(8),
             oldest_pending: Some(Duration::from_millis(900)),
-            delayed: None,
             dead_letters: Some(1),
             members: vec![MemberStatus {
                 name: MemberName::new("m").unwrap(),
@@ -205,6 +200,7 @@ mod tests {
                 lag: Some(120),
                 owner: Some(MemberName::new("m").unwrap()),
             }],
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Kafka)
         };
         let rates = Rates { published: Some(12.34), settled: None };
         let record = GroupRecord::new(&status, status.judge(), Some(rates));

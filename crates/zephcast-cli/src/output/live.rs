@@ -147,7 +147,7 @@ impl Trend {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use zephcast::{Broker, GroupName, GroupStatus, Rates, StreamName};
 
@@ -155,18 +155,11 @@ mod tests {
 
     fn record(group: &str, lag: u64) -> GroupRecord {
         let status = GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new(group).unwrap(),
-            broker: Broker::Redis,
-            looked_at: Instant::now(),
-            published: None,
             lag: Some(lag),
-            in_flight: None,
             oldest_pending: Some(Duration::from_millis(900)),
             delayed: Some(2),
             dead_letters: Some(1),
-            members: Vec::new(),
-            units: Vec::new(),
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new(group).unwrap(), Broker::Redis)
         };
         GroupRecord::new(&status, status.judge(), Some(Rates { published: None, settled: Some(lag as f64) }))
     }

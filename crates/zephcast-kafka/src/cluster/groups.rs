@@ -48,11 +48,38 @@ impl Cluster {
             .await
     }
 
-    /// Makes a group forget these partitions. One that is gone has forgotten them.
+    /// Makes a group, which committed this, forget a stream and its helper topics: later topics of the same names begin anew.
+    /// One that knows nothing else is removed. The stream comes first, since its members refuse.
     ///
     /// # Errors
     /// Refused where members consume them, see [`is_in_use`].
-    pub(crate) async fn forget(&self, operation: &'static str, group: &str, partitions: &[Partition]) -> Result<()> {
+    pub(crate) async fn forget(
+        &self,
+        operation: &'static str,
+        group: &str,
+        committed: Vec<Committed>,
+        (topic, helpers): (&str, &[&str]),
+    ) -> Result<()> {
+        let partitions = committed.into_iter().map(|place| place.partition);
+        let (stream, others): (Vec<_>, Vec<_>) = partitions.partition(|(name, _)| name == topic);
+        let (helpers, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|(name, _)| helpers.contains(&name.as_str()));
+        let known: Vec<_> = [stream, helpers].into_iter().filter(|partitions| !partitions.is_empty()).collect();
+        if !known.is_empty() && others.is_empty() {
+            match self.delete_group(operation, group).await {
+                // Its members may be there for other streams.
+                Err(refusal) if code_of(&refusal).is_some_and(is_in_use) => {}
+                outcome => return outcome,
+            }
+        }
+        for partitions in known {
+            self.forget_partitions(operation, group, &partitions).await?;
+        }
+        Ok(())
+    }
+
+    /// One that is gone has forgotten them.
+    async fn forget_partitions(&self, operation: &'static str, group: &str, partitions: &[Partition]) -> Result<()> {
         let forgotten = self.ask(operation, |library, timeout| async move {
             match native::delete_offsets(&library, timeout, group, partitions).await {
                 Err(failure) if failure.code == Code::GroupIdNotFound => Ok(()),

@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use super::message::Message;
 
 /// The most records of one call.
-pub(crate) const LONGEST_READ: usize = 512;
+pub(crate) const LONGEST_READ: usize = 2048;
 
 /// A queue of our own for records. To be dropped before its consumer.
 pub(crate) struct Batches {
