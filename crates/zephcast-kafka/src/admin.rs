@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
 use zephcast_core::{GroupName, Position, Result, Start, StreamName, StreamStatus};
 
@@ -16,13 +15,11 @@ pub(crate) struct KafkaAdmin {
     cluster: Arc<Cluster>,
     /// For what is sent back to a group.
     producer: Arc<Producer>,
-    /// Whoever removes dead letters: what is removed is written as a whole.
-    removing: Mutex<()>,
 }
 
 impl KafkaAdmin {
     pub(crate) fn new(cluster: Arc<Cluster>, producer: Arc<Producer>) -> Self {
-        Self { cluster, producer, removing: Mutex::default() }
+        Self { cluster, producer }
     }
 }
 
@@ -84,13 +81,11 @@ impl Admin for KafkaAdmin {
 
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive> {
         NAMES.check(stream)?;
-        let _one_at_a_time = self.removing.lock().await;
         Box::pin(dead_letters::redrive(&self.cluster, &self.producer, stream, group, position)).await
     }
 
     async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64> {
         NAMES.check(stream)?;
-        let _one_at_a_time = self.removing.lock().await;
         Box::pin(dead_letters::purge(&self.cluster, stream, group)).await
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Assignment {
     turn: UnitId,
     suspects_told: Option<Instant>,
     pub(crate) end: End,
+    /// Whether the client library's consumer is of no more use.
+    pub(crate) broken: bool,
     /// Whether the poll thread waits for room.
     full: bool,
 }
@@ -109,6 +111,7 @@ impl Assignment {
             turn: UnitId(0),
             suspects_told: None,
             end: End::Not,
+            broken: false,
             full: false,
         }
     }

@@ -35,9 +35,7 @@ impl Keeper {
                 }
                 looked = Instant::now();
                 find_retries(&member).await;
-                if may_trim {
-                    may_trim = trim_retries(&member, &mut trimmed).await;
-                }
+                may_trim = trim_retries(&member, &mut trimmed, may_trim).await;
             }
         }))
     }
@@ -78,8 +76,9 @@ async fn find_retries(member: &Member) {
     }
 }
 
-/// Removes what is settled from the retry topics, as far as it was not removed before. Whether the user may.
-async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) -> bool {
+/// Removes what is settled from the retry topics, as far as it was not removed before. Whether the user may, who is told once
+/// what to do.
+async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>, could: bool) -> bool {
     let settled: Vec<(UnitId, i64)> = {
         let mut assignment = member.assignment();
         let retries = assignment.partitions().filter(|(unit, _)| unit.is_helper());
@@ -93,13 +92,15 @@ async fn trim_retries(member: &Member, trimmed: &mut HashMap<UnitId, i64>) -> bo
     };
     let before: BTreeMap<Partition, i64> = settled.iter().filter_map(partition).collect();
     if before.is_empty() {
-        return true;
+        return could;
     }
     let stream = &member.topics.stream;
     match member.cluster.delete_records("trim retries", &before).await {
         Ok(_) => trimmed.extend(settled),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            tracing::warn!(%error, %stream, "retry topics grow, until there is a member whose user may `Delete` from them");
+            if could {
+                tracing::warn!(%error, %stream, "retry topics grow, until the user of a member may `Delete` from them");
+            }
             return false;
         }
         Err(error) => tracing::debug!(%error, %stream, "retry topics are not trimmed"),

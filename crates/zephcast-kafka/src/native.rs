@@ -7,6 +7,7 @@
 mod answer;
 mod batches;
 mod client;
+mod code;
 mod commits;
 mod configs;
 mod coordinator;

@@ -18,6 +18,7 @@ use zephcast_core::Token;
 use zephcast_core::driver::Incoming;
 
 pub(crate) use self::gaps::Gap;
+use self::gaps::Library;
 use self::reach::{MOST_SUSPECTS, Reach};
 use self::waiting::Waiting;
 use crate::place::{Attempts, Place, are_different};
@@ -58,16 +59,11 @@ pub(crate) struct Partition {
     durable: u64,
     /// Before this offset everything is settled, durably.
     durable_next: i64,
-    /// Whether something was settled that is not durable.
-    undurable: bool,
+    /// The version with the last settlement.
+    settled: u64,
     /// Whether it is about to be given up, so that nothing more is handed out.
     stopped: bool,
-    /// Whether the library's position is not to be believed: an error came instead of a record, or it could not be sent back.
-    misled: bool,
-    /// Whether the library reads elsewhere, so that a gap says nothing.
-    strayed: bool,
-    /// Whether an error came since the last gap was looked at.
-    erred: bool,
+    library: Library,
     /// Where a gap was that came with an error, and how often it was fetched again.
     tries: (i64, u32),
     /// Whether nothing is fetched for it, since enough is waiting that cannot be handed out.
@@ -118,11 +114,9 @@ impl Partition {
             version: 1,
             durable: 0,
             durable_next: next,
-            undurable: false,
+            settled: 0,
             stopped: false,
-            misled: false,
-            strayed: false,
-            erred: false,
+            library: Library::Follows,
             tries: (0, 0),
             paused: false,
         }
@@ -174,7 +168,7 @@ impl Partition {
         }
         self.pass_to(offset);
         self.read = offset + 1;
-        self.misled = false;
+        self.library = Library::Follows;
         !self.done.contains(offset) && offset >= self.next
     }
 
@@ -306,7 +300,7 @@ impl Partition {
 
     fn changed(&mut self) {
         self.version += 1;
-        self.undurable = true;
+        self.settled = self.version;
     }
 
     /// Whether a commit would tell something new.
@@ -316,7 +310,7 @@ impl Partition {
 
     /// Whether something that was settled is not durable.
     pub(crate) fn is_undurable(&self) -> bool {
-        self.undurable
+        self.settled > self.durable
     }
 
     /// What to commit while the partition is ours.
@@ -329,12 +323,15 @@ impl Partition {
         self.snapshot_of(place, self.wants_reach(now_ms))
     }
 
-    /// What to commit when it is given up in good order. Suspects that nobody proved innocent stay suspects.
-    pub(crate) fn farewell(&mut self) -> Snapshot {
-        // Of those nobody said that they were tried.
+    /// Of the suspects that are out nobody said that they were tried, and nobody has them any more.
+    pub(crate) fn acquit_all(&mut self) {
         while let Some(offset) = self.accused.pop_first() {
             self.acquit(offset);
         }
+    }
+
+    /// What to commit when it is given up in good order. Suspects that nobody proved innocent stay suspects.
+    pub(crate) fn farewell(&mut self) -> Snapshot {
         let mut place = self.place();
         place.in_flight = 0;
         place.out = self.suspects.clone();
@@ -359,16 +356,13 @@ impl Partition {
         Snapshot { place, assignment: self.assignment, version: self.version, pressed }
     }
 
-    /// A commit is durable. `false` when it was one of an earlier assignment.
-    pub(crate) fn committed(&mut self, snapshot: &Snapshot) -> bool {
-        if snapshot.assignment != self.assignment {
-            return false;
+    /// A commit is durable, if it was one of this assignment.
+    pub(crate) fn committed(&mut self, snapshot: &Snapshot) {
+        if snapshot.assignment == self.assignment {
+            self.durable = self.durable.max(snapshot.version);
+            self.durable_next = self.durable_next.max(snapshot.place.next);
+            self.extend_reach(&snapshot.place, snapshot.pressed);
         }
-        self.durable = self.durable.max(snapshot.version);
-        self.durable_next = self.durable_next.max(snapshot.place.next);
-        self.undurable &= self.is_changed();
-        self.extend_reach(&snapshot.place, snapshot.pressed);
-        true
     }
 }
 

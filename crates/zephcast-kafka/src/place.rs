@@ -13,6 +13,8 @@ use crate::ranges::Ranges;
 
 /// The longest metadata that a broker takes by default, `offset.metadata.max.bytes`.
 pub(crate) const METADATA_BYTES: usize = 4_096;
+/// With less than that what may be out would be cut, and nobody would know what may have killed its owner.
+pub(crate) const LEAST_METADATA: usize = 256;
 /// How our metadata begins: name and version.
 const MARK: &str = "zc2:";
 

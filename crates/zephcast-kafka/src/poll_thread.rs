@@ -124,20 +124,27 @@ impl Poller {
             if let Some(ended) = self.serve_events() {
                 return ended;
             }
-            if self.is_over() {
+            if self.leave_if_asked() {
                 return Ended::Member;
+            }
+            if std::mem::take(&mut self.member.assignment().broken) {
+                return Ended::Broken;
             }
             self.watch_engine();
             self.subscribe();
-            let more = self.read();
+            // A member that failed settles what it has, and believes nothing more.
+            let reads = !self.member.assignment().has_failed();
+            let more = reads && self.read();
             self.consumer.context().serve_commits();
             if self.member.assignment().commit.is_late() {
                 self.member.arrived.notify_one();
             }
             self.hold_back();
             self.look_for_trouble();
-            if !more {
+            if reads && !more {
                 self.look_at_logs();
+            }
+            if !more {
                 let due = self.member.assignment().commit_due_in(self.member.config.commit_interval);
                 thread::park_timeout(due.min(LONGEST_PARK));
             }
@@ -165,39 +172,30 @@ impl Poller {
         }
     }
 
-    /// Whether the member is at its end; if it leaves, everything is committed by then.
-    fn is_over(&mut self) -> bool {
+    /// Leaves if it is asked to, with everything committed; whether the member is at its end.
+    fn leave_if_asked(&mut self) -> bool {
         let leaving = match &mut self.member.assignment().end {
             End::Not => return false,
             End::Abandoned => return true,
             End::Leaving(left) => left.take(),
         };
-        let farewells: Vec<_> =
-            self.member.assignment().partitions().map(|(unit, partition)| (unit, partition.farewell())).collect();
-        let committed = match farewells.is_empty() {
-            true => Ok(()),
-            false => self.consumer.context().commit_now(&self.consumer, &farewells),
+        let units = self.member.assignment().units();
+        let given_up = self.consumer.context().give_up(&self.consumer, &units);
+        let (end, is_over) = match given_up {
+            Ok(()) => (End::Leaving(leaving), true),
+            // Whoever asked may have given up, and is not heard of again.
+            Err(error) if error.is_retryable() => match leaving.is_some_and(|left| left.send(Err(error)).is_ok()) {
+                true => (End::Not, false),
+                false => (End::Abandoned, true),
+            },
+            Err(error) => {
+                tracing::warn!(%error, stream = %self.member.topics.stream, "left without a last commit");
+                leaving.into_iter().for_each(|left| drop(left.send(Err(error.clone()))));
+                (End::Leaving(None), true)
+            }
         };
-        tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?farewells, ?committed, "it leaves");
-        let mut assignment = self.member.assignment();
-        match committed {
-            Err(error) if error.is_retryable() => {
-                // Whoever asked may have given up, and is not heard of again.
-                let is_heard = leaving.is_some_and(|left| left.send(Err(error)).is_ok());
-                assignment.end = if is_heard { End::Not } else { End::Abandoned };
-                !is_heard
-            }
-            committed => {
-                for (unit, _) in farewells {
-                    assignment.remove(unit, committed.is_ok());
-                }
-                if let Err(error) = committed {
-                    tracing::warn!(%error, stream = %self.member.topics.stream, "left without a last commit");
-                }
-                assignment.end = End::Leaving(leaving);
-                true
-            }
-        }
+        self.member.assignment().end = end;
+        is_over
     }
 
     /// An engine that is not heard of for a lease is stuck: others take over what it has, until it is heard of again.
@@ -248,9 +246,6 @@ impl Poller {
         let failures = std::mem::take(&mut reading.failures);
         let fits = READ_BYTES / reading.largest.max(1);
         self.read_most = fits.clamp(1, (self.read_most * 4).min(LONGEST_READ));
-        for failure in failures {
-            self.take_failure(&failure);
-        }
         let astray = {
             let mut assignment = self.member.assignment();
             assignment.came_back();
@@ -261,6 +256,9 @@ impl Poller {
             reading.hand_over(&mut assignment, log_start)
         };
         self.member.arrived.notify_one();
+        for (code, text) in failures {
+            self.take_code(code, &text);
+        }
         for unit in astray {
             self.find_place(unit);
         }

@@ -9,7 +9,7 @@ use zephcast_core::{Event, Token, UnitId};
 use crate::assignment::Assignment;
 use crate::chunk::Chunk;
 use crate::native::Message;
-use crate::partition::{Gap, Record, offset};
+use crate::partition::{Gap, Partition, Record, offset};
 use crate::record;
 use crate::topics::Topics;
 
@@ -21,18 +21,19 @@ const HEADER_BYTES: usize = 48;
 #[derive(Default)]
 pub(crate) struct Reading {
     records: Vec<Record>,
-    /// How many records each run has.
-    runs: Vec<(UnitId, usize)>,
-    pub(crate) failures: Vec<Failure>,
+    runs: Vec<(UnitId, Run)>,
+    /// What went wrong.
+    pub(crate) failures: Vec<(RDKafkaErrorCode, String)>,
     /// The size of the largest record.
     pub(crate) largest: usize,
 }
 
-/// What went wrong in a partition.
-pub(crate) struct Failure {
-    pub(crate) unit: Option<UnitId>,
-    pub(crate) code: RDKafkaErrorCode,
-    pub(crate) text: String,
+/// What came of one partition.
+enum Run {
+    /// So many records.
+    Records(usize),
+    /// An error, where the next record was awaited.
+    Error,
 }
 
 impl Reading {
@@ -46,7 +47,8 @@ impl Reading {
             let place = (message.topic_handle(), message.partition());
             if let Some(code) = message.error() {
                 let unit = topics.unit(&message.topic(), message.partition());
-                reading.failures.push(Failure { unit, code, text: message.error_text() });
+                reading.runs.extend(unit.map(|unit| (unit, Run::Error)));
+                reading.failures.push((code, message.error_text()));
                 continue;
             }
             if current.is_none_or(|(known, _)| known != place) {
@@ -57,8 +59,8 @@ impl Reading {
             reading.largest = reading.largest.max(record.incoming.message.byte_len());
             reading.records.push(record);
             match reading.runs.last_mut() {
-                Some((last, count)) if *last == unit => *count += 1,
-                _ => reading.runs.push((unit, 1)),
+                Some((last, Run::Records(count))) if *last == unit => *count += 1,
+                _ => reading.runs.push((unit, Run::Records(1))),
             }
         }
         reading
@@ -73,10 +75,14 @@ impl Reading {
     ) -> BTreeSet<UnitId> {
         let mut astray = BTreeSet::new();
         let mut all = self.records.into_iter();
-        for (unit, count) in self.runs {
-            let mut records = all.by_ref().take(count);
+        for (unit, run) in self.runs {
             // What comes after a place that is to be fetched again comes again, too.
             let partition = assignment.partition(unit).filter(|_| !astray.contains(&unit));
+            let Run::Records(count) = run else {
+                partition.into_iter().for_each(Partition::erred);
+                continue;
+            };
+            let mut records = all.by_ref().take(count);
             let Some(partition) = partition else {
                 records.for_each(drop);
                 continue;
@@ -90,7 +96,7 @@ impl Reading {
                 }
                 if let Some(gap) = partition.gap_before(offset) {
                     tracing::debug!(%unit, ?gap, "offsets without a record");
-                    match partition.look_at_gap(gap.start) {
+                    match partition.look_at_gap(&gap) {
                         Gap::Nothing => {}
                         Gap::Unread => {
                             astray.insert(unit);
@@ -142,4 +148,51 @@ fn to_record(message: &Message, unit: UnitId, chunk: &mut Chunk) -> Record {
         suspect: false,
     };
     Record { due_ms: notes.due_ms, incoming }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use zephcast_core::Message as Content;
+
+    use super::*;
+    use crate::place::Place;
+
+    const UNIT: UnitId = UnitId(0);
+
+    fn record(offset: u64) -> Record {
+        let token = Token(offset, 0);
+        let incoming = Incoming {
+            token,
+            origin: (UNIT, token),
+            message: Content::new("x"),
+            attempt: 1,
+            redelivered: false,
+            published_ms: None,
+            first_failed_ms: None,
+            suspect: false,
+        };
+        Record { due_ms: None, incoming }
+    }
+
+    /// Where a partition stands that began at 99 when this was read, and the library says that it came to 102.
+    fn stands_at(offsets: &[u64], runs: Vec<Run>) -> (i64, bool) {
+        let mut assignment = Assignment::new(BTreeSet::new(), Duration::from_secs(1));
+        assignment.assigned(vec![(UNIT, Partition::new(1, true, Place::at(99)))]);
+        let records = offsets.iter().map(|offset| record(*offset)).collect();
+        let runs = runs.into_iter().map(|run| (UNIT, run)).collect();
+        let astray = Reading { records, runs, ..Reading::default() }.hand_over(&mut assignment, |_| None);
+        let partition = assignment.partition(UNIT).unwrap();
+        partition.nothing_before(102);
+        (partition.position(), astray.contains(&UNIT))
+    }
+
+    #[test]
+    fn what_an_error_came_for_is_not_taken_for_read() {
+        assert_eq!(stands_at(&[99], vec![Run::Records(1)]), (102, false));
+        assert_eq!(stands_at(&[99], vec![Run::Records(1), Run::Error]), (100, false));
+        assert_eq!(stands_at(&[101], vec![Run::Error, Run::Records(1)]), (99, true));
+        assert_eq!(stands_at(&[99, 101], vec![Run::Records(1), Run::Error, Run::Records(1)]), (100, true));
+    }
 }

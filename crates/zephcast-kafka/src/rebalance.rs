@@ -20,8 +20,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtoc
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use zephcast_core::UnitId;
 use zephcast_core::driver::{Fetched, Released};
+use zephcast_core::{Error, ErrorKind, UnitId};
 
 use crate::assignment::End;
 use crate::member::Member;
@@ -30,8 +30,10 @@ use crate::nodes::Nodes;
 use crate::partition::Partition;
 
 const OPERATION: &str = "rebalance";
-/// How much of the poll interval is left when waiting for handlers ends.
+/// How much of the poll interval is left when waiting ends.
 const RESERVE: Duration = Duration::from_secs(5);
+/// How long it is tried to commit for the last time before a partition goes.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// How often a wait looks at what nobody tells it.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -183,13 +185,18 @@ impl MemberContext {
         }
     }
 
+    /// When waiting in a call of the library has to end, before the group goes on without this member.
+    fn deadline(&self) -> Instant {
+        let limit = self.member.config.max_poll_interval;
+        Instant::now() + limit.saturating_sub(RESERVE).max(limit / 2)
+    }
+
     /// Waits until the engine has let go of the units, and commits where they stand. `false` when they were lost meanwhile.
     fn let_go(&self, consumer: &MemberConsumer, units: &[UnitId]) -> bool {
         let member = &self.member;
         let mut released = member.assignment().revoke(units.to_vec());
         member.arrived.notify_one();
-        let limit = member.config.max_poll_interval;
-        let deadline = Instant::now() + limit.saturating_sub(RESERVE).max(limit / 2);
+        let deadline = self.deadline();
         // An engine that leaves has settled everything, and has given back what it had.
         while matches!(member.assignment().end, End::Not) && !is_released(&mut released) {
             let silent = member.assignment().silence() > member.lease;
@@ -206,23 +213,37 @@ impl MemberContext {
         if matches!(member.assignment().end, End::Abandoned) {
             return false;
         }
-        let mut farewells = Vec::with_capacity(units.len());
-        for unit in units {
-            if let Some(partition) = member.assignment().partition(*unit) {
-                farewells.push((*unit, partition.farewell()));
-            }
+        let until = deadline.min(Instant::now() + LAST_WORD);
+        let mut given_up = self.give_up(consumer, units);
+        while given_up.as_ref().is_err_and(Error::is_retryable) && Instant::now() < until && !consumer.assignment_lost()
+        {
+            thread::park_timeout(LOOK);
+            given_up = self.give_up(consumer, units);
         }
-        let committed = self.commit_now(consumer, &farewells);
-        tracing::debug!(stream = %member.topics.stream, member = %member.name, ?farewells, ?committed, "partitions go");
-        if let Err(error) = &committed {
+        if let Err(error) = given_up {
             tracing::warn!(%error, stream = %member.topics.stream, ?units, "given up without a last commit");
-        }
-        let mut assignment = member.assignment();
-        for unit in units {
-            assignment.remove(*unit, committed.is_ok());
+            self.forget(units, false);
+            let mut assignment = member.assignment();
+            if let End::Leaving(left) = &mut assignment.end
+                && let Some(left) = left.take()
+            {
+                // Nobody listens any more when the time to leave was over.
+                let _ = left.send(Err(without_last_commit(error)));
+            }
         }
         !consumer.assignment_lost()
     }
+}
+
+/// Whether the cluster knows the topic; `None` when nobody answers.
+pub(crate) fn is_there(consumer: &MemberConsumer, topic: &str, patience: Duration) -> Option<bool> {
+    let looked = consumer.fetch_metadata(Some(topic), patience).ok()?;
+    Some(looked.topics().iter().any(|known| known.name() == topic && known.error().is_none()))
+}
+
+/// What a member hears that leaves.
+fn without_last_commit(error: Error) -> Error {
+    crate::error::error(ErrorKind::LeaseLost, "leave", "partitions went without a last commit").caused_by(error)
 }
 
 /// Tells the library that partitions are taken.

@@ -139,6 +139,7 @@ impl Settler for KafkaSettler {
                     partition.give_back(returned.token, returned.attempts);
                 }
             }
+            assignment.partitions().for_each(|(_, partition)| partition.acquit_all());
             assignment.end = End::Leaving(Some(done));
         }
         self.member.wake();

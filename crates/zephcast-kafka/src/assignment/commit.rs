@@ -7,6 +7,7 @@ use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use super::Assignment;
 use crate::partition::{Partition, Snapshot};
+use crate::place::{LEAST_METADATA, METADATA_BYTES};
 
 /// How long after a failed commit the next one is tried.
 const RETRY: Duration = Duration::from_millis(100);
@@ -20,6 +21,8 @@ pub(crate) struct Commit {
     waiting: Vec<oneshot::Sender<Result<()>>>,
     last: Instant,
     not_before: Option<Instant>,
+    /// How many bytes of metadata the broker takes with an offset, as far as is known.
+    pub(crate) metadata: usize,
 }
 
 struct UnderWay {
@@ -29,7 +32,7 @@ struct UnderWay {
 
 impl Commit {
     pub(super) fn new() -> Self {
-        Self { under_way: None, waiting: Vec::new(), last: Instant::now(), not_before: None }
+        Self { under_way: None, waiting: Vec::new(), last: Instant::now(), not_before: None, metadata: METADATA_BYTES }
     }
 
     pub(crate) fn is_under_way(&self) -> bool {
@@ -43,6 +46,12 @@ impl Commit {
 
     fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// The broker took no so many metadata. Whether it is of use to try with less.
+    pub(crate) fn says_less(&mut self) -> bool {
+        let less = (self.metadata / 2).max(LEAST_METADATA);
+        std::mem::replace(&mut self.metadata, less) > less
     }
 }
 
@@ -118,7 +127,18 @@ impl Assignment {
                 (Some(_), None) => {}
             }
         }
+        if failure.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge) && self.commit.says_less() {
+            // The next one may be taken.
+            self.commit.waiting.extend(waiting);
+            return;
+        }
         self.commit.not_before = failure.as_ref().map(|_| Instant::now() + RETRY);
+        // A stream that is gone is looked for; anything else does not pass, and nothing more could be handed out.
+        if let Some(error) =
+            failure.as_ref().filter(|error| !error.is_retryable() && error.kind() != ErrorKind::NotFound)
+        {
+            self.fail(error.clone());
+        }
         let answer = failure.map_or(Ok(()), Err);
         waiting.into_iter().for_each(|done| drop(done.send(answer.clone())));
     }

@@ -9,6 +9,7 @@ use rdkafka::bindings::{
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
 
+use super::code::outcome_at;
 use super::{Library, Partition};
 use crate::error::Failure;
 
@@ -120,7 +121,7 @@ pub(super) unsafe fn copied(list: *const rd_kafka_topic_partition_list_t) -> Vec
                 partition: (text(element.topic), element.partition),
                 offset: element.offset,
                 metadata: String::from_utf8_lossy(metadata).into_owned(),
-                outcome: outcome(element.err, String::new()),
+                outcome: outcome_at(&raw const element.err).map_err(|code| Failure::new(code, String::new())),
             }
         });
         copy.collect()

@@ -8,6 +8,7 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::thread::Thread;
 
 use rdkafka::bindings as rdsys;
@@ -24,8 +25,8 @@ pub(crate) struct Batches {
     /// The consumer's own queue, for events.
     events: NonNull<rdsys::rd_kafka_queue_t>,
     client: *mut rdsys::rd_kafka_t,
-    /// Whom the queue wakes. Boxed, since the library keeps its address.
-    _reader: Box<Thread>,
+    /// Whom the queue wakes. Shared, since the library keeps its address.
+    _reader: Arc<Thread>,
     room: Vec<*mut rdsys::rd_kafka_message_t>,
 }
 
@@ -33,14 +34,14 @@ impl Batches {
     /// Makes the queue; `reader` is unparked whenever it, or the consumer's own queue, ceases to be empty.
     pub(crate) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, reader: Thread) -> Option<Self> {
         let client = consumer.client().native_ptr();
-        let reader = Box::new(reader);
+        let reader = Arc::new(reader);
         // SAFETY: the client lives as long as `consumer`, which whoever holds this keeps for longer. Both queues are
         // destroyed by `drop`, after their callbacks were taken away, so `reader` outlives every call of `unpark`.
         unsafe {
             let queue = NonNull::new(rdsys::rd_kafka_queue_new(client))?;
             let events = NonNull::new(rdsys::rd_kafka_queue_get_consumer(client))?;
             for queue in [queue, events] {
-                let opaque = ptr::from_ref::<Thread>(&reader).cast_mut().cast::<c_void>();
+                let opaque = Arc::as_ptr(&reader).cast_mut().cast::<c_void>();
                 rdsys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(unpark), opaque);
             }
             Some(Self { queue, events, client, _reader: reader, room: vec![ptr::null_mut(); LONGEST_READ] })
@@ -105,7 +106,7 @@ impl Drop for Batches {
 
 /// Wakes the reader of a queue.
 pub(super) unsafe extern "C" fn unpark(_client: *mut rdsys::rd_kafka_t, reader: *mut c_void) {
-    // SAFETY: `reader` is the boxed thread of whoever has the queue, who takes this callback away first.
+    // SAFETY: `reader` is the thread of whoever has the queue, who takes this callback away first.
     let reader = unsafe { &*reader.cast::<Thread>() };
     reader.unpark();
 }

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::Arc;
 use std::thread::Thread;
 
 use rdkafka::bindings as rdsys;
@@ -13,13 +14,14 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::batches::unpark;
+use super::code::outcome_at;
 
 /// A queue for the answers. To be dropped before its consumer.
 pub(crate) struct Commits {
     queue: NonNull<rdsys::rd_kafka_queue_t>,
     client: *mut rdsys::rd_kafka_t,
-    /// Whom the queue wakes. Boxed, since the library keeps its address.
-    _reader: Box<Thread>,
+    /// Whom the queue wakes. Shared, since the library keeps its address.
+    _reader: Arc<Thread>,
 }
 
 /// What became of a commit.
@@ -33,12 +35,12 @@ impl Commits {
     /// Makes the queue; `reader` is unparked when an answer comes.
     pub(crate) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, reader: Thread) -> Option<Self> {
         let client = consumer.client().native_ptr();
-        let reader = Box::new(reader);
+        let reader = Arc::new(reader);
         // SAFETY: the client lives as long as `consumer`, which whoever holds this keeps for longer. The queue is destroyed
         // by `drop`, after its callback was taken away, so `reader` outlives every call of it.
         unsafe {
             let queue = NonNull::new(rdsys::rd_kafka_queue_new(client))?;
-            let opaque = ptr::from_ref::<Thread>(&reader).cast_mut().cast::<c_void>();
+            let opaque = Arc::as_ptr(&reader).cast_mut().cast::<c_void>();
             rdsys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(unpark), opaque);
             Some(Self { queue, client, _reader: reader })
         }
@@ -97,7 +99,8 @@ unsafe fn refused(list: *const rdsys::rd_kafka_topic_partition_list_t) -> Vec<(S
         }
     };
     let refused = elements.iter().filter_map(|element| {
-        let code = checked(element.err).err()?;
+        // SAFETY: it is one of the list.
+        let code = unsafe { outcome_at(&raw const element.err) }.err()?;
         // SAFETY: an element's topic is a text that lives as long as the list.
         let topic = unsafe { CStr::from_ptr(element.topic) }.to_string_lossy().into_owned();
         Some((topic, element.partition, code))

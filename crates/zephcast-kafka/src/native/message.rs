@@ -1,12 +1,13 @@
 //! A record as the library has it.
 
 use std::ffi::{CStr, c_void};
-use std::ptr::{self, NonNull};
-use std::slice;
+use std::ptr::NonNull;
 
 use rdkafka::bindings as rdsys;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::types::RDKafkaRespErr;
+
+use super::code::outcome_at;
+use super::headers::{bytes, headers_of};
 
 /// A message of the library, destroyed when dropped.
 pub(crate) struct Message(NonNull<rdsys::rd_kafka_message_t>);
@@ -43,8 +44,8 @@ impl Message {
     }
 
     pub(crate) fn error(&self) -> Option<RDKafkaErrorCode> {
-        let code = self.get().err;
-        (code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+        // SAFETY: the message is ours until `drop`.
+        unsafe { outcome_at(&raw const (*self.0.as_ptr()).err) }.err()
     }
 
     pub(crate) fn error_text(&self) -> String {
@@ -55,18 +56,14 @@ impl Message {
         }
     }
 
-    /// The bytes at `start`; `None` for null.
-    fn bytes(&self, start: *const c_void, length: usize) -> Option<&[u8]> {
-        // SAFETY: the library says that so many bytes are there, and they live as long as the message.
-        (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), length) })
-    }
-
     pub(crate) fn payload(&self) -> Option<&[u8]> {
-        self.bytes(self.get().payload, self.get().len)
+        // SAFETY: so many bytes are there, and they live as long as the message.
+        unsafe { bytes(self.get().payload, self.get().len) }
     }
 
     pub(crate) fn key(&self) -> Option<&[u8]> {
-        self.bytes(self.get().key, self.get().key_len)
+        // SAFETY: so many bytes are there, and they live as long as the message.
+        unsafe { bytes(self.get().key, self.get().key_len) }
     }
 
     pub(crate) fn published_ms(&self) -> Option<u64> {
@@ -78,23 +75,8 @@ impl Message {
 
     /// The headers in their order. A name ends at its first zero byte.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let mut list = ptr::null_mut();
-        // SAFETY: the list belongs to the message, is there when no error is told, and is not changed.
-        let count = unsafe {
-            match rdsys::rd_kafka_message_headers(self.get(), &raw mut list) {
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => rdsys::rd_kafka_header_cnt(list),
-                _ => 0,
-            }
-        };
-        (0..count).map_while(move |index| {
-            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
-            // SAFETY: each entry's name and value live as long as the list does, and that as long as the message.
-            unsafe {
-                let code = rdsys::rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut length);
-                let found = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !name.is_null();
-                found.then(|| (CStr::from_ptr(name).to_bytes(), self.bytes(value, length)))
-            }
-        })
+        // SAFETY: the message is ours until `drop`.
+        unsafe { headers_of(self.0.as_ptr()) }
     }
 }
 

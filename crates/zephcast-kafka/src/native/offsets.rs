@@ -12,7 +12,8 @@ use rdkafka::bindings::{
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::answer::{copied, elements, outcome, text};
+use super::answer::{copied, elements, text};
+use super::code::outcome_at;
 use super::pending::{call, only_committed};
 use super::{Library, Partition};
 use crate::error::Failure;
@@ -63,7 +64,8 @@ pub(crate) async fn list_offsets(
         let infos = elements(rd_kafka_ListOffsets_result_infos(result, &raw mut count), count);
         let copy = infos.iter().filter_map(|info| {
             let element = rd_kafka_ListOffsetsResultInfo_topic_partition(*info).as_ref()?;
-            let offset = outcome(element.err, String::new()).and_then(|()| found(element.offset, of));
+            let outcome = outcome_at(&raw const element.err).map_err(|code| Failure::new(code, String::new()));
+            let offset = outcome.and_then(|()| found(element.offset, of));
             Some(((text(element.topic), element.partition), offset))
         });
         copy.collect()

@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::future::Future;
 use std::pin::Pin;
 use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub(super) struct Call {
 /// A call that waits for its answer. Dropped, it forgets the answer, and librdkafka forgets whom to tell.
 pub(super) struct Pending {
     queue: NonNull<rd_kafka_queue_t>,
-    /// Woken by librdkafka when the answer is there. On the heap: librdkafka has its address.
-    waker: Box<AtomicWaker>,
+    /// Woken by librdkafka when the answer is there. Shared, since librdkafka keeps its address.
+    waker: Arc<AtomicWaker>,
     /// The queue is part of it.
     client: Library,
 }
@@ -47,10 +48,10 @@ pub(super) fn call(client: &Library, api: Api, timeout: Duration, send: impl FnO
     let queue = unsafe { NonNull::new(rd_kafka_queue_new(native)) };
     let pending = Pending {
         queue: queue.expect("librdkafka makes every queue that it is asked for"),
-        waker: Box::default(),
+        waker: Arc::default(),
         client: client.clone(),
     };
-    let waker = (&raw const *pending.waker).cast_mut().cast::<c_void>();
+    let waker = Arc::as_ptr(&pending.waker).cast_mut().cast::<c_void>();
     // SAFETY: `Pending` takes the callback away before it frees the waker.
     unsafe { rd_kafka_queue_cb_event_enable(pending.queue.as_ptr(), Some(wake), waker) };
     let options = Options::new(native, api, timeout);

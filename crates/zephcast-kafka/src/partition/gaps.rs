@@ -18,6 +18,17 @@ pub(crate) enum Gap {
     Unreadable,
 }
 
+/// Whether the library's own position tells what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Library {
+    /// It does.
+    Follows,
+    /// An error came instead of a record. The library counts that as read, and all of a batch that it cannot read.
+    Erred,
+    /// It could not be sent to where it is to read.
+    Strayed,
+}
+
 impl Partition {
     /// Whether a record with this offset was read before.
     pub(crate) fn is_behind(&self, offset: i64) -> bool {
@@ -50,33 +61,33 @@ impl Partition {
 
     /// The library came to this position without finding another record.
     pub(crate) fn nothing_before(&mut self, position: i64) {
-        if !self.misled {
+        if self.library == Library::Follows {
             self.pass_to(position);
         }
     }
 
     /// The library was sent back to what was read; whether it went.
     pub(crate) fn sought(&mut self, has: bool) {
-        self.misled = !has;
-        self.strayed = !has;
+        self.library = if has { Library::Follows } else { Library::Strayed };
     }
 
-    /// An error came instead of a record: the library counts its offset as read, and passes a batch that it cannot read.
-    pub(crate) fn mislead(&mut self) {
-        self.misled = true;
-        self.erred = true;
+    /// An error came where the next record was awaited.
+    pub(crate) fn erred(&mut self) {
+        if self.library == Library::Follows {
+            self.library = Library::Erred;
+        }
     }
 
-    /// What a gap is that begins here.
-    pub(crate) fn look_at_gap(&mut self, start: i64) -> Gap {
-        if self.strayed {
-            return Gap::Unread;
+    /// What this gap is.
+    pub(crate) fn look_at_gap(&mut self, gap: &Range<i64>) -> Gap {
+        match self.library {
+            Library::Follows => Gap::Nothing,
+            Library::Strayed => Gap::Unread,
+            Library::Erred => {
+                let tries = if self.tries.0 == gap.start { self.tries.1 + 1 } else { 1 };
+                self.tries = (gap.start, tries);
+                if tries > MOST_TRIES { Gap::Unreadable } else { Gap::Unread }
+            }
         }
-        if !std::mem::take(&mut self.erred) {
-            return Gap::Nothing;
-        }
-        let tries = if self.tries.0 == start { self.tries.1 + 1 } else { 1 };
-        self.tries = (start, tries);
-        if tries > MOST_TRIES { Gap::Unreadable } else { Gap::Unread }
     }
 }

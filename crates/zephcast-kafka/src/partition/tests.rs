@@ -40,7 +40,7 @@ fn commit(partition: &mut Partition) -> Place {
 
 fn commit_at(partition: &mut Partition, now_ms: u64) -> Place {
     let snapshot = partition.snapshot(None, 1_000, now_ms);
-    assert!(partition.committed(&snapshot));
+    partition.committed(&snapshot);
     snapshot.place
 }
 
@@ -144,7 +144,7 @@ fn a_commit_of_a_former_assignment_changes_nothing() {
     let mut former = fresh(0);
     let snapshot = former.snapshot(None, 1_000, 0);
     let mut partition = Partition::new(2, true, Place::at(0));
-    assert!(!partition.committed(&snapshot));
+    partition.committed(&snapshot);
     read(&mut partition, 0);
     assert!(out(&mut partition).is_empty(), "handed out before its own place is durable");
 }
@@ -252,6 +252,47 @@ fn a_suspect_that_nobody_tried_stays_one_with_its_count() {
 }
 
 #[test]
+fn a_suspect_that_is_still_being_handled_stays_counted() {
+    let suspect_is_out = || {
+        let mut partition = Partition::new(1, true, uncertain(2));
+        commit(&mut partition);
+        (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
+        partition.accuse(0);
+        commit(&mut partition);
+        partition.hand_out_suspect(0, 0).unwrap();
+        partition
+    };
+    assert_eq!(suspect_is_out().farewell().place.attempts[&0].count, 2);
+    let mut partition = suspect_is_out();
+    partition.acquit_all();
+    assert_eq!(partition.farewell().place.attempts[&0].count, 1);
+}
+
+#[test]
+fn what_was_settled_before_the_last_durable_place_is_durable() {
+    let mut partition = fresh(0);
+    (0..2).for_each(|offset| assert!(read(&mut partition, offset)));
+    let credit = Credit { messages: 1, ..ROOM };
+    partition.hand_out(credit, 0, false);
+    ack(&mut partition, Some(0), &[0]);
+    assert!(partition.is_undurable());
+    let snapshot = partition.snapshot(None, 1_000, 0);
+    partition.hand_out(credit, 0, false);
+    partition.committed(&snapshot);
+    assert!(partition.is_changed() && !partition.is_undurable());
+}
+
+#[test]
+fn what_comes_after_an_error_is_not_taken_for_read() {
+    let mut partition = fresh(0);
+    assert!(read(&mut partition, 0));
+    partition.erred();
+    partition.nothing_before(2);
+    assert_eq!(partition.position(), 1);
+    assert!(read(&mut partition, 1));
+}
+
+#[test]
 fn more_than_a_few_that_may_have_been_out_come_a_few_at_a_time() {
     let doubt = 10 * MOST_SUSPECTS;
     let mut partition = Partition::new(1, true, uncertain(doubt));
@@ -288,18 +329,20 @@ fn what_retention_took_is_counted_without_what_was_settled() {
 fn what_cannot_be_read_is_tried_again_before_it_is_passed() {
     let mut partition = fresh(0);
     for _ in 0..3 {
-        partition.mislead();
-        assert_eq!(partition.look_at_gap(0), Gap::Unread);
+        partition.erred();
+        assert_eq!(partition.look_at_gap(&(0..5)), Gap::Unread);
+        partition.nothing_before(5);
+        assert_eq!(partition.position(), 0, "the library passed it, we do not");
+        partition.sought(true);
+        // Fetched again without an error it is a gap as any other.
+        assert_eq!(partition.look_at_gap(&(0..5)), Gap::Nothing);
     }
-    // Fetched again without an error it is a gap as any other.
-    assert_eq!(partition.look_at_gap(0), Gap::Nothing);
-    partition.nothing_before(5);
-    assert_eq!(partition.position(), 0, "the library passed it, we do not");
-    partition.mislead();
-    assert_eq!(partition.look_at_gap(0), Gap::Unreadable);
+    partition.erred();
+    assert_eq!(partition.look_at_gap(&(0..5)), Gap::Unreadable);
     assert_eq!(partition.skip_to(5), 5);
-    partition.mislead();
-    assert_eq!(partition.look_at_gap(7), Gap::Unread, "another one");
+    assert!(read(&mut partition, 5));
+    partition.erred();
+    assert_eq!(partition.look_at_gap(&(6..8)), Gap::Unread, "another one");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use zephcast_core::{Error, ErrorKind};
 
 use super::{Ended, Poller};
 use crate::error::{error, missing, translate};
-use crate::reading::Failure;
+use crate::rebalance::is_there;
 
 const OPERATION: &str = "fetch";
 /// How long a look takes at most, and how long it is until the next one where that is needed.
@@ -66,17 +66,7 @@ impl Poller {
         }
     }
 
-    /// What went wrong in a partition.
-    pub(super) fn take_failure(&mut self, failure: &Failure) {
-        if let Some(unit) = failure.unit
-            && let Some(partition) = self.member.assignment().partition(unit)
-        {
-            partition.mislead();
-        }
-        self.take_code(failure.code, &failure.text);
-    }
-
-    fn take_code(&mut self, code: Code, text: &str) {
+    pub(super) fn take_code(&mut self, code: Code, text: &str) {
         match code {
             Code::AllBrokersDown => self.looks.brokers = true,
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => self.look_for_stream(),
@@ -103,12 +93,10 @@ impl Poller {
     /// Retry topics may go; without the stream there is nothing to do.
     fn look_for_stream(&mut self) {
         let stream = &self.member.topics.stream;
-        let looked = self.consumer.fetch_metadata(Some(stream), LOOK_PATIENCE);
+        let is_there = is_there(&self.consumer, stream, LOOK_PATIENCE);
         self.looks.last = Instant::now();
-        self.looks.stream = looked.is_err();
-        let is_gone = looked
-            .is_ok_and(|found| !found.topics().iter().any(|topic| topic.name() == stream && topic.error().is_none()));
-        if is_gone {
+        self.looks.stream = is_there.is_none();
+        if is_there == Some(false) {
             self.fail(missing(OPERATION, stream));
         }
     }

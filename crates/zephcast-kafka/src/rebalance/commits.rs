@@ -12,7 +12,6 @@ use super::{LOOK, MemberConsumer, MemberContext};
 use crate::clock::now_ms;
 use crate::error::{error, translate};
 use crate::partition::Snapshot;
-use crate::place::METADATA_BYTES;
 
 impl MemberContext {
     /// Commits what is due, and takes the answers of earlier commits.
@@ -49,20 +48,51 @@ impl MemberContext {
             self.take_answers();
             thread::park_timeout(LOOK);
         }
-        let list = self.list(snapshots).map_err(|error| translate("commit", error))?;
-        consumer.commit(&list, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
-            Some(code) => refusal(code),
-            None => translate("commit", error),
-        })
+        loop {
+            let list = self.list(snapshots).map_err(|error| translate("commit", error))?;
+            let committed =
+                consumer.commit(&list, CommitMode::Sync).map_err(|error| match error.rdkafka_error_code() {
+                    Some(code) => refusal(code),
+                    None => translate("commit", error),
+                });
+            match committed {
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.member.assignment().commit.says_less() => {}
+                committed => return committed,
+            }
+        }
+    }
+
+    /// Commits for the last time where these units stand, and forgets them. After a retryable error they are still there.
+    pub(crate) fn give_up(&self, consumer: &MemberConsumer, units: &[UnitId]) -> Result<()> {
+        let farewells: Vec<_> = {
+            let mut assignment = self.member.assignment();
+            units.iter().filter_map(|unit| Some((*unit, assignment.partition(*unit)?.farewell()))).collect()
+        };
+        let committed = if farewells.is_empty() { Ok(()) } else { self.commit_now(consumer, &farewells) };
+        tracing::debug!(stream = %self.member.topics.stream, member = %self.member.name, ?farewells, ?committed, "given up");
+        if committed.as_ref().is_err_and(Error::is_retryable) {
+            return committed;
+        }
+        self.forget(units, committed.is_ok());
+        committed
+    }
+
+    /// These units are not this member's any more. `durable`: what was settled of them is at the broker.
+    pub(super) fn forget(&self, units: &[UnitId], durable: bool) {
+        let mut assignment = self.member.assignment();
+        for unit in units {
+            assignment.remove(*unit, durable);
+        }
     }
 
     fn list(&self, snapshots: &[(UnitId, Snapshot)]) -> KafkaResult<TopicPartitionList> {
+        let metadata = self.member.assignment().commit.metadata;
         let mut list = TopicPartitionList::with_capacity(snapshots.len());
         for (unit, snapshot) in snapshots {
             let Some((topic, partition)) = self.member.topics.partition(*unit) else { continue };
             let mut element = list.add_partition(topic, partition);
             element.set_offset(Offset::Offset(snapshot.place.next))?;
-            element.set_metadata(snapshot.place.write(METADATA_BYTES));
+            element.set_metadata(snapshot.place.write(metadata));
         }
         Ok(list)
     }

@@ -3,6 +3,7 @@ use zephcast_core::driver::UnitSettlements;
 use zephcast_core::{Message, Position, PositionStyle};
 
 use super::*;
+use crate::place::METADATA_BYTES;
 use crate::record::{Notes, Outgoing};
 use crate::simulation::{Lab, UNIT};
 
@@ -32,7 +33,7 @@ async fn what_was_moved_is_not_moved_again_when_the_commit_after_it_was_refused(
     let mut settlement = Settlement { again: false, units: vec![unit] };
     // Of what happened so far nothing is left to commit.
     settler.commit().await.unwrap();
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
     lab.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 3]);
     let mut refused = 0;
     while let Err(error) = settler.settle(&settlement).await {
@@ -45,4 +46,25 @@ async fn what_was_moved_is_not_moved_again_when_the_commit_after_it_was_refused(
     let next = Outgoing::new(&Message::new("text"), &Notes::default()).unwrap();
     let (_, copies) = lab.producer.store(&retry, Some(0), next).await.unwrap();
     assert_eq!(copies, 1, "one copy");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_few_metadata_are_taken_fewer_are_written_and_where_none_are_the_member_ends() {
+    let mut lab = Lab::new();
+    let last = lab.publish(2).await;
+    let tokens = lab.consume(last).await;
+    let settler = KafkaSettler::new(lab.member.clone(), Keeper::start(lab.member.0.clone()));
+    settler.commit().await.unwrap();
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
+    lab.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 3]);
+    lab.ack(&tokens[..1]);
+    settler.commit().await.unwrap();
+    assert_eq!(lab.member.assignment().commit.metadata, METADATA_BYTES / 8);
+    assert!(!lab.member.assignment().has_failed());
+
+    lab.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 100]);
+    lab.ack(&tokens[1..]);
+    while !lab.member.assignment().has_failed() {
+        assert_eq!(settler.commit().await.unwrap_err().kind(), ErrorKind::TooLarge);
+    }
 }

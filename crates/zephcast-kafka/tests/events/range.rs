@@ -1,6 +1,7 @@
 //! A group whose place is not in the log.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use integration_tests::kafka_server::{KafkaOptions, KafkaServer, Listener};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -170,7 +171,10 @@ async fn it_goes_on_as_it_was_told_and_says_so() {
     let error = ended.expect_err("nothing is delivered");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains("from 4 to before 5"), "{error}");
-    drop(none);
+    // In this time the library would have been believed, which went to the log's first record.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(lab.committed("none"), Offset::Offset(2));
+    none.close(SOON).await.expect("leaves");
     assert_eq!(lab.committed("none"), Offset::Offset(2));
 
     let client = lab.config().connect().await.expect("connects");
