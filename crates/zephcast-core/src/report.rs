@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct CloseReport {
     /// Deliveries handed out, redeliveries included.
     pub delivered: u64,
-    /// Acked, as the broker confirmed.
+    /// Acked, as the broker confirmed. On Kafka, where one write settles many, also what the member had acked when a
+    /// partition was lost before the next write.
     pub acked: u64,
     /// Given back unsettled on leaving: not started, or unfinished at the deadline. What was settled and did not reach the
     /// broker is not among them; it comes again too, and then the end is not [`clean`](Self::clean).

@@ -313,7 +313,8 @@ impl Assignment {
                 if !after && *unit >= turn {
                     break;
                 }
-                let messages = partition.hand_out(credit, now_ms, beyond);
+                let messages = credit.messages.min(partition.spare(self.commit.metadata));
+                let messages = partition.hand_out(Credit { messages, ..credit }, now_ms, beyond);
                 if !messages.is_empty() {
                     self.turn = UnitId(unit.0 + 1);
                     return Some(Batch { unit: *unit, messages });

@@ -37,8 +37,25 @@ impl Context {
     }
 
     fn without_secrets(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "***"))
+        self.secrets.iter().fold(text.to_owned(), |text, secret| without(&text, secret.expose_secret()))
     }
+}
+
+/// The text with stars for the secret. A short one is looked for as a word of its own: who sees which letters are missing from
+/// other words knows it.
+fn without(text: &str, secret: &str) -> String {
+    const SHORT: usize = 8;
+    let (mut clean, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(secret) {
+        let (before, after) = (&rest[..at], &rest[at + secret.len()..]);
+        let is_of_word = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+        let last = before.chars().next_back().or_else(|| clean.chars().next_back());
+        let is_part = secret.len() < SHORT && (is_of_word(last) || is_of_word(after.chars().next()));
+        clean.push_str(before);
+        clean.push_str(if is_part { secret } else { "***" });
+        rest = after;
+    }
+    clean + rest
 }
 
 impl ClientContext for Context {

@@ -178,7 +178,7 @@ impl Partition {
         let attempts = self.attempts(offset(incoming.token));
         incoming.token.1 = self.assignment;
         incoming.attempt = incoming.attempt.max(attempts.count.saturating_add(1));
-        incoming.redelivered |= attempts.count > 0;
+        incoming.redelivered |= attempts.count > 0 || self.reach.may_have_been_out(offset(incoming.token));
         incoming.first_failed_ms = incoming.first_failed_ms.or(attempts.first_failed_ms);
         self.waiting.push(record);
     }

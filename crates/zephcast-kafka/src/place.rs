@@ -87,9 +87,9 @@ impl Place {
     /// What to commit with the offset, at most `most` bytes: what there is no room for is left out, first of what is settled,
     /// then of the attempts. What is out has half of the room, more than it ever needs but for what went out unnamed.
     pub(crate) fn write(&self, most: usize) -> String {
-        let room = most.saturating_sub(MARK.len()) / 4 * 3;
+        let room = room_in(most);
         let mut bytes = Vec::with_capacity(64);
-        let (count, out) = within(room / 2, self.encoded(&self.out));
+        let (count, out) = within(room / 2, encoded(self.next, self.out.runs()));
         put(&mut bytes, count);
         bytes.extend(out);
         put(&mut bytes, self.in_flight);
@@ -97,12 +97,12 @@ impl Place {
         put(&mut bytes, self.oldest_ms.unwrap_or(0));
         put(&mut bytes, self.lease_ms.unwrap_or(0));
         put(&mut bytes, self.topic);
+        let (count, runs) = within(room.saturating_sub(bytes.len() + LONGEST), encoded(self.next, self.done.runs()));
+        put(&mut bytes, count);
+        bytes.extend(runs);
         let (count, attempts) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded_attempts());
         put(&mut bytes, count);
         bytes.extend(attempts);
-        let (count, runs) = within(room.saturating_sub(bytes.len() + LONGEST), self.encoded(&self.done));
-        put(&mut bytes, count);
-        bytes.extend(runs);
         format!("{MARK}{}", STANDARD_NO_PAD.encode(bytes))
     }
 
@@ -112,18 +112,6 @@ impl Place {
             put(&mut bytes, self.distance(*offset));
             put(&mut bytes, attempts.count.into());
             put(&mut bytes, attempts.first_failed_ms.unwrap_or(0));
-            bytes
-        })
-    }
-
-    /// Each run by its distance from the one before, and its length.
-    fn encoded(&self, ranges: &Ranges) -> impl Iterator<Item = Vec<u8>> {
-        let mut at = self.next;
-        ranges.runs().map(move |(first, after)| {
-            let mut bytes = Vec::new();
-            put(&mut bytes, (first - at).unsigned_abs());
-            put(&mut bytes, (after - first).unsigned_abs());
-            at = after;
             bytes
         })
     }
@@ -141,15 +129,42 @@ impl Place {
         place.oldest_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
         place.lease_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
         place.topic = take(bytes)?;
+        place.done = decode_runs(next, bytes)?;
         for _ in 0..take(bytes)? {
             let offset = beyond(next, take(bytes)?)?;
             let count = u32::try_from(take(bytes)?).ok()?;
             let first_failed_ms = Some(take(bytes)?).filter(|ms| *ms > 0);
             place.attempts.insert(offset, Attempts { count, first_failed_ms });
         }
-        place.done = decode_runs(next, bytes)?;
         Some(place)
     }
+}
+
+/// How many bytes fit into metadata of this length.
+fn room_in(metadata: usize) -> usize {
+    metadata.saturating_sub(MARK.len()) / 4 * 3
+}
+
+/// How many may be in flight beside what is settled before `until`, so that whatever of them is settled next, there is room to
+/// write it: at worst every second one, each with a run of its own. Without suspects, beside which nothing is handed out.
+pub(crate) fn room_for_open(metadata: usize, next: i64, done: &Ranges, until: i64) -> usize {
+    const RUN: usize = 4;
+    let room = room_in(metadata).saturating_sub(10 * LONGEST);
+    let before = done.runs().take_while(|(first, _)| *first < until).map(|(first, after)| (first, after.min(until)));
+    let settled: usize = encoded(next, before).map(|run| run.len()).sum();
+    room.saturating_sub(settled) / (RUN / 2)
+}
+
+/// Each run by its distance from the one before, and its length.
+fn encoded(next: i64, runs: impl Iterator<Item = (i64, i64)>) -> impl Iterator<Item = Vec<u8>> {
+    let mut at = next;
+    runs.map(move |(first, after)| {
+        let mut bytes = Vec::new();
+        put(&mut bytes, (first - at).unsigned_abs());
+        put(&mut bytes, (after - first).unsigned_abs());
+        at = after;
+        bytes
+    })
 }
 
 fn decode_runs(next: i64, bytes: &mut &[u8]) -> Option<Ranges> {

@@ -82,7 +82,7 @@ pub(crate) struct GroupDeleteArgs {
 /// How the state is judged and what it means for the exit code.
 #[derive(Args, Debug)]
 pub(crate) struct Judging {
-    /// Judge by the progress over so long; 0s is one look
+    /// Judge by the progress over so long; 0s is one look. Of other programs, which commit each 5s, by 6s at least
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
     pub(crate) window: Duration,
     /// Exit with 1 when a group is in this state; repeatable

@@ -1,6 +1,11 @@
 //! What two looks at a group say: its state, and its rates.
 
+use std::time::Duration;
+
 use crate::{GroupState, GroupStatus, Judgement, MemberState, Rates};
+
+/// How rarely plain clients commit: `auto.commit.interval.ms` is 5 s by default in Kafka's own and in librdkafka.
+const RARE_COMMITS: Duration = Duration::from_secs(6);
 
 impl GroupStatus {
     /// Judges the group by this look alone: it can tell `empty` and `stuck`; progress needs two looks.
@@ -40,16 +45,27 @@ impl GroupStatus {
             let held = stuck.oldest_delivery.unwrap_or_default().as_millis();
             return Some((GroupState::Stuck, format!("{} holds a delivery for {held} ms", stuck.name)));
         }
-        (self.lag == Some(0)).then(|| match self.has_living_member() {
-            true => (GroupState::Ok, "nothing to do".into()),
-            false => (GroupState::Empty, "no member and nothing to do".into()),
-        })
+        match (self.lag?, self.has_living_member()) {
+            (0, true) => Some((GroupState::Ok, "nothing to do".into())),
+            (0, false) => Some((GroupState::Empty, "no member and nothing to do".into())),
+            (lag, true) if self.delayed == Some(lag) => {
+                Some((GroupState::Ok, format!("nothing to do but {lag} that wait for another attempt")))
+            }
+            _ => None,
+        }
     }
 
     fn state_since(&self, earlier: &Self) -> (GroupState, String) {
         let lag = |status: &Self| status.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
         let (before, now) = (lag(earlier), lag(self));
+        let watched = self.looked_at.saturating_duration_since(earlier.looked_at);
+        // Of members that say nothing of themselves only commits are seen.
+        let may_have_settled = self.in_flight.is_none() && self.has_living_member() && watched < RARE_COMMITS;
         match self.moved_since(earlier) {
+            false if may_have_settled => (
+                GroupState::Ok,
+                format!("lag {before} then {now}, nothing committed in {watched:.1?}; look for longer"),
+            ),
             false => (GroupState::Stalled, format!("lag {before} then {now}, nothing settled")),
             true if self.lag.zip(earlier.lag).is_some_and(|(now, before)| now > before) => {
                 (GroupState::Lagging, format!("lag grew from {before} to {now}"))

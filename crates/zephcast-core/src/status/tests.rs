@@ -28,18 +28,12 @@ impl Look {
             owner: None,
         };
         GroupStatus {
-            stream: StreamName::new("orders").unwrap(),
-            group: GroupName::new("billing").unwrap(),
-            broker: Broker::Memory,
-            looked_at: Instant::now(),
             published: self.published,
             lag: self.lag,
-            in_flight: None,
-            oldest_pending: None,
-            delayed: None,
-            dead_letters: None,
+            in_flight: Some(0),
             members: self.members.iter().enumerate().map(member).collect(),
             units: vec![unit],
+            ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Memory)
         }
     }
 }
@@ -88,6 +82,31 @@ fn two_looks_are_judged_by_the_progress_between_them() {
         let judgement = now.status().judge_since(&earlier.status());
         assert_eq!(judgement, Judgement { state, evidence: evidence.to_owned() });
     }
+}
+
+#[test]
+fn members_of_other_programs_are_given_the_time_in_which_they_commit() {
+    let earlier = counted(10, 9, "1").status();
+    let judged = |seconds: f32, members| {
+        let mut now = Look { members, ..counted(13, 12, "1") }.status();
+        (now.in_flight, now.looked_at) = (None, earlier.looked_at + Duration::from_secs_f32(seconds));
+        let judgement = now.judge_since(&earlier);
+        (judgement.state, judgement.evidence)
+    };
+    assert_eq!(judged(2.0, ONE), (GroupState::Ok, "lag 9 then 12, nothing committed in 2.0s; look for longer".into()));
+    assert_eq!(judged(6.0, ONE), (GroupState::Stalled, "lag 9 then 12, nothing settled".into()));
+    assert_eq!(judged(2.0, NOBODY).0, GroupState::Stalled);
+}
+
+#[test]
+fn a_group_that_waits_for_another_attempt_is_well() {
+    let judged = |lag, delayed, members| {
+        let status = GroupStatus { delayed: Some(delayed), ..look(lag, "1", members).status() };
+        status.judge_since(&status.clone()).state
+    };
+    assert_eq!(judged(3, 3, ONE), GroupState::Ok);
+    assert_eq!(judged(4, 3, ONE), GroupState::Stalled);
+    assert_eq!(judged(3, 3, NOBODY), GroupState::Stalled, "nobody will take them");
 }
 
 #[test]

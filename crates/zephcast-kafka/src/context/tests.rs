@@ -93,6 +93,14 @@ fn a_secret_that_the_library_would_write_is_hidden() {
 }
 
 #[test]
+fn a_short_secret_is_hidden_where_it_stands_for_itself() {
+    let clean = without("sasl_plaintext u:p@h:1 p unsupported P", "p");
+    assert_eq!(clean, "sasl_plaintext u:***@h:1 *** unsupported P");
+    assert_eq!(without("appp p", "p"), "appp ***");
+    assert_eq!(without("xxcanary-secretxx", "canary-secret"), "xx***xx");
+}
+
+#[test]
 fn a_provider_that_fails_is_told_at_once() {
     let config =
         KafkaConfig::new("127.0.0.1", 1).tls(Tls::new()).token_provider(|| Err("the vault\0 is sealed".into()));

@@ -2,10 +2,21 @@
 
 use zephcast_core::driver::{Credit, Incoming};
 
+use super::reach::Reach;
 use super::waiting::Look;
 use super::{Partition, Record, offset_of};
+use crate::place::room_for_open;
 
 impl Partition {
+    /// How many more may be handed out, so that all that is settled of them before the first one is can be told with the
+    /// metadata of a commit. One in any case, when nothing is in flight.
+    pub(crate) fn spare(&self, metadata: usize) -> usize {
+        let Reach::Ahead(ahead) = &self.reach else { return usize::MAX };
+        let in_flight = usize::try_from(self.in_flight).unwrap_or(usize::MAX);
+        let room = room_for_open(metadata, self.next, &self.done, ahead.handed);
+        room.saturating_sub(in_flight).max(usize::from(in_flight == 0))
+    }
+
     /// What can be handed out now, as much of it as there is room for. `beyond` what the durable place reaches, where that
     /// cannot be moved.
     pub(crate) fn hand_out(&mut self, credit: Credit, now_ms: u64, beyond: bool) -> Vec<Incoming> {

@@ -28,7 +28,7 @@ pub(super) enum Reach {
 
 pub(super) struct Ahead {
     /// Before this offset everything was handed out.
-    handed: i64,
+    pub(super) handed: i64,
     /// Before this offset everything may be.
     pub(super) until: i64,
     /// By how much that is to be ahead of what was.
@@ -69,6 +69,11 @@ impl Reach {
             Self::Ahead(ahead) => offset < ahead.until,
             Self::Named(named) => named.granted.contains(&offset),
         }
+    }
+
+    /// Whether a former owner, which died, may have handed this record out.
+    pub(super) fn may_have_been_out(&self, offset: i64) -> bool {
+        matches!(self, Self::Ahead(ahead) if offset < ahead.careful_until)
     }
 
     /// These went out.

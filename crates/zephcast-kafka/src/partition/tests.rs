@@ -283,6 +283,35 @@ fn what_was_settled_before_the_last_durable_place_is_durable() {
 }
 
 #[test]
+fn no_more_is_out_than_can_be_told_in_whatever_order_it_is_settled() {
+    for (metadata, step, stride) in [(4_096, 2, 1), (4_096, 200, 1), (4_096, 3, 7), (256, 2, 1)] {
+        let mut partition = fresh(0);
+        (0..6_000).for_each(|number| assert!(read(&mut partition, number * stride)));
+        let (mut open, mut most) = (Vec::new(), 0);
+        for _ in 0..200 {
+            let messages = partition.spare(metadata);
+            let handed = partition.hand_out(Credit { messages, bytes: usize::MAX, suspect: false }, 0, false);
+            open.extend(handed.iter().map(offset_of));
+            most = most.max(open.len());
+            // The first of all is slow, and so are some.
+            let (slow, settled): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|offset| *offset == 0 || offset / stride % step == 0);
+            ack(&mut partition, None, &settled);
+            open = slow;
+            let place = commit(&mut partition);
+            let told = Place::read(place.next, &place.write(metadata));
+            assert!(
+                settled.iter().all(|offset| told.next > *offset || told.done.contains(*offset)),
+                "{metadata} {step}"
+            );
+        }
+        assert!(most >= metadata / 16, "{most}");
+        ack(&mut partition, None, &open);
+        assert!(partition.spare(metadata) >= metadata / 16);
+    }
+}
+
+#[test]
 fn what_comes_after_an_error_is_not_taken_for_read() {
     let mut partition = fresh(0);
     assert!(read(&mut partition, 0));
@@ -301,7 +330,9 @@ fn more_than_a_few_that_may_have_been_out_come_a_few_at_a_time() {
     let mut handed = 0;
     while handed < doubt {
         let place = commit(&mut partition);
-        let few = out(&mut partition);
+        let few = partition.hand_out(ROOM, 0, false);
+        assert!(few.iter().all(|incoming| incoming.redelivered == (offset_of(incoming) < doubt)));
+        let few: Vec<i64> = few.iter().map(offset_of).collect();
         assert!(!few.is_empty() && few[few.len() - 1] < place.next + SHORTEST_REACH, "{few:?} beyond {}", place.next);
         handed = few[few.len() - 1] + 1;
         ack(&mut partition, Some(handed - 1), &few);

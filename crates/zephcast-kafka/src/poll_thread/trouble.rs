@@ -51,12 +51,7 @@ impl Poller {
     fn take_fatal(&mut self, code: Code, text: &str) -> Option<Ended> {
         match code {
             Code::FencedInstanceId | Code::UnreleasedInstanceId => {
-                let name = &self.member.name;
-                self.fail(error(
-                    ErrorKind::Conflict,
-                    OPERATION,
-                    format!("another member joined under the name {name:?}: {text}"),
-                ));
+                self.fail_replaced(text);
                 None
             }
             _ => {
@@ -73,9 +68,13 @@ impl Poller {
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
                 self.fail(translate(OPERATION, KafkaError::MessageConsumption(code)));
             }
-            Code::InconsistentGroupProtocol | Code::FencedInstanceId => {
+            Code::FencedInstanceId => self.fail_replaced(text),
+            Code::InconsistentGroupProtocol => {
                 let group = &self.member.topics.group;
-                let text = format!("the group {group:?} is used in another way by other members: {text}");
+                let text = format!(
+                    "the group {group:?} is used by members of another protocol ({text}); choose theirs: \
+                     `group-protocol=eager` is that of most plain clients; or another group"
+                );
                 self.fail(error(ErrorKind::Conflict, OPERATION, text));
             }
             Code::UnsupportedVersion | Code::UnsupportedFeature => {
@@ -83,6 +82,11 @@ impl Poller {
             }
             _ => tracing::debug!(?code, text, stream = %self.member.topics.stream, "the client library goes on"),
         }
+    }
+
+    fn fail_replaced(&self, text: &str) {
+        let text = format!("another member joined under the name {:?}: {text}", self.member.name);
+        self.fail(error(ErrorKind::Conflict, OPERATION, text));
     }
 
     pub(super) fn fail(&self, error: Error) {
