@@ -265,3 +265,6 @@ fn is_released(released: &mut Released) -> bool {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     matches!(pin!(released.wait()).poll(&mut Context::from_waker(&waker)), Poll::Ready(()))
 }
+
+#[cfg(test)]
+mod tests;

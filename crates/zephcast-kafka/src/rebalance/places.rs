@@ -11,7 +11,7 @@ use zephcast_core::{Error, ErrorKind, UnitId};
 use super::{LOOK, MemberConsumer, MemberContext, OPERATION, is_there};
 use crate::assignment::End;
 use crate::config::OutOfRange;
-use crate::error::{missing, translate};
+use crate::error::{error, missing, translate};
 use crate::place::Place;
 
 /// How long it may take to ask where logs end, or for the stream.
@@ -53,7 +53,12 @@ impl MemberContext {
         match unknown.kind() {
             _ if is_gone => assignment.fail(missing(OPERATION, stream)),
             ErrorKind::PermissionDenied => assignment.fail(unknown),
-            _ => assignment.away(unknown),
+            _ if unknown.is_retryable() => assignment.away(unknown),
+            // The stream is there: this passes.
+            _ => {
+                let text = "a partition's beginning is not known yet";
+                assignment.away(error(ErrorKind::Unavailable, OPERATION, text).caused_by(unknown));
+            }
         }
         assignment.has_failed()
     }
@@ -100,8 +105,9 @@ impl MemberContext {
         until: Instant,
     ) -> KafkaResult<i64> {
         let patience = until.saturating_duration_since(Instant::now()).max(LOOK);
-        // Without a leader the question comes to no end.
-        let is_without_leader = |code| matches!(code, Some(Code::OperationTimedOut | Code::LeaderNotAvailable));
+        // Without a leader the question comes to no end, or the partition counts as unknown.
+        let is_without_leader =
+            |code| matches!(code, Some(Code::OperationTimedOut | Code::LeaderNotAvailable | Code::UnknownPartition));
         match consumer.fetch_watermarks(topic, partition, patience) {
             Ok((first, _)) => Ok(first),
             Err(_) if unit.is_helper() => Ok(0),

@@ -68,3 +68,17 @@ async fn where_few_metadata_are_taken_fewer_are_written_and_where_none_are_the_m
         assert_eq!(settler.commit().await.unwrap_err().kind(), ErrorKind::TooLarge);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_hears_that_the_last_commit_was_refused() {
+    let mut lab = Lab::new();
+    let last = lab.publish(1).await;
+    let tokens = lab.consume(last).await;
+    let settler = KafkaSettler::new(lab.member.clone(), Keeper::start(lab.member.0.clone()));
+    settler.commit().await.unwrap();
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    lab.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 100]);
+    lab.ack(&tokens);
+    let left = settler.leave(Vec::new(), Duration::from_secs(20)).await;
+    assert_eq!(left.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
