@@ -13,7 +13,8 @@ use zephcast_core::driver::{
     Admin, Credit, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink, Subscription,
 };
 use zephcast_core::{
-    Capabilities, GroupName, GroupStatus, Message, Position, PublishError, Result, Start, StreamName, Token, UnitId,
+    Capabilities, Error, GroupName, GroupStatus, Message, Position, PublishError, Result, Start, StreamName, Token,
+    UnitId,
 };
 
 use self::admin::TamperedAdmin;
@@ -234,6 +235,10 @@ struct TamperedSink {
 impl Sink for TamperedSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>> {
         self.tamper.publish(&*self.inner, batch).await
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.inner.trouble()
     }
 
     fn window(&self) -> u32 {

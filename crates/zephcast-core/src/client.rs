@@ -100,7 +100,8 @@ impl Client {
 
     /// Waits for what publishers still have, then closes every connection, all within the deadline. Consumers are
     /// closed before, each by itself. Who closes again, or at the same time, waits for the same; the shortest deadline
-    /// counts.
+    /// counts. A message that is on its way by then may still be stored, and its receipt answers when its outcome is known,
+    /// at its publish timeout at the latest.
     ///
     /// # Errors
     /// What the broker says; [`Timeout`](crate::ErrorKind::Timeout) when it does not say anything within the deadline.

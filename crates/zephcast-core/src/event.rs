@@ -43,7 +43,8 @@ pub enum Event {
     /// A node of the cluster, `HOST:PORT`, is away, while others may be there: what it leads waits for it, or for another
     /// to lead it. Told by Kafka some 8 s after it was lost.
     NodeDown(String),
-    /// A node, `HOST:PORT`, that was away is back.
+    /// A node, `HOST:PORT`, that was away is back. Told when there is something to ask of it again, which can be half a minute
+    /// later where others lead what it led.
     NodeUp(String),
     /// A node of the cluster makes this client wait, since it is over its quota. Raised again while it lasts, by Kafka each
     /// 4 s.

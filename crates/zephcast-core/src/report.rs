@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct CloseReport {
     /// Deliveries handed out, redeliveries included.
     pub delivered: u64,
-    /// Acked, as the broker confirmed. On Kafka, where one write settles many, also what the member had acked when a
-    /// partition was lost before the next write.
+    /// Acked, and handed to the broker. What the broker had not confirmed at the end is among them, and comes again; then
+    /// the end is not [`clean`](Self::clean), or its [loss](crate::Event::Lost) was told.
     pub acked: u64,
     /// Given back unsettled on leaving: not started, or unfinished at the deadline. What was settled and did not reach the
     /// broker is not among them; it comes again too, and then the end is not [`clean`](Self::clean).

@@ -263,7 +263,10 @@ impl KafkaConfig {
 
     /// Whether a member's name is its identity at the broker, `group.instance.id`. Default no. A member that comes back
     /// within its lease under the same name gets its partitions back without a rebalance, and a second one of the name
-    /// is refused or takes its place; one that leaves keeps its partitions until its lease ends.
+    /// takes its place; one that leaves keeps its partitions until its lease ends. With
+    /// [`GroupProtocol::Consumer`] the broker keeps a name for the member that has it: who comes back under the name of one
+    /// that died, or joins beside a living one, waits until that has left or its session is over, 45 s by default at the
+    /// broker.
     #[must_use]
     pub fn static_membership(mut self, on: bool) -> Self {
         self.static_membership = on;

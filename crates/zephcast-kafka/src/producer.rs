@@ -182,6 +182,11 @@ impl Producer {
         }
     }
 
+    /// What went wrong last and is not over.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.trouble.last()
+    }
+
     /// The connection works: what went wrong before is over.
     pub(crate) fn works(&self) {
         self.trouble.is_over();

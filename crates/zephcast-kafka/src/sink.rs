@@ -1,9 +1,11 @@
 //! Publishing to a stream.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::Mutex;
 use tokio::task::coop::unconstrained;
 use zephcast_core::driver::Sink;
@@ -38,7 +40,7 @@ impl Sink for KafkaSink {
             return self.publish_in_pieces(&batch.iter().collect::<Vec<_>>()).await;
         }
         let mut outcomes = self.publish_together(batch).await;
-        let refused: Vec<usize> = (0..batch.len()).filter(|place| is_too_large(&outcomes[*place])).collect();
+        let refused: Vec<usize> = (0..batch.len()).filter(|place| may_be_anothers(&outcomes[*place])).collect();
         if !refused.is_empty() {
             let again: Vec<&Message> = refused.iter().map(|place| &batch[*place]).collect();
             for (place, outcome) in refused.into_iter().zip(self.publish_in_pieces(&again).await) {
@@ -46,6 +48,10 @@ impl Sink for KafkaSink {
             }
         }
         outcomes
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.producer.trouble()
     }
 
     /// The library gathers batches of up to 10,000 messages for each partition.
@@ -95,13 +101,13 @@ impl KafkaSink {
                 Ok(ticket) => self.outcomes(ticket).await,
                 Err(refused) => piece.iter().map(|_| Err(PublishError::Failed(refused.clone()))).collect(),
             };
-            let (too_large, answered): (Vec<_>, Vec<_>) =
-                piece.into_iter().zip(answers).partition(|(_, outcome)| count > 1 && is_too_large(outcome));
-            match too_large.is_empty() {
+            let (refused, answered): (Vec<_>, Vec<_>) =
+                piece.into_iter().zip(answers).partition(|(_, outcome)| count > 1 && may_be_anothers(outcome));
+            match refused.is_empty() {
                 true => self.lane.widen(),
                 false => self.lane.narrow(size),
             }
-            too_large.into_iter().rev().for_each(|(place, _)| waiting.push_front(place));
+            refused.into_iter().rev().for_each(|(place, _)| waiting.push_front(place));
             answered.into_iter().for_each(|(place, outcome)| outcomes[place] = Some(outcome));
         }
         outcomes.into_iter().flatten().collect()
@@ -134,9 +140,15 @@ impl KafkaSink {
     }
 }
 
-/// Whether this was too large, alone or with what came along.
-fn is_too_large(outcome: &Outcome) -> bool {
-    matches!(outcome, Err(failure) if failure.kind() == ErrorKind::TooLarge)
+/// Whether what this was refused for may be the fault of what came along: a batch is too large, or has one message without the
+/// key that a compacted topic needs.
+fn may_be_anothers(outcome: &Outcome) -> bool {
+    let Err(PublishError::Failed(refusal)) = outcome else { return false };
+    let code = refusal
+        .source()
+        .and_then(|source| source.downcast_ref::<KafkaError>())
+        .and_then(KafkaError::rdkafka_error_code);
+    refusal.kind() == ErrorKind::TooLarge || matches!(code, Some(Code::InvalidRecord | Code::InvalidMessage))
 }
 
 /// How many of these the producer takes at once, one at least, and how many bytes they are.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Message, Position, PublishError};
+use crate::{Error, Message, Position, PublishError};
 
 /// The way to publish to one stream.
 #[async_trait]
@@ -25,6 +25,11 @@ pub trait Sink: Send + Sync {
     /// # Cancel safety
     /// Dropped, any message of the batch may be stored: the outcome of all of them is unknown.
     async fn publish(&self, batch: &[Message]) -> Vec<Result<Option<Position>, PublishError>>;
+
+    /// What went wrong last and is not over, as far as the driver knows: why there is no answer. None by default.
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
 
     /// How many messages without an answer are best, where the publisher's user does not say. 1,000 unless the broker's
     /// client gathers larger batches itself.

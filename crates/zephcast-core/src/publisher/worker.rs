@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -36,7 +37,7 @@ pub(super) struct Worker {
     calls: usize,
     /// How many messages are worth a call while others are on their way.
     enough: usize,
-    on_the_way: FuturesOrdered<BoxFuture<'static, (Batch, Vec<Stored>)>>,
+    on_the_way: FuturesOrdered<BoxFuture<'static, (Batch, Vec<Stored>, Duration)>>,
     /// Certainly not stored, to be sent again in this order.
     again: VecDeque<Batch>,
     /// Whether what is on its way is sent again.
@@ -85,7 +86,7 @@ impl Worker {
             let wanted = if self.on_the_way.len() < SMALL_CALLS { 1 } else { self.enough };
             tokio::select! {
                 biased;
-                Some((batch, outcome)) = self.on_the_way.next() => self.finish(batch, outcome),
+                Some((batch, outcome, took)) = self.on_the_way.next() => self.finish(batch, outcome, took),
                 () = tokio::time::sleep_until(self.not_before), if resend => self.resend(),
                 batch = queue.pop(wanted), if fresh => match batch {
                     Some(batch) => self.send(batch),
@@ -131,15 +132,19 @@ impl Worker {
         rest
     }
 
-    fn finish(&mut self, batch: Batch, mut outcome: Vec<Stored>) {
+    /// `took`: how long it was tried. What cannot be tried as long once more is not sent again: that it is not stored is
+    /// certain now.
+    fn finish(&mut self, batch: Batch, mut outcome: Vec<Stored>, took: Duration) {
         debug_assert_eq!(batch.notes.len(), outcome.len(), "a driver answers for each message");
         outcome.resize_with(batch.notes.len(), || {
             let error = Error::new(ErrorKind::Internal, "publish", "the driver gave no answer for the message");
             Err(PublishError::Unknown(error))
         });
         let resent = std::mem::take(&mut self.resending);
-        if outcome.iter().any(is_to_be_sent_again) {
-            let again = self.answer_others(batch, outcome);
+        let next_answer = Instant::now() + took;
+        let goes_again = |note: &Note, stored: &Stored| is_to_be_sent_again(stored) && note.deadline > next_answer;
+        if batch.notes.iter().zip(&outcome).any(|(note, stored)| goes_again(note, stored)) {
+            let again = self.answer_others(batch, outcome, goes_again);
             if resent {
                 self.again.push_front(again);
             } else {
@@ -162,20 +167,22 @@ impl Worker {
     }
 
     /// Answers for all but what is to be sent again, which is returned.
-    fn answer_others(&mut self, batch: Batch, outcome: Vec<Stored>) -> Batch {
+    fn answer_others(
+        &mut self,
+        batch: Batch,
+        outcome: Vec<Stored>,
+        goes_again: impl Fn(&Note, &Stored) -> bool,
+    ) -> Batch {
         let mut again = Batch { duty: batch.duty, ..Batch::default() };
         let (mut through, mut answers) = (Vec::new(), Vec::new());
         for ((message, note), stored) in batch.messages.into_iter().zip(batch.notes).zip(outcome) {
-            match stored {
-                Err(PublishError::Failed(error)) if error.is_retryable() => {
-                    self.last_failure = Some(error);
-                    again.messages.push(message);
-                    again.notes.push(note);
-                }
-                stored => {
-                    answers.push((note.place as usize, stored));
-                    through.push(note);
-                }
+            if goes_again(&note, &stored) {
+                self.last_failure = stored.err().map(|failure| failure.error().clone());
+                again.messages.push(message);
+                again.notes.push(note);
+            } else {
+                answers.push((note.place as usize, stored));
+                through.push(note);
             }
         }
         again.duty.answer(answers);
@@ -206,10 +213,14 @@ impl Worker {
 
 /// One call. A message whose deadline passes meanwhile is answered then: nobody knows what becomes of it. Its room stays
 /// taken as long as the call.
-async fn publish(sink: Arc<dyn Sink>, batch: Batch, broker: Broker) -> (Batch, Vec<Stored>) {
+async fn publish(sink: Arc<dyn Sink>, batch: Batch, broker: Broker) -> (Batch, Vec<Stored>, Duration) {
+    let began = Instant::now();
     let unanswered = || {
-        let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout");
-        Err(PublishError::Unknown(error.on(broker)))
+        let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout").on(broker);
+        Err(PublishError::Unknown(match sink.trouble() {
+            Some(trouble) => error.caused_by(trouble),
+            None => error,
+        }))
     };
     let outcome = {
         let mut answer = pin!(sink.publish(&batch.messages));
@@ -226,7 +237,7 @@ async fn publish(sink: Arc<dyn Sink>, batch: Batch, broker: Broker) -> (Batch, V
             }
         }
     };
-    (batch, outcome)
+    (batch, outcome, began.elapsed())
 }
 
 fn too_late() -> Error {

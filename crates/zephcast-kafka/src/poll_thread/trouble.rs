@@ -50,9 +50,18 @@ impl Poller {
     /// After a fatal error the library answers nothing any more.
     fn take_fatal(&mut self, code: Code, text: &str) -> Option<Ended> {
         match code {
-            Code::FencedInstanceId | Code::UnreleasedInstanceId => {
+            Code::FencedInstanceId => {
                 self.fail_replaced(text);
                 None
+            }
+            Code::UnreleasedInstanceId => {
+                let text = format!(
+                    "the name {:?} is kept for the member that had it, until its session ends",
+                    self.member.name
+                );
+                self.member.assignment().away(error(ErrorKind::Unavailable, OPERATION, text));
+                self.member.arrived.notify_one();
+                Some(Ended::Broken)
             }
             _ => {
                 tracing::warn!(?code, text, stream = %self.member.topics.stream, "the consumer broke and is made anew");

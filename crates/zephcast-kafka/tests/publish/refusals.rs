@@ -115,3 +115,21 @@ async fn a_stream_that_was_deleted_is_not_found() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+/// The broker refuses all that comes with it.
+#[tokio::test]
+async fn a_message_without_the_key_that_a_compacted_topic_needs_fails_alone() {
+    let topic = name("keyless");
+    create(&topic, 1, &[("cleanup.policy", "compact")]).await;
+    let driver = driver().await;
+    let sink = sink(&driver, &topic).await;
+    let keyed = |number: usize| Message::new(number.to_string()).with_key("k");
+    let mut batch: Vec<Message> = (0..50).map(keyed).collect();
+    batch.insert(20, Message::new("no key"));
+    let (outcomes, beside) = tokio::join!(sink.publish(&batch), sink.publish(&batch[..1]));
+    assert_eq!(failed(&outcomes[20]), ErrorKind::InvalidInput);
+    assert_eq!(outcomes.iter().chain(&beside).filter(|outcome| outcome.is_ok()).count(), 51);
+    let stored: BTreeSet<Vec<u8>> =
+        read(&topic, 1, 51).iter().map(|stored| stored.payload().unwrap().to_vec()).collect();
+    assert_eq!(stored, (0..50).map(|number: usize| number.to_string().into_bytes()).collect());
+}

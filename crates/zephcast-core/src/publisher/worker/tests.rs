@@ -20,6 +20,10 @@ struct Sometimes {
 
 #[async_trait]
 impl Sink for Sometimes {
+    fn trouble(&self) -> Option<Error> {
+        Some(Error::new(ErrorKind::Unavailable, "publish", "nobody is there"))
+    }
+
     async fn publish(&self, batch: &[Message]) -> Vec<Stored> {
         let away = self.away.contains(&self.began.elapsed());
         if !away {
@@ -108,6 +112,25 @@ async fn what_is_not_sent_in_time_failed_for_certain_and_says_why() {
     assert!(std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("away")), "{error:?}");
     assert!(began.elapsed() < Duration::from_millis(2_100), "{:?}", began.elapsed());
     assert!(sink.stored.lock().unwrap().is_empty());
+}
+
+/// The broker's client tried for that long.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_tried_as_long_once_more_failed_for_certain() {
+    let (_, queue, _worker) = start(Duration::ZERO..Duration::MAX, Duration::from_secs(25));
+    let began = Instant::now();
+    let answered = answer(push(&queue, "late".into(), Duration::from_secs(30))).await;
+    let Some(Err(PublishError::Failed(error))) = answered else { panic!("{answered:?}") };
+    assert_eq!((error.kind(), began.elapsed().as_secs()), (ErrorKind::Unavailable, 25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_answered_in_time_is_unknown_and_says_what_the_driver_knows() {
+    let (_, queue, _worker) = start(Duration::ZERO..Duration::MAX, Duration::from_secs(25));
+    let answered = answer(push(&queue, "late".into(), Duration::from_secs(3))).await;
+    let Some(Err(PublishError::Unknown(error))) = answered else { panic!("{answered:?}") };
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("nobody is there")));
 }
 
 #[tokio::test(start_paused = true)]
