@@ -25,16 +25,17 @@ pub(super) async fn engine_answers() -> bool {
 
 /// Starts a container and records it. One that is not recorded, since this failed or was dropped, is removed.
 pub(super) async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> anyhow::Result<Record> {
-    let ports = ports::free(broker.recipe().first_port, 1)?;
+    let recipe = broker.recipe();
+    let ports = ports::free(recipe.first_port, recipe.port_variables.len())?;
     let version = wanted.version(broker);
     let unrecorded = Unrecorded { broker, workspace };
     let mut command = command(broker, workspace, &["up", "--detach", "--wait"]);
-    command.env(broker.recipe().port_variable, ports[0].to_string());
-    if let (Some(versions), Some(version)) = (&broker.recipe().versions, &version) {
+    command.envs(recipe.port_variables.iter().zip(ports.iter().map(u16::to_string)));
+    if let (Some(versions), Some(version)) = (&recipe.versions, &version) {
         command.env(versions.variable, version);
     }
     succeed(command, START_LIMIT).await?;
-    broker.wait_until_it_answers(&ports, || Ok(())).await?;
+    broker.wait_until_it_answers(&ports[..1], || Ok(())).await?;
     let record = Record { how: How::Compose, version, nodes: vec![Node { ports, pid: None }] };
     record.save(broker, workspace)?;
     std::mem::forget(unrecorded);

@@ -26,13 +26,14 @@ use crate::workspace::Workspace;
 
 pub(super) const RECIPE: Recipe = Recipe {
     name: "kafka",
+    driver: "kafka",
     url_variable: "KAFKA_URL",
     test_variable: "ZEPHCAST_TEST_KAFKA_URL",
     default_port: 9092,
     first_port: 19_092,
-    url: |ports| format!("kafka://{}", ports.iter().map(|port| address(*port)).collect::<Vec<_>>().join(",")),
+    url: |nodes| format!("kafka://{}", nodes.iter().map(|ports| address(ports[0])).collect::<Vec<_>>().join(",")),
     compose_file: "compose/kafka.yml",
-    port_variable: "ZEPHCAST_KAFKA_PORT",
+    port_variables: &["ZEPHCAST_KAFKA_PORT"],
     versions: Some(Versions { usual: "4.4.0", variable: "ZEPHCAST_KAFKA_VERSION" }),
     clusters: true,
     // For clients, and for the controllers among themselves.
@@ -172,6 +173,6 @@ mod tests {
 
     #[test]
     fn a_cluster_is_told_in_one_url() {
-        assert_eq!((RECIPE.url)(&[1, 2]), "kafka://127.0.0.1:1,127.0.0.1:2");
+        assert_eq!((RECIPE.url)(&[&[1, 3], &[2, 4]]), "kafka://127.0.0.1:1,127.0.0.1:2");
     }
 }

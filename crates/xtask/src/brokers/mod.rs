@@ -32,6 +32,8 @@ use crate::workspace::Workspace;
 /// A broker that answers, and whether this call started it.
 struct Found {
     url: String,
+    /// As it may be printed.
+    shown: String,
     how: String,
     started: bool,
 }
@@ -46,7 +48,7 @@ pub(crate) async fn up(brokers: &[Broker], wanted: &Wanted) -> anyhow::Result<Ex
         for broker in chosen(brokers) {
             let found = ensure_up(*broker, wanted, &workspace).await.with_context(|| broker.name())?;
             eprintln!("{}: {} ({})", broker.name(), if found.started { "started" } else { "already up" }, found.how);
-            println!("{}", redacted(&found.url));
+            println!("{}", found.shown);
         }
         Ok(ExitCode::SUCCESS)
     };
@@ -99,7 +101,8 @@ async fn ensure_up(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> an
             bail!("{} is set: what runs there has its own version and nodes", broker.recipe().url_variable);
         }
         reachable(broker, &url).await?;
-        return Ok(Found { url, how: format!("{} is set", broker.recipe().url_variable), started: false });
+        let how = format!("{} is set", broker.recipe().url_variable);
+        return Ok(Found { shown: redacted(&url), url, how, started: false });
     }
     if let Some(record) = Record::load(broker, workspace)? {
         let down = format!("`cargo xtask brokers down {}` ends it", broker.name());
@@ -151,7 +154,9 @@ async fn stop(broker: Broker, workspace: &Workspace) -> anyhow::Result<String> {
 }
 
 fn found(broker: Broker, record: &Record, started: bool) -> Found {
-    Found { url: record.url(broker), how: record.to_string(), started }
+    // Passwords of our own servers are no secrets.
+    let url = record.url(broker);
+    Found { shown: url.clone(), url, how: record.to_string(), started }
 }
 
 fn chosen(brokers: &[Broker]) -> &[Broker] {

@@ -29,6 +29,8 @@ pub(crate) enum Broker {
 /// What is particular to a broker, as far as it is data.
 pub(super) struct Recipe {
     pub(super) name: &'static str,
+    /// How packages, test targets and examples that need it are named.
+    pub(super) driver: &'static str,
     /// Where users say which server to use.
     pub(super) url_variable: &'static str,
     pub(super) test_variable: &'static str,
@@ -36,11 +38,11 @@ pub(super) struct Recipe {
     pub(super) default_port: u16,
     /// The first port to try for a server of ours.
     pub(super) first_port: u16,
-    /// Of the ports that serve clients, one for each process.
-    pub(super) url: fn(&[u16]) -> String,
+    /// Of the ports of each process.
+    pub(super) url: fn(&[&[u16]]) -> String,
     pub(super) compose_file: &'static str,
-    /// How the compose file is told the port.
-    pub(super) port_variable: &'static str,
+    /// How the compose file is told the ports that are seen outside; the first serves clients.
+    pub(super) port_variables: &'static [&'static str],
     /// `None`: the one version that this system's packages bring.
     pub(super) versions: Option<Versions>,
     /// Whether several processes can form one broker.
@@ -64,6 +66,10 @@ impl Broker {
 
     pub(crate) fn name(self) -> &'static str {
         self.recipe().name
+    }
+
+    pub(crate) fn driver(self) -> &'static str {
+        self.recipe().driver
     }
 
     /// How the tests are told where the broker is.

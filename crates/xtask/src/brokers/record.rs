@@ -82,7 +82,7 @@ impl Record {
     }
 
     pub(super) fn url(&self, broker: Broker) -> String {
-        let ports: Vec<u16> = self.nodes.iter().map(Node::port).collect();
+        let ports: Vec<&[u16]> = self.nodes.iter().map(|node| &node.ports[..]).collect();
         (broker.recipe().url)(&ports)
     }
 

@@ -14,13 +14,14 @@ use super::recipe::Recipe;
 
 pub(super) const RECIPE: Recipe = Recipe {
     name: "redis",
+    driver: "redis",
     url_variable: "REDIS_URL",
     test_variable: "ZEPHCAST_TEST_REDIS_URL",
     default_port: 6379,
     first_port: 16_399,
-    url: |ports| format!("redis://127.0.0.1:{}", ports[0]),
+    url: |nodes| format!("redis://127.0.0.1:{}", nodes[0][0]),
     compose_file: "compose/redis.yml",
-    port_variable: "ZEPHCAST_REDIS_PORT",
+    port_variables: &["ZEPHCAST_REDIS_PORT"],
     versions: None,
     clusters: false,
     ports: 1,

@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{Broker, Wanted, ensure_up, redacted, stop};
+use super::{Broker, Wanted, ensure_up, stop};
 use crate::process::{Interrupted, interruption};
 use crate::workspace::Workspace;
 
@@ -48,7 +48,7 @@ pub(crate) async fn with_brokers<T>(
                         if found.started {
                             started.push(*broker);
                         }
-                        eprintln!("{}: {} ({})", broker.name(), redacted(&found.url), found.how);
+                        eprintln!("{}: {} ({})", broker.name(), found.shown, found.how);
                         Ok(found.url)
                     }
                     Err(error) => {

@@ -59,7 +59,7 @@ pub(super) fn steps(workspace: &Workspace, only: Option<Only>) -> Vec<Step> {
 fn test_steps(package: &Package) -> Vec<Step> {
     let folder = package.manifest_path.parent().map(|folder| folder.as_std_path().to_owned()).unwrap_or_default();
     let run = |target: TargetId, must_run| Run::Tests { target, folder: folder.clone(), must_run };
-    let server = Broker::ALL.iter().copied().find(|broker| package.name.ends_with(&format!("-{}", broker.name())));
+    let server = Broker::ALL.iter().copied().find(|broker| package.name.ends_with(&format!("-{}", broker.driver())));
     let tested = || build::targets(package).filter(|(_, target)| target.test && !target.is_example());
     let units: Vec<Run> =
         tested().filter(|(_, target)| !target.is_test()).map(|(target, _)| run(target, false)).collect();
@@ -96,5 +96,5 @@ fn example_steps(package: &Package) -> Vec<Step> {
 }
 
 fn named(target: &Target) -> Option<Broker> {
-    Broker::ALL.iter().copied().find(|broker| target.name.split('_').next() == Some(broker.name()))
+    Broker::ALL.iter().copied().find(|broker| target.name.split('_').next() == Some(broker.driver()))
 }
