@@ -89,7 +89,7 @@ pub(crate) async fn succeeds(program: &str, arguments: &[&str], limit: Duration)
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     // Debian keeps some programs where an ordinary user's path does not look.
-    let extra = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from);
+    let extra = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(extra).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 

@@ -9,6 +9,7 @@ mod kafka;
 mod native;
 mod packages;
 mod ports;
+mod rabbitmq;
 mod recipe;
 mod record;
 mod redis;
@@ -116,7 +117,7 @@ async fn ensure_up(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> an
                 _ => Ok(found(broker, &record, false)),
             };
         }
-        Record::remove(broker, workspace)?;
+        forget(broker, &record, workspace)?;
     }
     let record = start(broker, wanted, workspace).await?;
     Ok(found(broker, &record, true))
@@ -149,8 +150,18 @@ async fn stop(broker: Broker, workspace: &Workspace) -> anyhow::Result<String> {
             format!("stopped ({record})")
         }
     };
-    Record::remove(broker, workspace)?;
+    forget(broker, &record, workspace)?;
     Ok(said)
+}
+
+/// Removes what is known of a broker whose processes are gone, and what these left behind.
+fn forget(broker: Broker, record: &Record, workspace: &Workspace) -> anyhow::Result<()> {
+    if record.how == How::Native {
+        for node in &record.nodes {
+            broker.end_helpers(&node.ports);
+        }
+    }
+    Record::remove(broker, workspace)
 }
 
 fn found(broker: Broker, record: &Record, started: bool) -> Found {

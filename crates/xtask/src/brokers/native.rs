@@ -52,16 +52,16 @@ pub(super) async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace
         1 => vec![folder.join("server.log")],
         nodes => (1..=nodes).map(|number| folder.join(format!("server-{number}.log"))).collect(),
     };
-    let mut servers = Unrecorded(Vec::new());
+    let mut servers = Unrecorded { broker, nodes: site.nodes.clone(), processes: Vec::new() };
     for (command, log) in commands.into_iter().zip(&logs) {
-        servers.0.push(spawn(command, log)?);
+        servers.processes.push(spawn(command, log)?);
     }
     let up = broker.wait_until_it_answers(clients, || servers.all_run()).await;
     if let Err(error) = up {
         drop(servers);
         return Err(logs.iter().rev().fold(error, |error, log| error.context(end(log))));
     }
-    let pids = servers.0.iter().map(|server| Some(server.id()));
+    let pids = servers.processes.iter().map(|server| Some(server.id()));
     let nodes = site.nodes.into_iter().zip(pids).map(|(ports, pid)| Node { ports, pid }).collect();
     let record = Record { how: How::Native, version, nodes };
     record.save(broker, workspace)?;
@@ -91,11 +91,16 @@ fn end(log_file: &Path) -> String {
 }
 
 /// Processes of a server that nobody else knows of yet: killed when dropped.
-struct Unrecorded(Vec<Child>);
+struct Unrecorded {
+    broker: Broker,
+    /// Their ports.
+    nodes: Vec<Vec<u16>>,
+    processes: Vec<Child>,
+}
 
 impl Unrecorded {
     fn all_run(&mut self) -> anyhow::Result<()> {
-        for server in &mut self.0 {
+        for server in &mut self.processes {
             if let Some(status) = server.try_wait()? {
                 bail!("the server (pid {}) ended with {status}", server.id());
             }
@@ -105,16 +110,20 @@ impl Unrecorded {
 
     /// Whoever reads the record ends them.
     fn recorded(mut self) {
-        self.0.clear();
+        self.processes.clear();
+        self.nodes.clear();
     }
 }
 
 impl Drop for Unrecorded {
     fn drop(&mut self) {
-        for server in &mut self.0 {
+        for server in &mut self.processes {
             // Both fail only when it has ended.
             let _ = server.kill();
             let _ = server.wait();
+        }
+        for ports in &self.nodes {
+            self.broker.end_helpers(ports);
         }
     }
 }
@@ -154,7 +163,7 @@ mod tests {
     fn server() -> (Unrecorded, u32) {
         let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
-        (Unrecorded(vec![child]), pid)
+        (Unrecorded { broker: Broker::Redis, nodes: Vec::new(), processes: vec![child] }, pid)
     }
 
     fn lives(pid: u32) -> bool {

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::native::Site;
-use super::{kafka, ports, redis};
+use super::{kafka, ports, rabbitmq, redis};
 use crate::workspace::Workspace;
 
 /// Several processes that form one cluster on a busy machine take their time.
@@ -24,6 +24,8 @@ pub(super) const POLL: Duration = Duration::from_millis(50);
 pub(crate) enum Broker {
     Redis,
     Kafka,
+    #[value(name = "rabbitmq")]
+    RabbitMq,
 }
 
 /// What is particular to a broker, as far as it is data.
@@ -62,7 +64,9 @@ pub(super) struct Versions {
 }
 
 impl Broker {
-    pub(crate) const ALL: &[Self] = &[Self::Redis, Self::Kafka];
+    pub(crate) const ALL: &[Self] = &[Self::Redis, Self::Kafka, Self::RabbitMq];
+    /// Those that this library has a driver for: what is written for any broker runs on each.
+    pub(crate) const SUPPORTED: &[Self] = &[Self::Redis, Self::Kafka];
 
     pub(crate) fn name(self) -> &'static str {
         self.recipe().name
@@ -81,6 +85,7 @@ impl Broker {
         match self {
             Self::Redis => &redis::RECIPE,
             Self::Kafka => &kafka::RECIPE,
+            Self::RabbitMq => &rabbitmq::RECIPE,
         }
     }
 
@@ -90,6 +95,7 @@ impl Broker {
         match self {
             Self::Redis => redis::install().await.map(|_| Vec::new()),
             Self::Kafka => kafka::equip_tests(workspace).await,
+            Self::RabbitMq => rabbitmq::install().await.map(|_| Vec::new()),
         }
     }
 
@@ -98,6 +104,7 @@ impl Broker {
         match self {
             Self::Redis => redis::install().await,
             Self::Kafka => kafka::install(version, workspace).await,
+            Self::RabbitMq => rabbitmq::install().await,
         }
     }
 
@@ -106,6 +113,15 @@ impl Broker {
         match self {
             Self::Redis => Ok(redis::commands(site)),
             Self::Kafka => kafka::commands(site).await,
+            Self::RabbitMq => rabbitmq::commands(site),
+        }
+    }
+
+    /// Ends what a process with these ports started beside itself and left behind, once it is gone itself.
+    pub(super) fn end_helpers(self, ports: &[u16]) {
+        match self {
+            Self::Redis | Self::Kafka => {}
+            Self::RabbitMq => rabbitmq::end_helpers(ports),
         }
     }
 
@@ -114,6 +130,7 @@ impl Broker {
             match self {
                 Self::Redis => redis::answers(address).await,
                 Self::Kafka => kafka::answers(address).await,
+                Self::RabbitMq => rabbitmq::answers(address).await,
             }
         };
         matches!(timeout(ANSWER_LIMIT, asked).await, Ok(Ok(true)))
