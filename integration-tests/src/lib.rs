@@ -1,12 +1,13 @@
 //! Shared laboratory of the tests against real servers.
 //!
-//! [`proxy`] breaks the network between a client and its broker; [`redis_server`] and [`kafka_server`] run private
-//! servers that can be killed, frozen and restarted, and [`certificates`] makes what their TLS needs. All of them listen
-//! on loopback only. [`threads`] sees what a client leaves behind.
+//! [`proxy`] breaks the network between a client and its broker; [`redis_server`], [`kafka_server`] and [`rabbit_server`]
+//! run private servers that can be killed, frozen and restarted, and [`certificates`] makes what their TLS needs. All of
+//! them listen on loopback only. [`threads`] sees what a client leaves behind.
 
 pub mod certificates;
 pub mod kafka_server;
 pub mod ports;
 pub mod proxy;
+pub mod rabbit_server;
 pub mod redis_server;
 pub mod threads;

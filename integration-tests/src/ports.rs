@@ -20,8 +20,20 @@ pub fn candidates() -> impl Iterator<Item = SocketAddr> {
 ///
 /// When every port that was tried is taken.
 pub fn free() -> io::Result<u16> {
-    candidates()
-        .find(|address| TcpListener::bind(address).is_ok())
-        .map(|address| address.port())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, format!("{ATTEMPTS} ports of {RANGE:?} are taken")))
+    several().map(|[port]| port)
+}
+
+/// As [`free`], as many different ones as are asked for.
+///
+/// # Errors
+///
+/// As [`free`].
+pub fn several<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
+    // All are held until the last is found.
+    let held: Vec<TcpListener> =
+        candidates().filter_map(|address| TcpListener::bind(address).ok()).take(COUNT).collect();
+    let ports = held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<Vec<_>>>()?;
+    ports.try_into().map_err(|_| {
+        io::Error::new(io::ErrorKind::AddrInUse, format!("{ATTEMPTS} ports of {RANGE:?}: no {COUNT} are free"))
+    })
 }
