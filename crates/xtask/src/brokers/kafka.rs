@@ -3,7 +3,6 @@
 mod archive;
 mod download;
 mod java;
-mod partial;
 mod properties;
 
 use std::ffi::OsString;
@@ -34,7 +33,7 @@ pub(super) const RECIPE: Recipe = Recipe {
     url: |nodes| format!("kafka://{}", nodes.iter().map(|ports| address(ports[0])).collect::<Vec<_>>().join(",")),
     compose_file: "compose/kafka.yml",
     port_variables: &["ZEPHCAST_KAFKA_PORT"],
-    versions: Some(Versions { usual: "4.4.0", variable: "ZEPHCAST_KAFKA_VERSION" }),
+    versions: Some(Versions { usual: Some("4.4.0"), variable: "ZEPHCAST_KAFKA_VERSION" }),
     clusters: true,
     // For clients, and for the controllers among themselves.
     ports: 2,
@@ -79,7 +78,7 @@ pub(super) async fn equip_tests(workspace: &Workspace) -> anyhow::Result<Vec<(&'
     }
     let libs = match env::var_os(LIBS_VARIABLE) {
         Some(libs) => libs,
-        None => install(RECIPE.versions.as_ref().map(|versions| versions.usual), workspace).await?.into(),
+        None => install(RECIPE.versions.as_ref().and_then(|versions| versions.usual), workspace).await?.into(),
     };
     Ok(vec![(LIBS_VARIABLE, libs)])
 }

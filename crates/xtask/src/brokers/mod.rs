@@ -8,6 +8,7 @@ mod compose;
 mod kafka;
 mod native;
 mod packages;
+mod partial;
 mod ports;
 mod rabbitmq;
 mod recipe;

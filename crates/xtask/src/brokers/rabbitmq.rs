@@ -1,5 +1,7 @@
 //! RabbitMQ, with its management and the exchange that shares a stream out among queues.
 
+mod debian;
+
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,8 @@ use tokio::net::TcpStream;
 use super::native::Site;
 use super::packages::{self, Package};
 use super::ports::loopback;
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Versions};
+use crate::workspace::Workspace;
 
 pub(super) const RECIPE: Recipe = Recipe {
     name: "rabbitmq",
@@ -28,7 +31,7 @@ pub(super) const RECIPE: Recipe = Recipe {
     },
     compose_file: "compose/rabbitmq.yml",
     port_variables: &["ZEPHCAST_RABBITMQ_PORT", "ZEPHCAST_RABBITMQ_MANAGEMENT_PORT"],
-    versions: None,
+    versions: Some(Versions { usual: None, variable: "ZEPHCAST_RABBITMQ_VERSION" }),
     clusters: false,
     ports: 4,
     recognises: |command_line, port| {
@@ -54,7 +57,11 @@ const UNWRAPPED: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const PLUGINS: &str = "[rabbitmq_management,rabbitmq_consistent_hash_exchange].\n";
 const PORT_MAPPER_LIMIT: Duration = Duration::from_secs(2);
 
-pub(super) async fn install() -> anyhow::Result<PathBuf> {
+/// The script that starts it, or the folder of another Debian that has it.
+pub(super) async fn install(version: Option<&str>, workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    if let Some(version) = version {
+        return debian::ensure(version, workspace).await;
+    }
     let program = packages::ensure(&PACKAGE).await?;
     let unwrapped = Path::new(UNWRAPPED);
     Ok(if unwrapped.is_file() { unwrapped.to_owned() } else { program })
@@ -66,7 +73,10 @@ pub(super) fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
     let file = |name: &str| site.data.join(name);
     fs::write(file("rabbitmq.conf"), settings(ports))?;
     fs::write(file("enabled_plugins"), PLUGINS)?;
-    let mut command = Command::new(&site.installed);
+    let mut command = match site.installed.is_dir() {
+        true => debian::command(&site.installed, &site.data, UNWRAPPED),
+        false => Command::new(&site.installed),
+    };
     // A setting of the machine's own server must not reach this one.
     for (variable, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"RABBITMQ_")) {
         command.env_remove(variable);

@@ -45,7 +45,7 @@ pub(super) struct Recipe {
     pub(super) compose_file: &'static str,
     /// How the compose file is told the ports that are seen outside; the first serves clients.
     pub(super) port_variables: &'static [&'static str],
-    /// `None`: the one version that this system's packages bring.
+    /// `None`: only the one version that this system's packages bring.
     pub(super) versions: Option<Versions>,
     /// Whether several processes can form one broker.
     pub(super) clusters: bool,
@@ -55,10 +55,10 @@ pub(super) struct Recipe {
     pub(super) recognises: fn(&str, u16) -> bool,
 }
 
-/// Of a broker that is downloaded.
+/// Of a broker that can be downloaded.
 pub(super) struct Versions {
-    /// When none is asked for.
-    pub(super) usual: &'static str,
+    /// When none is asked for; `None`: what this system's packages bring.
+    pub(super) usual: Option<&'static str>,
     /// How the compose file is told it.
     pub(super) variable: &'static str,
 }
@@ -95,7 +95,7 @@ impl Broker {
         match self {
             Self::Redis => redis::install().await.map(|_| Vec::new()),
             Self::Kafka => kafka::equip_tests(workspace).await,
-            Self::RabbitMq => rabbitmq::install().await.map(|_| Vec::new()),
+            Self::RabbitMq => rabbitmq::install(None, workspace).await.map(|_| Vec::new()),
         }
     }
 
@@ -104,7 +104,7 @@ impl Broker {
         match self {
             Self::Redis => redis::install().await,
             Self::Kafka => kafka::install(version, workspace).await,
-            Self::RabbitMq => rabbitmq::install().await,
+            Self::RabbitMq => rabbitmq::install(version, workspace).await,
         }
     }
 

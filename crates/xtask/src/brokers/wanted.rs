@@ -9,7 +9,7 @@ use super::record::Record;
 /// Nothing said: whatever is up, else one process of the usual version.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Wanted {
-    /// The version to download and run (kafka only)
+    /// The version to download and run (kafka; rabbitmq, as root)
     #[arg(long)]
     version: Option<String>,
     /// How many processes form the cluster (kafka only)
@@ -39,10 +39,10 @@ impl Wanted {
         self.nodes.map_or(1, usize::from)
     }
 
-    /// `None` for a broker that has no choice of versions.
+    /// `None`: the one that this system's packages bring.
     pub(super) fn version(&self, broker: Broker) -> Option<String> {
         let versions = broker.recipe().versions.as_ref()?;
-        Some(self.version.clone().unwrap_or_else(|| versions.usual.to_owned()))
+        self.version.clone().or_else(|| versions.usual.map(str::to_owned))
     }
 
     /// Whether what runs is what is asked for.

@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::partial::Partial;
 use super::{RECIPE, commands};
 use crate::brokers::native::Site;
+use crate::brokers::partial::Partial;
 use crate::brokers::{Broker, ports};
 
 /// Java writes the archive when it ends.

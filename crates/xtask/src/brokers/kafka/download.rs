@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
-use super::partial::Partial;
 use crate::brokers::packages::{self, Package};
+use crate::brokers::partial::Partial;
 use crate::brokers::{Broker, record};
 use crate::process::{self, Echo};
 use crate::workspace::Workspace;
