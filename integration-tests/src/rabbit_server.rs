@@ -1,5 +1,6 @@
 //! A private RabbitMQ that a test may kill, freeze, restart, and bring into need of memory.
 
+mod installation;
 mod site;
 
 use std::fs::File;
@@ -43,6 +44,9 @@ impl RabbitOptions {
 
 /// A RabbitMQ of one node on loopback ports and in a temporary directory of its own, with its management and the
 /// exchange type `x-consistent-hash`; killed and removed when dropped.
+///
+/// It is the system's, or that of the Debian whose folder `ZEPHCAST_RABBITMQ_ROOT` names, as root: after
+/// `cargo xtask brokers up rabbitmq --version 4.0` that is `target/brokers/rabbitmq/4.0`.
 #[derive(Debug)]
 pub struct RabbitServer {
     site: Site,
@@ -122,8 +126,8 @@ impl RabbitServer {
         self.signal(Signal::CONT)
     }
 
-    /// Starts the server again with the same ports and data, after an orderly end if it still runs, which takes another
-    /// 6 s. A memory alarm is over then.
+    /// Starts the server again with the same ports and data, after an orderly end if it still runs, which takes some
+    /// seconds more. A memory alarm is over then.
     ///
     /// # Errors
     ///

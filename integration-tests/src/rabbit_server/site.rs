@@ -8,11 +8,9 @@ use std::{env, fs};
 
 use tokio::process::Command;
 
-use super::RabbitOptions;
+use super::{RabbitOptions, installation};
 use crate::ports;
 
-/// What Debian and Fedora have on the search path runs it as a user of its own, on the data of the system's server.
-const UNWRAPPED: &str = "/usr/lib/rabbitmq/bin";
 const PLUGINS: &str = "[rabbitmq_management,rabbitmq_consistent_hash_exchange].\n";
 const PORT_MAPPER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -81,8 +79,7 @@ impl Site {
     }
 
     fn script(&self, name: &str) -> Command {
-        let unwrapped = Path::new(UNWRAPPED).join(name);
-        let mut command = Command::new(if unwrapped.is_file() { unwrapped } else { name.into() });
+        let mut command = installation::script(name, &self.folder);
         // A setting of the machine's own server must not reach this one.
         for (variable, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"RABBITMQ_")) {
             command.env_remove(variable);
