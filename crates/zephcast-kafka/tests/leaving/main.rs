@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
-use zephcast_kafka::{Client, Consumer, ErrorKind, Event, KafkaConfig, StreamSpec};
+use zephcast_kafka::{Client, Consumer, ErrorKind, Event, GroupProtocol, KafkaConfig, StreamSpec};
 
 /// Far less than a session, far more than a rebalance.
 const SOON: Duration = Duration::from_secs(10);
@@ -53,6 +53,31 @@ async fn a_static_member_whose_name_another_one_took_is_told_and_closes_at_once(
     let told = timeout(SOON, earlier.next()).await.expect("it is told");
     assert_eq!(told.expect("not without a reason").expect_err("no delivery").kind(), ErrorKind::Conflict);
     timeout(SOON, earlier.close(SOON * 2)).await.expect("nothing holds it up").expect("it closes");
+    later.close(SOON).await.expect("it leaves");
+    client.admin().delete_stream(&name.parse().expect("a name")).await.expect("deleted");
+}
+
+/// The broker refuses the later one as long as the earlier one is known to it, as one that died is until its session ends.
+#[tokio::test]
+async fn by_the_newer_protocol_a_static_member_waits_until_its_name_is_free() {
+    let protocol = |config: KafkaConfig| config.static_membership(true).group_protocol(GroupProtocol::Consumer);
+    let (client, name) = lab(protocol).await;
+    let join = async || client.consumer(&name).group(&name).member("twin").start().await.expect("a member");
+    let mut earlier = join().await;
+    timeout(SOON, assigned(&mut earlier)).await.expect("it has the partition");
+    let mut later = join().await;
+    let mut events = later.events();
+    let told = async {
+        loop {
+            if let Event::Disconnected(reason) = events.next().await.expect("no end") {
+                return reason.to_string();
+            }
+        }
+    };
+    let reason = timeout(SOON, told).await.expect("it is told why it waits");
+    assert!(reason.contains("\"twin\" is kept for the member that had it"), "{reason}");
+    earlier.close(SOON).await.expect("it leaves");
+    timeout(SOON, assigned(&mut later)).await.expect("it has the name, and the partition");
     later.close(SOON).await.expect("it leaves");
     client.admin().delete_stream(&name.parse().expect("a name")).await.expect("deleted");
 }
