@@ -21,7 +21,7 @@ struct Node {
 
 /// In so many looks a node is away before it is told: in one it may just be connecting.
 const AWAY: u32 = 2;
-/// A connected node that owes an answer and was silent for so long is frozen: it answers fetches at once.
+/// A connected node that has owed an answer for so long is frozen: it answers fetches at once.
 const FROZEN: Duration = Duration::from_secs(3);
 
 impl Nodes {
@@ -60,10 +60,12 @@ impl Node {
 }
 
 fn is_frozen(broker: &Broker) -> bool {
-    let silence = Duration::from_micros(u64::try_from(broker.rxidle).unwrap_or(0));
+    // Silence alone says nothing: nobody may have needed it, and it may have been asked just now.
+    let owed = broker.rxidle.min(broker.txidle);
+    let owed = Duration::from_micros(u64::try_from(owed).unwrap_or(0));
     // One that holds back answers for a quota is not.
     let is_throttled = broker.throttle.as_ref().is_some_and(|window| window.max > 0);
-    broker.waitresp_cnt > 0 && silence > FROZEN && !is_throttled
+    broker.waitresp_cnt > 0 && owed > FROZEN && !is_throttled
 }
 
 fn throttled(broker: &Broker) -> Option<Event> {
@@ -113,14 +115,15 @@ mod tests {
     #[test]
     fn a_node_that_owes_an_answer_for_long_is_frozen() {
         let mut node = Node::default();
-        let mut look = |owed, idle_s: i64| {
-            let state = "UP".into();
-            node.look(&Broker { state, waitresp_cnt: owed, rxidle: idle_s * 1_000_000, ..Broker::default() }).is_some()
+        let mut look = |owed, silent_s: i64, asked_s: i64| {
+            let (state, rxidle, txidle) = ("UP".into(), silent_s * 1_000_000, asked_s * 1_000_000);
+            node.look(&Broker { state, waitresp_cnt: owed, rxidle, txidle, ..Broker::default() }).is_some()
         };
-        assert!(!look(0, 60) && !look(1, 1));
-        assert!(look(1, 4), "down");
-        assert!(!look(1, 8));
-        assert!(look(0, 0), "up");
+        assert!(!look(0, 60, 60) && !look(1, 1, 1));
+        assert!(!look(1, 60, 0), "it was asked just now");
+        assert!(look(1, 4, 4), "down");
+        assert!(!look(1, 8, 8));
+        assert!(look(0, 0, 0), "up");
     }
 
     #[test]
