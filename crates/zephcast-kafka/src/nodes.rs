@@ -64,8 +64,7 @@ fn is_frozen(broker: &Broker) -> bool {
     let owed = broker.rxidle.min(broker.txidle);
     let owed = Duration::from_micros(u64::try_from(owed).unwrap_or(0));
     // One that holds back answers for a quota is not.
-    let is_throttled = broker.throttle.as_ref().is_some_and(|window| window.max > 0);
-    broker.waitresp_cnt > 0 && owed > FROZEN && !is_throttled
+    broker.waitresp_cnt > 0 && owed > FROZEN && throttled(broker).is_none()
 }
 
 fn throttled(broker: &Broker) -> Option<Event> {

@@ -141,14 +141,12 @@ impl Worker {
             Err(PublishError::Unknown(error))
         });
         let resent = std::mem::take(&mut self.resending);
-        let next_answer = Instant::now() + took;
-        let goes_again = |note: &Note, stored: &Stored| is_to_be_sent_again(stored) && note.deadline > next_answer;
-        if batch.notes.iter().zip(&outcome).any(|(note, stored)| goes_again(note, stored)) {
-            let again = self.answer_others(batch, outcome, goes_again);
-            if resent {
-                self.again.push_front(again);
-            } else {
-                self.again.push_back(again);
+        if outcome.iter().any(is_to_be_sent_again) {
+            let again = self.answer_others(batch, outcome, Instant::now() + took);
+            match again.notes.is_empty() {
+                true => {}
+                false if resent => self.again.push_front(again),
+                false => self.again.push_back(again),
             }
             if self.on_the_way.is_empty() {
                 self.not_before = Instant::now() + self.backoff.failed();
@@ -166,24 +164,21 @@ impl Worker {
         }
     }
 
-    /// Answers for all but what is to be sent again, which is returned.
-    fn answer_others(
-        &mut self,
-        batch: Batch,
-        outcome: Vec<Stored>,
-        goes_again: impl Fn(&Note, &Stored) -> bool,
-    ) -> Batch {
+    /// Answers for all but what is to be sent again, which is returned: it has more time than until this next answer.
+    fn answer_others(&mut self, batch: Batch, outcome: Vec<Stored>, next_answer: Instant) -> Batch {
         let mut again = Batch { duty: batch.duty, ..Batch::default() };
         let (mut through, mut answers) = (Vec::new(), Vec::new());
         for ((message, note), stored) in batch.messages.into_iter().zip(batch.notes).zip(outcome) {
-            if goes_again(&note, &stored) {
-                self.last_failure = stored.err().map(|failure| failure.error().clone());
-                again.messages.push(message);
-                again.notes.push(note);
-            } else {
-                answers.push((note.place as usize, stored));
-                through.push(note);
+            if is_to_be_sent_again(&stored) {
+                self.last_failure = stored.as_ref().err().map(|failure| failure.error().clone());
+                if note.deadline > next_answer {
+                    again.messages.push(message);
+                    again.notes.push(note);
+                    continue;
+                }
             }
+            answers.push((note.place as usize, stored));
+            through.push(note);
         }
         again.duty.answer(answers);
         self.give_back(&through);

@@ -48,7 +48,7 @@ impl Commit {
         !self.waiting.is_empty()
     }
 
-    /// The broker took no so many metadata. Whether it is of use to try with less.
+    /// The broker did not take as many metadata. Whether it is of use to try with fewer.
     pub(crate) fn says_less(&mut self) -> bool {
         let less = (self.metadata / 2).max(LEAST_METADATA);
         std::mem::replace(&mut self.metadata, less) > less

@@ -9,7 +9,7 @@ use rdkafka::bindings::{
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::code::outcome_at;
+use super::code::{self, outcome_at};
 use super::{Library, Partition};
 use crate::error::Failure;
 
@@ -77,10 +77,7 @@ pub(super) unsafe fn elements<'a, T>(array: *mut *const T, count: usize) -> &'a 
 
 /// What went wrong, if anything did.
 pub(super) fn outcome(error: rd_kafka_resp_err_t, text: String) -> Result<(), Failure> {
-    match error {
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-        error => Err(Failure::new(error.into(), text)),
-    }
+    code::outcome(error as i32).map_err(|code| Failure::new(code, text))
 }
 
 /// As [`outcome`], of an error as an object.

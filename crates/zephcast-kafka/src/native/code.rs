@@ -10,10 +10,11 @@ use rdkafka::types::RDKafkaRespErr as Native;
 /// A code of the library lies there, whether it has a name or not.
 pub(super) unsafe fn outcome_at(code: *const Native) -> Result<(), Code> {
     // SAFETY: as demanded; the type is one of 32 bits.
-    outcome_of(unsafe { code.cast::<i32>().read() })
+    outcome(unsafe { code.cast::<i32>().read() })
 }
 
-fn outcome_of(code: i32) -> Result<(), Code> {
+/// What a code says, by its number.
+pub(super) fn outcome(code: i32) -> Result<(), Code> {
     match Native::try_from(code).map(Code::from) {
         Ok(Code::NoError) => Ok(()),
         Ok(code) => Err(code),
@@ -27,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_code_without_a_name_is_an_unknown_error() {
-        let outcomes = [0, 3, 105, 30_000].map(outcome_of);
+        let outcomes = [0, 3, 105, 30_000].map(outcome);
         assert_eq!(outcomes, [Ok(()), Err(Code::UnknownTopicOrPartition), Err(Code::Unknown), Err(Code::Unknown)]);
     }
 }

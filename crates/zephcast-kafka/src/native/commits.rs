@@ -11,10 +11,9 @@ use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
 
 use super::batches::unpark;
-use super::code::outcome_at;
+use super::code::{outcome, outcome_at};
 
 /// A queue for the answers. To be dropped before its consumer.
 pub(crate) struct Commits {
@@ -55,7 +54,7 @@ impl Commits {
         let sent = unsafe {
             rdsys::rd_kafka_commit_queue(self.client, places.ptr(), self.queue.as_ptr(), None, ptr::null_mut())
         };
-        checked(sent)
+        outcome(sent as i32)
     }
 
     /// The next answer, if one is there.
@@ -63,7 +62,7 @@ impl Commits {
         // SAFETY: the queue lives. The event is ours until it is destroyed, and what is read of it is copied before.
         unsafe {
             let event = NonNull::new(rdsys::rd_kafka_queue_poll(self.queue.as_ptr(), 0))?.as_ptr();
-            let refusal = checked(rdsys::rd_kafka_event_error(event)).err();
+            let refusal = outcome(rdsys::rd_kafka_event_error(event) as i32).err();
             let refused = refused(rdsys::rd_kafka_event_topic_partition_list(event));
             rdsys::rd_kafka_event_destroy(event);
             Some(Committed { refusal, refused })
@@ -106,11 +105,4 @@ unsafe fn refused(list: *const rdsys::rd_kafka_topic_partition_list_t) -> Vec<(S
         Some((topic, element.partition, code))
     });
     refused.collect()
-}
-
-fn checked(code: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
-    match code {
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-        code => Err(code.into()),
-    }
 }
