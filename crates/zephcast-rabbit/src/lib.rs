@@ -1,0 +1,1 @@
+//! Consumer groups on RabbitMQ, confirmed, routed and recovered. Under construction: nothing is public yet.
