@@ -85,7 +85,7 @@ impl RabbitServer {
         self.site.clients()
     }
 
-    /// Where its management speaks HTTP. What it says is a second old at most.
+    /// Where its management speaks HTTP. What it says is some two seconds old at most.
     pub fn management_addr(&self) -> SocketAddr {
         self.site.management()
     }

@@ -65,6 +65,8 @@ pub(crate) enum Only {
     Memory,
     Redis,
     Kafka,
+    #[value(name = "rabbitmq")]
+    RabbitMq,
 }
 
 impl Only {
@@ -74,6 +76,7 @@ impl Only {
             Self::Memory => None,
             Self::Redis => Some(Broker::Redis),
             Self::Kafka => Some(Broker::Kafka),
+            Self::RabbitMq => Some(Broker::RabbitMq),
         }
     }
 

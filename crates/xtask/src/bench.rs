@@ -16,7 +16,7 @@ pub(crate) async fn run(broker: Option<Only>, output: Output, arguments: &[Strin
     let workspace = Workspace::read()?;
     let needed: Vec<Broker> = match broker {
         Some(only) => only.server().into_iter().collect(),
-        None => Broker::SUPPORTED.to_vec(),
+        None => Broker::ALL.to_vec(),
     };
     with_brokers(&needed, &workspace, async |session| {
         for server in &needed {

@@ -125,10 +125,14 @@ async fn connect(global: &Global) -> Result<Client, Failure> {
 fn log(global: &Global) {
     let level = match global.verbose {
         0 => return,
-        1 => "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,zephcast_kafka=info,warn",
-        2 => "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,zephcast_kafka=debug,warn",
+        1 => {
+            "zephcast=info,zephcast_core=info,zephcast_memory=info,zephcast_redis=info,zephcast_kafka=info,zephcast_rabbit=info,warn"
+        }
+        2 => {
+            "zephcast=debug,zephcast_core=debug,zephcast_memory=debug,zephcast_redis=debug,zephcast_kafka=debug,zephcast_rabbit=debug,warn"
+        }
         _ => {
-            "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,zephcast_kafka=trace,\
+            "zephcast=trace,zephcast_core=trace,zephcast_memory=trace,zephcast_redis=trace,zephcast_kafka=trace,zephcast_rabbit=trace,\
              librdkafka=debug,info"
         }
     };

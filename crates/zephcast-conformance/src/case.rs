@@ -59,6 +59,8 @@ pub enum Need {
     Order,
     /// Order by key holds with many members.
     OrderAcrossMembers,
+    /// What a member holds comes again when its connection ends.
+    HeldByConnection,
     /// A new group can start after the newest message.
     StartLatest,
     /// A new group can start at a position.
@@ -86,6 +88,7 @@ impl Need {
         match self {
             Self::AssignedUnits => capabilities.assigns_units,
             Self::Leases => capabilities.leases,
+            Self::HeldByConnection => !capabilities.leases,
             Self::ExclusiveNames => capabilities.exclusive_names,
             Self::Order => capabilities.order != Order::None,
             Self::OrderAcrossMembers => capabilities.order == Order::Unit,

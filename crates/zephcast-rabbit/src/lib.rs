@@ -1,1 +1,45 @@
-//! Consumer groups on RabbitMQ, confirmed, routed and recovered. Under construction: nothing is public yet.
+#![doc = include_str!("../README.md")]
+
+mod admin;
+mod arrival;
+mod brokers;
+mod check;
+mod clock;
+mod config;
+mod connection;
+mod dead_letters;
+mod driver;
+mod error;
+mod held;
+mod hints;
+mod inbox;
+mod intake;
+mod lane;
+mod link;
+mod management;
+mod member;
+mod mover;
+mod names;
+mod properties;
+mod removal;
+mod roll_call;
+mod session;
+mod settler;
+mod sink;
+mod status;
+mod suspect;
+#[cfg(feature = "tls")]
+mod tls;
+mod topology;
+mod url;
+
+pub use self::config::{Binding, Credentials, Exchange, QueueType, RabbitConfig, Topology};
+pub use self::driver::RabbitDriver;
+pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
+pub use zephcast_core::{
+    Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
+    Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
+    MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
+    PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
+    StreamName, StreamStatus, Tls, Token, UnitId, UnitStatus, Verdict,
+};

@@ -14,6 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// | `memory://` | a new embedded broker of this process | `memory` |
 /// | `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`; `valkey` is `redis`, `valkeys` is `rediss` | Redis Streams | `redis` |
 /// | `kafka://`, `kafka+ssl://` | Kafka | `kafka` |
+/// | `amqp://`, `amqps://` | RabbitMQ | `rabbit` |
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for a URL that cannot be read, [`ErrorKind::Unsupported`] for a broker whose feature is
@@ -80,6 +81,10 @@ pub async fn connect_with(url: &str, timeout: Duration) -> Result<Client> {
         scheme if is_kafka(scheme) => {
             zephcast_kafka::KafkaConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
         }
+        #[cfg(feature = "rabbit")]
+        scheme if is_rabbit(scheme) => {
+            zephcast_rabbit::RabbitConfig::from_endpoint(&endpoint)?.connect_timeout(timeout).connect().await
+        }
         scheme => {
             let _ = timeout;
             Err(unknown(scheme))
@@ -99,15 +104,21 @@ fn is_kafka(scheme: &str) -> bool {
     matches!(scheme, "kafka" | "kafka+ssl")
 }
 
+/// Whether a scheme is RabbitMQ's, in plain text or by TLS.
+fn is_rabbit(scheme: &str) -> bool {
+    matches!(scheme, "amqp" | "amqps")
+}
+
 fn unknown(scheme: &str) -> Error {
     let feature = match scheme {
         "memory" => "memory",
         scheme if is_redis(scheme) => "redis",
         scheme if is_kafka(scheme) => "kafka",
+        scheme if is_rabbit(scheme) => "rabbit",
         _ => {
             let text = format!(
                 "unknown scheme `{scheme}`; known: memory, redis, rediss, valkey, valkeys, redis+sentinel, \
-                 redis+cluster, kafka, kafka+ssl"
+                 redis+cluster, kafka, kafka+ssl, amqp, amqps"
             );
             return Error::new(ErrorKind::InvalidInput, "connect", text);
         }
@@ -143,6 +154,16 @@ mod tests {
             // The driver reads the path before anything is connected.
             let error = refusal(&format!("{scheme}://127.0.0.1:1/orders")).await;
             assert_eq!(error.kind() == ErrorKind::Unsupported, cfg!(not(feature = "kafka")), "{scheme}: {error}");
+            assert!(!error.to_string().contains("unknown scheme"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_scheme_of_rabbitmq_is_known() {
+        for scheme in ["amqp", "amqps"] {
+            // The driver reads the query before anything is connected.
+            let error = refusal(&format!("{scheme}://127.0.0.1:1/?pigeons=2")).await;
+            assert_eq!(error.kind() == ErrorKind::Unsupported, cfg!(not(feature = "rabbit")), "{scheme}: {error}");
             assert!(!error.to_string().contains("unknown scheme"), "{error}");
         }
     }

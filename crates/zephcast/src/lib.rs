@@ -13,6 +13,8 @@ pub use zephcast_core::{
 pub use zephcast_kafka as kafka;
 #[cfg(feature = "memory")]
 pub use zephcast_memory as memory;
+#[cfg(feature = "rabbit")]
+pub use zephcast_rabbit as rabbit;
 #[cfg(feature = "redis")]
 pub use zephcast_redis as redis;
 

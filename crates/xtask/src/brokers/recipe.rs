@@ -65,8 +65,6 @@ pub(super) struct Versions {
 
 impl Broker {
     pub(crate) const ALL: &[Self] = &[Self::Redis, Self::Kafka, Self::RabbitMq];
-    /// Those that this library has a driver for: what is written for any broker runs on each.
-    pub(crate) const SUPPORTED: &[Self] = &[Self::Redis, Self::Kafka];
 
     pub(crate) fn name(self) -> &'static str {
         self.recipe().name

@@ -81,7 +81,7 @@ fn example_steps(package: &Package) -> Vec<Step> {
         let servers = match named(target) {
             Some(only) => vec![only],
             None if target.name.starts_with("memory") => Vec::new(),
-            None => Broker::SUPPORTED.to_vec(),
+            None => Broker::ALL.to_vec(),
         };
         steps.extend(servers.into_iter().map(|broker| Step {
             name: name.clone(),

@@ -10,7 +10,7 @@ use crate::lab::{GROUP, Lab, number};
 pub(super) const CASES: &[Case] = &[
     case!("M2", "a member is told first that units are its own", assigned),
     case!("M2", "a member is told which units it gave up", revoked, AssignedUnits),
-    case!("M2", "a handler sees that its delivery is no longer its own", cancelled),
+    case!("M2", "a handler sees that its delivery is no longer its own", cancelled, Leases),
     case!("M3", "a slow handler keeps its lease for as long as it runs", slow),
     case!("M3", "a stuck handler is reported, by name", stuck),
 ];

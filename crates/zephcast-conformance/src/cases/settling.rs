@@ -18,9 +18,16 @@ pub(super) const CASES: &[Case] = &[
     case!("D5", "64 tasks that settle at once lose no settlement", many_tasks),
     case!("D5", "what was confirmed stays settled under load, while members come and go", confirmed),
     case!("D5", "a settlement whose reply was lost counts once", lost_reply),
-    case!("D5", "a cut connection brings nothing again that is held or settled", cut, Line),
-    case!("D6", "a settlement by a member that was stopped too long is refused", stopped),
+    case!("D5", "a cut connection brings nothing again that is held or settled", cut, Line, Leases),
+    case!("D6", "a settlement by a member that was stopped too long is refused", stopped, Leases),
     case!("D6", "a settlement by a member whose lease ended unnoticed is refused", unnoticed, Leases),
+    case!(
+        "D6",
+        "what a connection held comes again once it is cut, and its settlements are refused",
+        severed,
+        Line,
+        HeldByConnection
+    ),
 ];
 
 /// Of ten, five are acked in order; the member dies; the other five come, and only they.
@@ -209,6 +216,26 @@ async fn unnoticed(lab: Lab) -> Checked {
     refused(recorded.and(committed), "commit after a late ack")?;
     refused(lab.within("an answer", confirmed.ack_confirmed()).await?, "ack_confirmed")?;
     zombie.crash();
+    drop(late);
+    untouched(&lab, &heir, owner, owned).await
+}
+
+/// What a member holds goes with its connection: its handlers are told, and what they settle then is refused.
+async fn severed(lab: Lab) -> Checked {
+    let ((late_process, line), heir) = (lab.process_over_line().await?, lab.process().await?);
+    let mut late = lab.join(&late_process).await?;
+    lab.publish(&heir, 0..2).await?;
+    let held = lab.take(&mut late, 2).await?;
+    let mut owner = lab.join(&heir).await?;
+    line.cut().await;
+    let owned = lab.take(&mut owner, 2).await?;
+    for delivery in &held {
+        lab.within("the handler to be told", delivery.lost()).await?;
+    }
+    let [acked, confirmed] = pair(held)?;
+    refused(acked.ack(), "a late ack")?;
+    refused(lab.within("an answer", confirmed.ack_confirmed()).await?, "ack_confirmed")?;
+    line.mend().await;
     drop(late);
     untouched(&lab, &heir, owner, owned).await
 }

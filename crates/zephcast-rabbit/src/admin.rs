@@ -1,0 +1,150 @@
+//! Streams, groups and dead letters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
+use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus};
+
+use crate::brokers::Brokers;
+use crate::error::{error, missing};
+use crate::member::UNIT;
+use crate::names::{NAMES, Names, group_of, is_roll_call};
+use crate::{check, dead_letters, removal, topology};
+
+pub(crate) struct RabbitAdmin {
+    brokers: Arc<Brokers>,
+}
+
+impl RabbitAdmin {
+    pub(crate) fn new(brokers: Arc<Brokers>) -> Self {
+        Self { brokers }
+    }
+
+    fn unsupported<T>(&self, operation: &'static str, why: &str) -> Result<T> {
+        Err(error(ErrorKind::Unsupported, operation, why))
+    }
+}
+
+#[async_trait]
+impl Admin for RabbitAdmin {
+    async fn create_stream(&self, spec: &StreamSpec) -> Result<()> {
+        const OPERATION: &str = "create a stream";
+        NAMES.check(&spec.stream)?;
+        if spec.partitions.is_some_and(|partitions| partitions != 1) {
+            return self
+                .unsupported(OPERATION, "a group on RabbitMQ has one queue, so that a stream has one partition");
+        }
+        let control = &self.brokers.control;
+        let config = control.config().with_settings(OPERATION, &spec.settings)?;
+        let groups: Vec<Names> =
+            spec.groups.iter().map(|group| Names::new(&config, &spec.stream, group)).collect::<Result<_>>()?;
+        topology::declare(control, OPERATION, &config, &spec.stream).await?;
+        for names in &groups {
+            topology::group(control, OPERATION, &config, names, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_stream(&self, stream: &StreamName) -> Result<()> {
+        NAMES.check(stream)?;
+        removal::delete_stream(&self.brokers, stream).await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamStatus>> {
+        const OPERATION: &str = "list streams";
+        let management = self.brokers.management(OPERATION, "which exchanges there are")?;
+        let mut streams = Vec::new();
+        for exchange in management.exchanges(OPERATION).await? {
+            let is_own = exchange.name.is_empty() || exchange.name.starts_with("amq.") || is_roll_call(&exchange.name);
+            let Some(name) = StreamName::new(&exchange.name).ok().filter(|_| !is_own) else { continue };
+            streams.push(status(name.clone(), groups(&self.brokers, OPERATION, &name).await?));
+        }
+        streams.sort_by(|one, other| one.stream.cmp(&other.stream));
+        Ok(streams)
+    }
+
+    async fn stream(&self, stream: &StreamName) -> Result<StreamStatus> {
+        const OPERATION: &str = "show a stream";
+        NAMES.check(stream)?;
+        if !topology::has_exchange(&self.brokers.control, OPERATION, stream.as_str()).await? {
+            return Err(missing(OPERATION, stream.as_str()));
+        }
+        Ok(status(stream.clone(), groups(&self.brokers, OPERATION, stream).await?))
+    }
+
+    async fn create_group(&self, stream: &StreamName, group: &GroupName, _start: Start) -> Result<()> {
+        const OPERATION: &str = "create a group";
+        let control = &self.brokers.control;
+        let names = Names::new(control.config(), stream, group)?;
+        topology::group(control, OPERATION, control.config(), &names, false).await.map(drop)
+    }
+
+    async fn seek_group(&self, _stream: &StreamName, _group: &GroupName, _to: Start) -> Result<()> {
+        self.unsupported(
+            "move a group",
+            "a queue of RabbitMQ keeps nothing that was settled, so that there is no way back",
+        )
+    }
+
+    async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()> {
+        let names = Names::new(self.brokers.control.config(), stream, group)?;
+        removal::delete_group(&self.brokers, &names).await
+    }
+
+    async fn browse(&self, _stream: &StreamName, _from: &Cursor, _limit: usize) -> Result<Browsed> {
+        self.unsupported("browse", "RabbitMQ keeps messages for groups only; join one to see them")
+    }
+
+    async fn dead_letters(
+        &self,
+        stream: &StreamName,
+        group: &GroupName,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        let names = Names::new(self.brokers.control.config(), stream, group)?;
+        dead_letters::list(&self.brokers, &names, after, limit).await
+    }
+
+    async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive> {
+        let names = Names::new(self.brokers.control.config(), stream, group)?;
+        dead_letters::redrive(&self.brokers, &names, position).await
+    }
+
+    async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64> {
+        let names = Names::new(self.brokers.control.config(), stream, group)?;
+        dead_letters::purge(&self.brokers, &names).await
+    }
+
+    async fn trim(&self, _stream: &StreamName) -> Result<u64> {
+        self.unsupported("trim", "a queue of RabbitMQ keeps nothing that was settled, so that there is nothing to trim")
+    }
+
+    async fn check(&self) -> Result<Check> {
+        check::run(&self.brokers).await
+    }
+}
+
+/// The groups of a stream: those whose queues are bound to its exchange.
+pub(crate) async fn groups(
+    brokers: &Brokers,
+    operation: &'static str,
+    stream: &StreamName,
+) -> Result<BTreeSet<GroupName>> {
+    let management = brokers.management(operation, "which queues are bound to an exchange")?;
+    let bindings = management.bindings(operation, stream.as_str()).await?;
+    Ok(bindings.iter().filter_map(|binding| group_of(stream, &binding.queue)).collect())
+}
+
+fn status(stream: StreamName, groups: BTreeSet<GroupName>) -> StreamStatus {
+    // Messages lie in the queues of groups, each with copies of its own.
+    StreamStatus {
+        stream,
+        broker: Broker::RabbitMq,
+        depth: None,
+        units: vec![UNIT],
+        groups: groups.into_iter().collect(),
+    }
+}

@@ -1,0 +1,441 @@
+//! Settings of a connection to RabbitMQ.
+
+mod env;
+mod routing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use zephcast_core::{Client, Endpoint, GroupName, Result, StreamName, Tls};
+
+pub use self::routing::{Binding, Exchange, QueueType, Topology};
+use crate::RabbitDriver;
+use crate::error::invalid;
+use crate::names::escaped;
+
+/// Who logs in, and how.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A user and a password, by PLAIN.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// The certificate that the client shows in its TLS handshake, by EXTERNAL.
+    Certificate,
+    /// A user and a password, asked for at each connection, so that they can change while the client runs. An error is
+    /// told as it is; a retryable one lets the connection be tried again.
+    Provider(Arc<dyn Fn() -> Result<(String, SecretString)> + Send + Sync>),
+}
+
+/// Settings of a connection to RabbitMQ, each with a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use zephcast_rabbit::RabbitConfig;
+///
+/// let config = RabbitConfig::new("localhost", 5672).vhost("shop").connect_timeout(Duration::from_secs(3));
+/// assert_eq!(config.hosts, [("localhost".to_owned(), 5672)]);
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RabbitConfig {
+    /// Nodes of the cluster, of which any will do. Each new connection begins with another one.
+    pub hosts: Vec<(String, u16)>,
+    /// See [`vhost`](Self::vhost).
+    pub vhost: String,
+    /// See [`user`](Self::user).
+    pub credentials: Credentials,
+    /// See [`tls`](Self::tls).
+    pub tls: Option<Tls>,
+    /// See [`management`](Self::management).
+    pub management: Option<Endpoint>,
+    /// See [`connect_timeout`](Self::connect_timeout).
+    pub connect_timeout: Duration,
+    /// See [`request_timeout`](Self::request_timeout).
+    pub request_timeout: Duration,
+    /// See [`heartbeat`](Self::heartbeat).
+    pub heartbeat: Duration,
+    /// See [`exchange`](Self::exchange).
+    pub exchange: Exchange,
+    /// See [`alternate_exchange`](Self::alternate_exchange).
+    pub alternate_exchange: Option<String>,
+    /// See [`bindings`](Self::bindings).
+    pub bindings: Vec<Binding>,
+    /// See [`queue`](Self::queue).
+    pub queue: Option<String>,
+    /// See [`queue_type`](Self::queue_type).
+    pub queue_type: QueueType,
+    /// See [`single_active_consumer`](Self::single_active_consumer).
+    pub single_active_consumer: bool,
+    /// See [`exclusive_consumer`](Self::exclusive_consumer).
+    pub exclusive_consumer: bool,
+    /// See [`consumer_priority`](Self::consumer_priority).
+    pub consumer_priority: i32,
+    /// See [`max_length`](Self::max_length).
+    pub max_length: Option<u64>,
+    /// See [`message_ttl`](Self::message_ttl).
+    pub message_ttl: Option<Duration>,
+    /// See [`max_priority`](Self::max_priority).
+    pub max_priority: Option<u8>,
+    /// See [`topology`](Self::topology).
+    pub topology: Topology,
+}
+
+impl RabbitConfig {
+    /// The port when none is given.
+    pub const PORT: u16 = 5672;
+    /// The port of TLS when none is given.
+    pub const TLS_PORT: u16 = 5671;
+    /// The port of the management API when none is given.
+    pub const MANAGEMENT_PORT: u16 = 15672;
+
+    /// One server, with the defaults.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self::nodes([(host.into(), port)])
+    }
+
+    /// A cluster, by any of its nodes.
+    #[must_use]
+    pub fn nodes(nodes: impl IntoIterator<Item = (String, u16)>) -> Self {
+        Self {
+            hosts: nodes.into_iter().collect(),
+            vhost: "/".into(),
+            credentials: Credentials::Password { user: "guest".into(), password: "guest".into() },
+            tls: None,
+            management: None,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(10),
+            exchange: Exchange::Topic,
+            alternate_exchange: None,
+            bindings: Vec::new(),
+            queue: None,
+            queue_type: QueueType::Quorum,
+            single_active_consumer: false,
+            exclusive_consumer: false,
+            consumer_priority: 0,
+            max_length: None,
+            message_ttl: None,
+            max_priority: None,
+            topology: Topology::Declare,
+        }
+    }
+
+    /// Connects, and gives a client.
+    ///
+    /// # Errors
+    /// As [`RabbitDriver::connect`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a dropped attempt closes its connection.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use zephcast_rabbit::{ErrorKind, RabbitConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// // Nobody listens on port 1, and the error says where it was tried. With a server this is its client.
+    /// let config = RabbitConfig::new("127.0.0.1", 1).connect_timeout(Duration::from_millis(200));
+    /// let error = config.connect().await.expect_err("no server");
+    /// assert_eq!(error.kind(), ErrorKind::Unavailable);
+    /// assert!(error.to_string().contains("127.0.0.1:1"));
+    /// # }
+    /// ```
+    pub async fn connect(self) -> Result<Client> {
+        let driver = RabbitDriver::connect(self).await?;
+        Ok(Client::new(driver))
+    }
+
+    /// The virtual host. Default `/`.
+    #[must_use]
+    pub fn vhost(mut self, vhost: impl Into<String>) -> Self {
+        self.vhost = vhost.into();
+        self
+    }
+
+    /// The user and the password. Default `guest` and `guest`, whom RabbitMQ lets in from its own machine only. The
+    /// password never appears in a log, an error or `Debug`.
+    #[must_use]
+    pub fn user(self, user: impl Into<String>, password: impl Into<SecretString>) -> Self {
+        self.credentials(Credentials::Password { user: user.into(), password: password.into() })
+    }
+
+    /// Who logs in, and how. Default the user `guest`.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Talks TLS. Default none: plain text. Needs the cargo feature `tls`, which is on by default.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Where the management API speaks HTTP: `http://host:15672` or `https://user:password@host:15671`; without a user,
+    /// that of the connection. Default: port 15672 of the first host is tried. What only it knows, such as how many
+    /// messages are delivered and not settled, is `None` where there is none.
+    #[must_use]
+    pub fn management(mut self, endpoint: Endpoint) -> Self {
+        self.management = Some(endpoint);
+        self
+    }
+
+    /// How long the first connection is tried for, and how long each later attempt may take. Default 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the server may take to answer before the connection counts as lost. Default 10 s. A message whose publish
+    /// is not answered in this time may be stored.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// After how much silence a heartbeat is sent; after twice as much without a word a connection counts as lost, on
+    /// either side. Whole seconds. Default 10 s. A member's connection has at most half of its lease, so that a dead
+    /// member is noticed within the lease.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+
+    /// What kind of exchange a stream is, where it is created. Default [`Exchange::Topic`]. One that exists is used as it
+    /// is.
+    #[must_use]
+    pub fn exchange(mut self, exchange: Exchange) -> Self {
+        self.exchange = exchange;
+        self
+    }
+
+    /// Where messages go that no group of a stream takes, by an exchange of this name, instead of failing as
+    /// `Unroutable`. Default none. For an exchange that is created here.
+    #[must_use]
+    pub fn alternate_exchange(mut self, name: impl Into<String>) -> Self {
+        self.alternate_exchange = Some(name.into());
+        self
+    }
+
+    /// Which messages of the stream a group created by this client gets. Default: all, by the routing key `#`.
+    #[must_use]
+    pub fn bindings(mut self, bindings: impl IntoIterator<Item = Binding>) -> Self {
+        self.bindings = bindings.into_iter().collect();
+        self
+    }
+
+    /// The name of the queue from which the members of a group take their messages. Default `STREAM.GROUP`. All groups of
+    /// this client share a queue that is named here: competing consumers, also with other programs.
+    #[must_use]
+    pub fn queue(mut self, name: impl Into<String>) -> Self {
+        self.queue = Some(name.into());
+        self
+    }
+
+    /// What kind of queue a group's is, where it is created. Default [`QueueType::Quorum`].
+    #[must_use]
+    pub fn queue_type(mut self, kind: QueueType) -> Self {
+        self.queue_type = kind;
+        self
+    }
+
+    /// Gives a group's messages to one member at a time, so that their order holds however many members there are; when it
+    /// leaves or dies the next one has them at once. Default no. For a queue that is created here.
+    #[must_use]
+    pub fn single_active_consumer(mut self, single: bool) -> Self {
+        self.single_active_consumer = single;
+        self
+    }
+
+    /// Refuses every other consumer while a member of this client has the queue: a second one fails with `Conflict`.
+    /// Default no.
+    #[must_use]
+    pub fn exclusive_consumer(mut self, exclusive: bool) -> Self {
+        self.exclusive_consumer = exclusive;
+        self
+    }
+
+    /// Members with a higher priority get messages as long as they have room for them. Default 0.
+    #[must_use]
+    pub fn consumer_priority(mut self, priority: i32) -> Self {
+        self.consumer_priority = priority;
+        self
+    }
+
+    /// The most messages that a group's queue takes; beyond, a publish fails with `Blocked`, for every group of the
+    /// stream. Default no limit. For a queue that is created here.
+    #[must_use]
+    pub fn max_length(mut self, messages: u64) -> Self {
+        self.max_length = Some(messages);
+        self
+    }
+
+    /// After how long a message that no member took goes to the dead letters. Default never. For a queue that is created
+    /// here.
+    #[must_use]
+    pub fn message_ttl(mut self, ttl: Duration) -> Self {
+        self.message_ttl = Some(ttl);
+        self
+    }
+
+    /// How many priorities (`amqp.priority`) a classic queue knows. Default none. For a queue that is created here.
+    #[must_use]
+    pub fn max_priority(mut self, priorities: u8) -> Self {
+        self.max_priority = Some(priorities);
+        self
+    }
+
+    /// What this client may do about exchanges, queues and bindings. Default [`Topology::Declare`].
+    #[must_use]
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// Whether these settings can be used together.
+    ///
+    /// # Errors
+    /// `InvalidInput`, saying what is wrong.
+    pub(crate) fn validate(&self, operation: &'static str) -> Result<()> {
+        let refuse = |why: &str| Err(invalid(operation, why));
+        if self.hosts.is_empty() || self.hosts.iter().any(|(host, port)| host.is_empty() || *port == 0) {
+            return refuse("each server has a host and a port, and there is at least one");
+        }
+        if self.connect_timeout.is_zero() || self.request_timeout.is_zero() {
+            return refuse("a timeout is longer than zero");
+        }
+        if self.heartbeat < Duration::from_secs(1) || self.heartbeat > Duration::from_secs(u16::MAX.into()) {
+            return refuse("a heartbeat is a number of seconds from 1 to 65535");
+        }
+        if matches!(self.credentials, Credentials::Certificate) && self.tls.is_none() {
+            return refuse("a certificate is shown in the handshake of TLS: connect with amqps://");
+        }
+        if cfg!(not(feature = "tls")) && self.tls.is_some() {
+            return refuse("TLS needs the cargo feature `tls`");
+        }
+        if let Some(queue) = &self.queue {
+            if queue.is_empty() || queue.starts_with("amq.") {
+                return refuse("a queue has a name that is not empty and does not begin with `amq.`, the broker's own");
+            }
+            if queue.chars().any(char::is_control) {
+                return refuse("the name of a queue contains a control character");
+            }
+        }
+        if self.max_priority.is_some() && self.queue_type != QueueType::Classic {
+            return refuse("only a classic queue knows priorities: add `queue-type=classic`");
+        }
+        if let Some(binding) = self.bindings.iter().find(|binding| binding.routing_key.len() > 255) {
+            return refuse(&format!("a routing key has at most 255 bytes, not {}", binding.routing_key.len()));
+        }
+        Ok(())
+    }
+
+    /// The queue of a group.
+    pub(crate) fn queue_of(&self, stream: &StreamName, group: &GroupName) -> String {
+        match (&self.queue, &self.exchange) {
+            (Some(queue), _) => queue.clone(),
+            (None, Exchange::Default) => stream.as_str().to_owned(),
+            (None, _) => format!("{stream}.{}", escaped(group)),
+        }
+    }
+
+    /// Hosts and ports, as errors name them.
+    pub(crate) fn servers(&self) -> String {
+        let shown = self.hosts.iter().map(|(host, port)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        });
+        shown.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Shows who, never a password.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "{user}:***"),
+            Self::Certificate => f.write_str("the client's certificate"),
+            Self::Provider(_) => f.write_str("asked for at each connection"),
+        }
+    }
+}
+
+/// Shows everything but passwords.
+impl fmt::Debug for RabbitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitConfig")
+            .field("hosts", &self.hosts)
+            .field("vhost", &self.vhost)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .field("management", &self.management)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("heartbeat", &self.heartbeat)
+            .field("exchange", &self.exchange)
+            .field("alternate_exchange", &self.alternate_exchange)
+            .field("bindings", &self.bindings)
+            .field("queue", &self.queue)
+            .field("queue_type", &self.queue_type)
+            .field("single_active_consumer", &self.single_active_consumer)
+            .field("exclusive_consumer", &self.exclusive_consumer)
+            .field("consumer_priority", &self.consumer_priority)
+            .field("max_length", &self.max_length)
+            .field("message_ttl", &self.message_ttl)
+            .field("max_priority", &self.max_priority)
+            .field("topology", &self.topology)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zephcast_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_refused_before_anything_is_sent() {
+        let one = || RabbitConfig::new("h", 1);
+        let nobody: [(String, u16); 0] = [];
+        for (config, part) in [
+            (RabbitConfig::nodes(nobody), "at least one"),
+            (RabbitConfig::new("", 1), "a host"),
+            (one().connect_timeout(Duration::ZERO), "timeout"),
+            (one().request_timeout(Duration::ZERO), "timeout"),
+            (one().heartbeat(Duration::from_millis(10)), "heartbeat"),
+            (one().credentials(Credentials::Certificate), "amqps"),
+            (one().queue("amq.gen"), "amq."),
+            (one().queue(""), "not empty"),
+            (one().max_priority(5), "classic"),
+            (one().bindings([Binding::key("k".repeat(256))]), "255"),
+        ] {
+            let error = config.validate("connect").expect_err(part);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(one().vhost("shop").queue("shared").validate("connect").is_ok());
+    }
+
+    #[test]
+    fn a_password_is_shown_nowhere() {
+        let config = RabbitConfig::new("h", 1).user("app", "canary");
+        assert!(format!("{config:?}").contains("app:***"));
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,113 @@
+//! How messages find their queues.
+
+use std::collections::BTreeMap;
+
+/// What kind of exchange a stream is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exchange {
+    /// Groups get the messages whose key matches a pattern of theirs: words between dots, `*` for one, `#` for any.
+    #[default]
+    Topic,
+    /// Each group gets every message.
+    Fanout,
+    /// Groups get the messages with exactly their key.
+    Direct,
+    /// Groups get the messages whose headers match the arguments of their binding.
+    Headers,
+    /// Each key goes to one of the bound queues, whose routing keys are their weights. Needs the server's plugin
+    /// `rabbitmq_consistent_hash_exchange`.
+    ConsistentHash,
+    /// None: the stream is a queue, and what is published goes there. The message's key travels in a header.
+    Default,
+}
+
+impl Exchange {
+    /// As RabbitMQ and URLs write it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Fanout => "fanout",
+            Self::Direct => "direct",
+            Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::Default => "default",
+        }
+    }
+
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Topic, Self::Fanout, Self::Direct, Self::Headers, Self::ConsistentHash, Self::Default];
+}
+
+/// Which messages of a stream a group gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Binding {
+    /// The routing key, whose meaning is the exchange's.
+    pub routing_key: String,
+    /// Further arguments, such as `x-match` and headers of a headers exchange.
+    pub arguments: BTreeMap<String, String>,
+}
+
+impl Binding {
+    /// By a routing key.
+    #[must_use]
+    pub fn key(routing_key: impl Into<String>) -> Self {
+        Self { routing_key: routing_key.into(), arguments: BTreeMap::new() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.arguments.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// What kind of queue a group's is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueType {
+    /// Replicated over the nodes of the cluster, and counts deliveries.
+    #[default]
+    Quorum,
+    /// On one node. How often a message was delivered is not known of it.
+    Classic,
+}
+
+impl QueueType {
+    /// As RabbitMQ and URLs write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// What a client may do about exchanges, queues and bindings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Topology {
+    /// Creates what is missing. What exists is used as it is.
+    #[default]
+    Declare,
+    /// Creates nothing; fails with `NotFound` where something is missing.
+    Check,
+    /// Neither creates nor asks: for users who may not. What is missing is found out when it is used.
+    Expect,
+}
+
+impl Topology {
+    /// As URLs write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declare => "declare",
+            Self::Check => "check",
+            Self::Expect => "expect",
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a group gave up: looking, sending back, forgetting.
+//!
+//! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last and by
+//! what it is, and looking takes messages without settling them: they are back when the channel closes.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueuePurgeOptions};
+use zephcast_core::driver::{DeadLetter, Redrive};
+use zephcast_core::{Position, PositionStyle, Result, Token};
+
+use crate::brokers::Brokers;
+use crate::error::code;
+use crate::link::Link;
+use crate::member::UNIT;
+use crate::names::Names;
+use crate::properties::{self, Decoded, Notes};
+use crate::status::existing;
+
+const OPERATION: &str = "dead letters";
+
+pub(crate) async fn list(
+    brokers: &Brokers,
+    names: &Names,
+    after: Option<Position>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>> {
+    let after = after.map(|after| after.token);
+    let mut letters = Vec::new();
+    let mut look = Look::open(brokers, names).await?;
+    while let Some((delivery, _)) = look.next().await? {
+        let letter = letter(names, delivery);
+        if after.is_none_or(|after| letter.position.token > after) {
+            letters.push(letter);
+        }
+        // Only as much is kept as is asked for; the queue is almost in this order.
+        if letters.len() > 2 * limit {
+            first(&mut letters, limit);
+        }
+    }
+    first(&mut letters, limit);
+    look.close().await?;
+    if letters.is_empty() {
+        // None, or nothing of the kind.
+        existing(brokers, OPERATION, names).await?;
+    }
+    Ok(letters)
+}
+
+/// The first so many, in order.
+fn first(letters: &mut Vec<DeadLetter>, limit: usize) {
+    letters.sort_by_key(|letter| letter.position.token);
+    letters.truncate(limit);
+}
+
+fn letter(names: &Names, delivery: Delivery) -> DeadLetter {
+    let token = token(names, &delivery);
+    let key = delivery.routing_key;
+    let Decoded { message, notes, .. } =
+        properties::decode(delivery.data.into(), key.as_str(), delivery.properties, &names.prefix());
+    DeadLetter {
+        position: Position::new(PositionStyle::Tag, UNIT, token),
+        message,
+        reason: notes.reason.unwrap_or_else(|| "given up by the broker".into()),
+        attempts: notes.attempts,
+        first_failed_ms: notes.first_failed_ms,
+        last_failed_ms: notes.last_failed_ms,
+        origin: notes.origin_text.unwrap_or_default(),
+    }
+}
+
+/// When it failed last, and what tells it from others.
+fn token(names: &Names, delivery: &Delivery) -> Token {
+    let Decoded { message, notes, .. } = properties::decode(
+        delivery.data.clone().into(),
+        delivery.routing_key.as_str(),
+        delivery.properties.clone(),
+        &names.prefix(),
+    );
+    let mut hasher = Fnv::default();
+    if let Some(id) = message.id() {
+        hasher.write(id.as_bytes());
+    }
+    hasher.write(message.payload());
+    hasher.write(notes.origin_text.unwrap_or_default().as_bytes());
+    Token(notes.last_failed_ms.unwrap_or(0), hasher.finish())
+}
+
+/// FNV-1a of 64 bits (RFC 9923): the same in every process.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: Position) -> Result<Redrive> {
+    let mut look = Look::open(brokers, names).await?;
+    while let Some((delivery, tag)) = look.next().await? {
+        if token(names, &delivery) != at.token {
+            continue;
+        }
+        send_back(brokers, names, delivery).await?;
+        // Only now that it is with its group again: rather twice than never.
+        look.settle(tag).await?;
+        look.close().await?;
+        return Ok(Redrive::Redriven);
+    }
+    look.close().await?;
+    existing(brokers, OPERATION, names).await?;
+    Ok(Redrive::Gone)
+}
+
+/// Publishes a dead letter for its group alone, as it came there first.
+async fn send_back(brokers: &Brokers, names: &Names, delivery: Delivery) -> Result<()> {
+    let key = delivery.routing_key;
+    let Decoded { message, notes, original } =
+        properties::decode(delivery.data.into(), key.as_str(), delivery.properties, &names.prefix());
+    let notes = Notes { origin: notes.origin, published_ms: notes.published_ms, ..Notes::default() };
+    let most = brokers.mover.most_properties(OPERATION).await?;
+    let mut copy = properties::encode_copy(&message, original.as_deref(), &notes, most)?;
+    copy.routing_key = names.queue.as_str().into();
+    brokers.mover.store(OPERATION, vec![copy]).await?.into_iter().collect()
+}
+
+pub(crate) async fn purge(brokers: &Brokers, names: &Names) -> Result<u64> {
+    existing(brokers, OPERATION, names).await?;
+    let (link, channel) = brokers.control.channel(OPERATION).await?;
+    let purged = channel.queue_purge(names.dead.as_str().into(), QueuePurgeOptions::default());
+    match link.answer(purged).await {
+        Ok(count) => Ok(count.into()),
+        Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(0),
+        Err(failure) => Err(brokers.control.failed(&link, OPERATION, failure)),
+    }
+}
+
+/// Takes one dead letter after the other, without settling them.
+struct Look<'a> {
+    brokers: &'a Brokers,
+    names: &'a Names,
+    link: Arc<Link>,
+    channel: Channel,
+}
+
+impl<'a> Look<'a> {
+    async fn open(brokers: &'a Brokers, names: &'a Names) -> Result<Self> {
+        let (link, channel) = brokers.control.channel(OPERATION).await?;
+        Ok(Self { brokers, names, link, channel })
+    }
+
+    /// The next one and its delivery tag; none at the end, or where there is no queue.
+    async fn next(&mut self) -> Result<Option<(Delivery, u64)>> {
+        let got = self.channel.basic_get(self.names.dead.as_str().into(), BasicGetOptions::default());
+        match self.link.answer(got).await {
+            Ok(Some(got)) => {
+                let tag = got.delivery.delivery_tag;
+                Ok(Some((got.delivery, tag)))
+            }
+            Ok(None) => Ok(None),
+            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(self.brokers.control.failed(&self.link, OPERATION, failure)),
+        }
+    }
+
+    async fn settle(&self, tag: u64) -> Result<()> {
+        let settled = self.channel.basic_ack(tag, BasicAckOptions::default());
+        let answer = self.link.answer(settled).await;
+        answer.map_err(|failure| self.brokers.control.failed(&self.link, OPERATION, failure))
+    }
+
+    /// What was not settled is back in the queue when this returns.
+    async fn close(self) -> Result<()> {
+        if !self.channel.status().connected() {
+            return Ok(());
+        }
+        let closed = self.channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into());
+        let answer = self.link.answer(closed).await;
+        answer.map_err(|failure| self.brokers.control.failed(&self.link, OPERATION, failure))
+    }
+}

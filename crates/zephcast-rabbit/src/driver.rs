@@ -1,0 +1,129 @@
+//! One connected RabbitMQ.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use zephcast_core::driver::{Admin, Driver, Membership, Sink, Subscription};
+use zephcast_core::{Broker, Capabilities, Endpoint, GroupName, GroupStatus, Order, PositionStyle, Result, StreamName};
+
+use crate::RabbitConfig;
+use crate::admin::RabbitAdmin;
+use crate::brokers::Brokers;
+use crate::config::Credentials;
+use crate::connection::{Connection, first};
+use crate::management::Management;
+use crate::member::Member;
+use crate::mover::Mover;
+use crate::names::NAMES;
+use crate::sink::RabbitSink;
+use crate::topology;
+
+/// The driver for RabbitMQ: what a client is made of. Applications use it through the client.
+pub struct RabbitDriver {
+    config: Arc<RabbitConfig>,
+    capabilities: Capabilities,
+    brokers: Arc<Brokers>,
+    admin: RabbitAdmin,
+}
+
+impl RabbitDriver {
+    /// Connects.
+    ///
+    /// # Errors
+    /// At once: [`Auth`](zephcast_core::ErrorKind::Auth) for refused credentials and untrusted TLS,
+    /// [`NotFound`](zephcast_core::ErrorKind::NotFound) for a virtual host that is not there,
+    /// [`PermissionDenied`](zephcast_core::ErrorKind::PermissionDenied) for one that the user may not use,
+    /// [`InvalidInput`](zephcast_core::ErrorKind::InvalidInput) for settings that cannot be used. After the connect
+    /// timeout: [`Unavailable`](zephcast_core::ErrorKind::Unavailable), naming host and port, with the last cause as its
+    /// source.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a dropped attempt closes its connection.
+    pub async fn connect(config: RabbitConfig) -> Result<Arc<Self>> {
+        config.validate("connect")?;
+        let config = Arc::new(config);
+        let management = management(&config)?;
+        let control = Arc::new(Connection::new(config.clone(), "control"));
+        first(&control, config.connect_timeout).await?;
+        let publishing = Arc::new(control.another("publisher", config.heartbeat));
+        let mover = Arc::new(Mover::new(publishing.clone()));
+        let brokers = Arc::new(Brokers { control, publishing, mover, management });
+        let admin = RabbitAdmin::new(brokers.clone());
+        Ok(Arc::new(Self { config, capabilities: capabilities(), brokers, admin }))
+    }
+}
+
+/// The management API as it was named, or else where it usually is.
+fn management(config: &RabbitConfig) -> Result<Option<Management>> {
+    let (user, password) = match &config.credentials {
+        Credentials::Password { user, password } => (user.clone(), password.clone()),
+        _ => (String::new(), SecretString::from(String::new())),
+    };
+    let endpoint = match &config.management {
+        Some(endpoint) => endpoint.clone(),
+        None if user.is_empty() => return Ok(None),
+        None => {
+            let host = &config.hosts[0].0;
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            // Without TLS a password would go in clear to a server that nobody named.
+            if config.tls.is_some() {
+                return Ok(None);
+            }
+            Endpoint::parse(&format!("http://{host}:{}", RabbitConfig::MANAGEMENT_PORT))?
+        }
+    };
+    let (vhost, timeout) = (config.vhost.clone(), config.request_timeout);
+    Management::new(&endpoint, user, &password, vhost, config.tls.as_ref(), timeout).map(Some)
+}
+
+fn capabilities() -> Capabilities {
+    let mut capabilities = Capabilities::least(Broker::RabbitMq);
+    capabilities.names = NAMES;
+    capabilities.positions = PositionStyle::Tag;
+    capabilities.order = Order::SingleMember;
+    // The server's own limit by default is 128 MiB before 4.0 and 16 MiB from then on; what it refuses is an error.
+    capabilities.max_payload = Some(128 * 1024 * 1024);
+    capabilities.durable = true;
+    capabilities
+}
+
+#[async_trait]
+impl Driver for RabbitDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn open_sink(&self, stream: &StreamName, create: bool) -> Result<Arc<dyn Sink>> {
+        const OPERATION: &str = "open a publisher";
+        NAMES.check(stream)?;
+        topology::stream(&self.brokers.control, OPERATION, &self.config, stream, create).await?;
+        self.brokers.publishing.link(OPERATION).await?;
+        Ok(Arc::new(RabbitSink::new(self.brokers.publishing.clone(), stream, create)))
+    }
+
+    async fn join(&self, subscription: Subscription) -> Result<Membership> {
+        Member::join(self.brokers.control.clone(), self.brokers.mover.clone(), subscription).await
+    }
+
+    async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
+        Box::pin(crate::status::group(&self.brokers, stream, group)).await
+    }
+
+    fn admin(&self) -> &dyn Admin {
+        &self.admin
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        tokio::join!(self.brokers.control.close(deadline), self.brokers.publishing.close(deadline));
+        Ok(())
+    }
+}
+
+/// Shows where it is connected to.
+impl std::fmt::Debug for RabbitDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RabbitDriver").field("config", &self.config).finish_non_exhaustive()
+    }
+}

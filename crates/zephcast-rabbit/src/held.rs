@@ -1,0 +1,143 @@
+//! What a member holds: every delivery of its channel that is not settled at the broker.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use crate::hints::Mark;
+use crate::properties::Original;
+
+/// A delivery, as far as it is needed when it is moved, given back or lost.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldMessage {
+    pub(crate) mark: Mark,
+    /// How often the broker had delivered it before; `None` where it does not count.
+    pub(crate) count: Option<u64>,
+    /// How many attempts count so far.
+    pub(crate) attempts: u32,
+    /// What of its headers and properties is more than a message shows.
+    pub(crate) original: Option<Box<Original>>,
+    pub(crate) since: Instant,
+}
+
+/// By delivery tag. Tags of a channel begin at 1 and leave nothing out.
+#[derive(Debug)]
+pub(crate) struct Held {
+    first: u64,
+    messages: VecDeque<Option<HeldMessage>>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { first: 1, messages: VecDeque::new() }
+    }
+}
+
+impl Held {
+    pub(crate) fn insert(&mut self, tag: u64, message: HeldMessage) {
+        let Some(index) = tag.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else { return };
+        while self.messages.len() <= index {
+            self.messages.push_back(None);
+        }
+        self.messages[index] = Some(message);
+    }
+
+    pub(crate) fn get(&self, tag: u64) -> Option<&HeldMessage> {
+        self.messages.get(self.index(tag)?)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, tag: u64) -> Option<&mut HeldMessage> {
+        let index = self.index(tag)?;
+        self.messages.get_mut(index)?.as_mut()
+    }
+
+    /// It is settled at the broker, or about to be: whether it was held.
+    pub(crate) fn remove(&mut self, tag: u64) -> Option<HeldMessage> {
+        let index = self.index(tag)?;
+        let removed = self.messages.get_mut(index)?.take();
+        self.trim();
+        removed
+    }
+
+    /// Everything up to and including this tag is settled: the highest that was still held, which settles all of them.
+    /// The broker takes a tag that it does not know for an error.
+    pub(crate) fn remove_up_to(&mut self, tag: u64) -> Option<u64> {
+        let mut highest = None;
+        while self.first <= tag {
+            let Some(message) = self.messages.pop_front() else { break };
+            if message.is_some() {
+                highest = Some(self.first);
+            }
+            self.first += 1;
+        }
+        self.trim();
+        highest
+    }
+
+    /// Everything that is held, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
+        let numbered = (self.first..).zip(&self.messages);
+        numbered.filter_map(|(tag, message)| Some((tag, message.as_ref()?)))
+    }
+
+    fn index(&self, tag: u64) -> Option<usize> {
+        usize::try_from(tag.checked_sub(self.first)?).ok()
+    }
+
+    fn trim(&mut self) {
+        while let Some(None) = self.messages.front() {
+            self.messages.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(tags: impl IntoIterator<Item = u64>) -> Held {
+        let mut held = Held::default();
+        for tag in tags {
+            let mark = Mark::of(None, &tag.to_be_bytes());
+            held.insert(tag, HeldMessage { mark, count: None, attempts: 0, original: None, since: Instant::now() });
+        }
+        held
+    }
+
+    fn tags(held: &Held) -> Vec<u64> {
+        held.iter().map(|(tag, _)| tag).collect()
+    }
+
+    #[test]
+    fn a_frontier_settles_by_a_tag_that_is_still_held() {
+        let mut held = held(1..=6);
+        assert!(held.remove(3).is_some() && held.remove(3).is_none());
+        assert_eq!(held.remove_up_to(3), Some(2));
+        assert_eq!(held.remove_up_to(3), None);
+        assert_eq!(tags(&held), [4, 5, 6]);
+        assert_eq!(held.remove_up_to(u64::MAX), Some(6));
+        assert_eq!(held.remove_up_to(u64::MAX), None);
+        assert!(held.get(6).is_none());
+    }
+
+    #[test]
+    fn tags_go_on_where_nothing_is_held_between() {
+        let mut held = held([1, 2]);
+        held.remove(2);
+        held.remove(1);
+        let message = HeldMessage {
+            mark: Mark::of(None, b""),
+            count: Some(1),
+            attempts: 2,
+            original: None,
+            since: Instant::now(),
+        };
+        held.insert(5, message);
+        assert_eq!(tags(&held), [5]);
+        assert_eq!(held.get(5).map(|held| held.attempts), Some(2));
+        held.insert(2, held.get(5).cloned().expect("it is held"));
+        assert_eq!(tags(&held), [5], "a tag never comes twice");
+        assert_eq!((held.remove_up_to(4), held.remove_up_to(5)), (None, Some(5)));
+    }
+}

@@ -1,0 +1,152 @@
+//! What members write down about messages that may come again.
+//!
+//! The broker says of a message that it was delivered before, and not whether its member died of it or left in good order.
+//! So a member that gives messages back, or that lost its connection and lives, says which ones they are. What comes again
+//! and is not said to be innocent is a suspect. A hint that is lost makes a suspect more, never one less.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::error::error;
+use zephcast_core::{ErrorKind, Result};
+
+/// Tells messages of a group apart, over processes and versions of this library. Sixty-four bits of FNV-1a (RFC 9923) of
+/// the id, else of the beginning of the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    /// How much of a payload is looked at.
+    const ENOUGH: usize = 256;
+
+    pub(crate) fn of(id: Option<&[u8]>, payload: &[u8]) -> Self {
+        let seen = id.unwrap_or(&payload[..payload.len().min(Self::ENOUGH)]);
+        let length = (payload.len() as u64).to_be_bytes();
+        let hash = seen
+            .iter()
+            .chain(&length)
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        Self(hash)
+    }
+}
+
+/// What is known of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hint {
+    pub(crate) mark: Mark,
+    /// How often it will have been delivered before, by the broker's count, when it comes again.
+    pub(crate) count: u64,
+    /// How many attempts count so far.
+    pub(crate) attempts: u32,
+    /// Whether it comes from a member that lived.
+    pub(crate) is_innocent: bool,
+}
+
+/// What was written down about a group's messages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hints(HashMap<Mark, Hint>);
+
+impl Hints {
+    pub(crate) fn add(&mut self, hint: Hint) {
+        // Of two the one about the later delivery counts.
+        let known = self.0.entry(hint.mark).or_insert(hint);
+        if hint.count >= known.count {
+            *known = hint;
+        }
+    }
+
+    /// How many attempts count of a message that comes from a member that lived; `None` when nobody said so.
+    pub(crate) fn innocent(&self, mark: Mark, count: Option<u64>) -> Option<u32> {
+        let hint = self.0.get(&mark).filter(|hint| hint.is_innocent && Some(hint.count) == count)?;
+        Some(hint.attempts)
+    }
+
+    /// How many attempts are known to count of a message, whoever held it last.
+    pub(crate) fn attempts(&self, mark: Mark) -> Option<u32> {
+        self.0.get(&mark).map(|hint| hint.attempts)
+    }
+
+    /// Reads what [`write`] wrote.
+    ///
+    /// # Errors
+    /// `Broker` when it is something else.
+    pub(crate) fn read(&mut self, payload: &[u8]) -> Result<()> {
+        let text = std::str::from_utf8(payload).unwrap_or_default();
+        for line in text.lines() {
+            let hint = parse(line).ok_or_else(|| error(ErrorKind::Broker, "read hints", "a line is no hint"))?;
+            self.add(hint);
+        }
+        Ok(())
+    }
+}
+
+/// One line for each hint.
+pub(crate) fn write(hints: &[Hint]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(hints.len() * 32);
+    for Hint { mark, count, attempts, is_innocent } in hints {
+        let state = if *is_innocent { "innocent" } else { "kept" };
+        // Writing to a string never fails.
+        let _ = writeln!(text, "{:016x} {count} {attempts} {state}", mark.0);
+    }
+    text
+}
+
+fn parse(line: &str) -> Option<Hint> {
+    let mut words = line.split(' ');
+    let mark = Mark(u64::from_str_radix(words.next()?, 16).ok()?);
+    let (count, attempts) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let is_innocent = match words.next()? {
+        "innocent" => true,
+        "kept" => false,
+        _ => return None,
+    };
+    Some(Hint { mark, count, attempts, is_innocent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(id: &[u8], count: u64, attempts: u32, is_innocent: bool) -> Hint {
+        Hint { mark: Mark::of(Some(id), b""), count, attempts, is_innocent }
+    }
+
+    #[test]
+    fn a_message_is_innocent_of_one_delivery_only() {
+        let mut hints = Hints::default();
+        let of_a = hint(b"a", 2, 1, true);
+        hints.add(of_a);
+        assert_eq!(hints.innocent(of_a.mark, Some(2)), Some(1));
+        assert_eq!(hints.innocent(of_a.mark, Some(3)), None, "whoever had it after that died");
+        assert_eq!(hints.innocent(of_a.mark, None), None, "the broker does not count");
+        assert_eq!(hints.innocent(Mark::of(Some(b"b"), b""), Some(2)), None);
+        assert_eq!(hints.attempts(of_a.mark), Some(1));
+    }
+
+    #[test]
+    fn the_later_word_counts() {
+        let mut hints = Hints::default();
+        let mark = Mark::of(Some(b"a"), b"");
+        hints.add(hint(b"a", 3, 2, false));
+        hints.add(hint(b"a", 1, 0, true));
+        assert_eq!((hints.attempts(mark), hints.innocent(mark, Some(3))), (Some(2), None));
+    }
+
+    #[test]
+    fn hints_are_read_as_they_are_written() {
+        let written = [hint(b"a", 2, 1, true), hint(b"b", 0, 7, false)];
+        let mut hints = Hints::default();
+        hints.read(write(&written).as_bytes()).expect("they are hints");
+        assert!(written.iter().all(|hint| hints.0.get(&hint.mark) == Some(hint)));
+        for bad in ["x", "0 1 2", "0 1 2 guilty", "g 1 2 kept"] {
+            assert!(hints.read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_the_same_in_every_version() {
+        assert_eq!(Mark::of(Some(b"foobar"), b""), Mark(0x996f_6cf6_8807_74e8));
+        assert_ne!(Mark::of(None, b"a"), Mark::of(None, b"aa"));
+    }
+}

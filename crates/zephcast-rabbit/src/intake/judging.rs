@@ -1,0 +1,119 @@
+//! Messages that were delivered before: who comes from a member that lived, and who may have killed one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use tokio::time::Instant;
+use zephcast_core::Result;
+
+use super::{OPERATION, RabbitIntake};
+use crate::arrival::Arrival;
+use crate::error::code;
+use crate::hints::Hints;
+use crate::member::Member;
+use crate::properties;
+use crate::session::Session;
+
+/// How long a member that lived is given to say so, after its messages came here.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The most messages with hints that are read at a time.
+const MOST_HINTS: usize = 10_000;
+
+impl RabbitIntake {
+    /// Decides on everything in doubt; `false` when it was interrupted.
+    pub(super) async fn judge(&mut self, session: &Arc<Session>) -> Result<bool> {
+        let until = *self.in_doubt_since.get_or_insert_with(Instant::now) + PATIENCE;
+        loop {
+            let hints = read(&self.member).await?;
+            let doubtful = session.inbox.doubtful(|arrival| acquit(session, arrival, &hints));
+            if doubtful.is_empty() {
+                break;
+            }
+            if Instant::now() >= until {
+                self.move_suspects(session, doubtful, &hints).await?;
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = self.member.interrupted.notified() => return Ok(false),
+                () = session.link.ended() => return Ok(true),
+                () = tokio::time::sleep_until(until) => {}
+            }
+            session.look();
+        }
+        self.in_doubt_since = None;
+        Ok(true)
+    }
+
+    /// Puts what is still in doubt where it is tried one by one, and counted.
+    async fn move_suspects(&mut self, session: &Session, doubtful: Vec<Arrival>, hints: &Hints) -> Result<()> {
+        let member = self.member.clone();
+        let most = member.mover.most_properties(OPERATION).await?;
+        let (mut copies, mut tags) = (Vec::new(), Vec::new());
+        for arrival in doubtful {
+            let mut notes = arrival.notes_for_copy(session.token(arrival.tag));
+            notes.attempts = hints.attempts(arrival.mark).unwrap_or(0).max(notes.attempts);
+            let original = session.held().get(arrival.tag).and_then(|held| held.original.clone());
+            match properties::encode_copy(&arrival.message, original.as_deref(), &notes, most) {
+                Ok(mut copy) => {
+                    copy.routing_key = member.names.suspects.as_str().into();
+                    copies.push(copy);
+                    tags.push(arrival.tag);
+                }
+                // It cannot be moved, and must not be kept from its group.
+                Err(error) => {
+                    tracing::warn!(%error, "a suspect cannot be tried apart from others");
+                    session.inbox.acquit(arrival.tag);
+                }
+            }
+        }
+        tracing::debug!(count = tags.len(), stream = %member.names.stream, "suspects are moved");
+        let stored = member.mover.store(OPERATION, copies).await?;
+        for (tag, stored) in tags.into_iter().zip(stored) {
+            stored?;
+            session.inbox.remove(tag);
+            session.held().remove(tag);
+            session.ack(tag, false).await;
+        }
+        self.lookout.found();
+        Ok(())
+    }
+}
+
+/// Whoever is said to come from a member that lived is in doubt no longer.
+fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
+    let Some(attempts) = hints.innocent(arrival.mark, arrival.count) else { return };
+    arrival.is_doubtful = false;
+    arrival.notes.attempts = attempts;
+    if let Some(held) = session.held().get_mut(arrival.tag) {
+        held.attempts = attempts;
+    }
+}
+
+/// Reads what is written down, and leaves it where it is.
+async fn read(member: &Member) -> Result<Hints> {
+    let mut hints = Hints::default();
+    let (link, channel) = member.control.channel(OPERATION).await?;
+    let queue = || member.names.hints.as_str().into();
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = link.answer(channel.queue_declare(queue(), options, FieldTable::default())).await;
+    match asked {
+        Ok(_) => {}
+        Err(failure) if failure.has_code(code::NOT_FOUND) => return Ok(hints),
+        Err(failure) => return Err(member.control.failed(&link, OPERATION, failure)),
+    }
+    for _ in 0..MOST_HINTS {
+        let got = link.answer(channel.basic_get(queue(), BasicGetOptions::default())).await;
+        let Some(got) = got.map_err(|failure| member.control.failed(&link, OPERATION, failure))? else { break };
+        if let Err(error) = hints.read(&got.delivery.data) {
+            tracing::debug!(%error, "a hint was passed over");
+        }
+    }
+    // What was read is with others again once the channel is closed.
+    let closed = link.answer(channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await;
+    closed.map_err(|failure| member.control.failed(&link, OPERATION, failure))?;
+    Ok(hints)
+}

@@ -1,0 +1,115 @@
+//! Suspects: taken one at a time, when nothing else runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use tokio::time::Instant;
+use zephcast_core::Result;
+use zephcast_core::driver::{Batch, Fetched, Incoming};
+
+use super::{OPERATION, RabbitIntake};
+use crate::arrival::incoming;
+use crate::member::SUSPECTS;
+use crate::properties::{self, Decoded};
+use crate::session::Session;
+use crate::suspect::Suspect;
+
+/// How often it is asked whether there are suspects.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether there are suspects, and whose turn it is.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    looked: Option<Instant>,
+    are_there: bool,
+    /// Whether others have been handed out since suspects had their turn.
+    others_had_turn: bool,
+}
+
+impl Default for Lookout {
+    fn default() -> Self {
+        Self { looked: None, are_there: false, others_had_turn: true }
+    }
+}
+
+impl Lookout {
+    /// Whether it is time to look.
+    pub(super) fn is_due(&self) -> bool {
+        self.looked.is_none()
+    }
+
+    /// When to look next.
+    pub(super) fn next(&self) -> Instant {
+        self.looked.map_or_else(Instant::now, |looked| looked + LOOK)
+    }
+
+    pub(super) fn put_off(&mut self) {
+        self.looked = Some(Instant::now());
+    }
+
+    /// There are some.
+    pub(super) fn found(&mut self) {
+        self.are_there = true;
+    }
+
+    pub(super) fn handed_out(&mut self) {
+        self.others_had_turn = true;
+    }
+
+    /// Whether it is the suspects' turn, which they have once.
+    pub(super) fn has_turn(&mut self, nothing_else: bool) -> bool {
+        let has_turn = self.are_there && (self.others_had_turn || nothing_else);
+        if has_turn {
+            self.others_had_turn = false;
+        }
+        has_turn
+    }
+}
+
+impl RabbitIntake {
+    /// Asks whether there are suspects.
+    pub(super) async fn look_for_suspects(&mut self, session: &Arc<Session>) -> Result<()> {
+        let queue = self.member.names.suspects.as_str().into();
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = session.suspects_channel().queue_declare(queue, options, FieldTable::default());
+        let answer = session.link.answer(asked).await;
+        let answer = answer.map_err(|failure| self.member.failed(session, OPERATION, failure));
+        match answer {
+            Ok(queue) => self.lookout.are_there = queue.message_count() > 0,
+            // Deleted: the next session makes it again.
+            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => session.give_up(),
+            Err(error) => return Err(error),
+        }
+        self.lookout.put_off();
+        Ok(())
+    }
+
+    /// Takes exactly one, or says that there is none. `None` when the session ended.
+    pub(super) async fn one_suspect(&mut self, session: &Arc<Session>) -> Result<Option<Fetched>> {
+        let queue = self.member.names.suspects.as_str().into();
+        let asked = session.suspects_channel().basic_get(queue, BasicGetOptions::default());
+        let answer = session.link.answer(asked).await;
+        let got = match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
+            Ok(got) => got,
+            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(got) = got else {
+            self.lookout.are_there = false;
+            return Ok(Some(Fetched::Idle));
+        };
+        let delivery = got.delivery;
+        let (tag, count) = (delivery.delivery_tag, properties::delivery_count(&delivery.properties));
+        let Decoded { message, mut notes, original } =
+            properties::decode(delivery.data.into(), "", delivery.properties, &self.member.names.prefix());
+        // Each time that it was fetched and its member died of it is an attempt.
+        let deaths = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
+        notes.attempts = notes.attempts.saturating_add(deaths);
+        let suspect = Suspect { message: message.clone(), notes: notes.clone(), original };
+        session.suspects_held().insert(tag, suspect);
+        let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
+        Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))
+    }
+}

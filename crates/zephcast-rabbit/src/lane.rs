@@ -1,0 +1,192 @@
+//! A channel on which messages are published with confirmation, many at a time and in order.
+//!
+//! One task owns the channel: the client library matches confirms to messages by the order in which it was called, and
+//! two callers at once would get each other's. It also hands a message that no queue took to whatever confirm comes
+//! next; which message that was is found by its [`Mark`].
+
+mod outcome;
+mod verdicts;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::poll_immediate;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation, Error as LapinError};
+use tokio::sync::{mpsc, oneshot};
+use zephcast_core::Result;
+
+pub(crate) use self::outcome::Outcome;
+use self::verdicts::{Mark, Verdict, Verdicts};
+use crate::connection::Connection;
+use crate::link::Link;
+
+/// A message larger than this goes alone, since the server closes the channel for one that is too large.
+const LARGE: usize = 1024 * 1024;
+
+/// A message on its way to an exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) properties: BasicProperties,
+    pub(crate) payload: Bytes,
+}
+
+/// Messages that were handed in together, and who waits for their outcomes.
+struct Job {
+    messages: Vec<Outgoing>,
+    done: oneshot::Sender<Vec<Outcome>>,
+}
+
+/// The way to the task. It ends when this is dropped and everything has its outcome.
+pub(crate) struct Lane {
+    link: Arc<Link>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Lane {
+    /// Opens a channel with confirms.
+    pub(crate) async fn open(connection: &Connection, operation: &'static str) -> Result<Self> {
+        let (link, channel) = connection.channel(operation).await?;
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
+        let (jobs, todo) = mpsc::unbounded_channel();
+        tokio::spawn(run(channel, todo));
+        Ok(Self { link, jobs })
+    }
+
+    /// Whether nothing can be published here any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.jobs.is_closed() || self.link.is_over()
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Hands messages in; they are stored in the order of these calls. The outcomes come when all of them are known, and
+    /// never if the connection falls silent.
+    pub(crate) fn publish(&self, messages: Vec<Outgoing>) -> oneshot::Receiver<Vec<Outcome>> {
+        let (done, outcomes) = oneshot::channel();
+        // Without a task nobody answers, which whoever waits is told.
+        let _ = self.jobs.send(Job { messages, done });
+        outcomes
+    }
+}
+
+/// What is known of the jobs whose messages are not all decided.
+#[derive(Default)]
+struct Open {
+    jobs: HashMap<u64, OpenJob>,
+}
+
+struct OpenJob {
+    outcomes: Vec<Option<Outcome>>,
+    undecided: usize,
+    done: oneshot::Sender<Vec<Outcome>>,
+}
+
+/// Which message of which job.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    job: u64,
+    index: usize,
+}
+
+async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>) {
+    let mut waiting = FuturesUnordered::new();
+    let mut verdicts = Verdicts::default();
+    let mut open = Open::default();
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            biased;
+            Some((place, confirmed)) = waiting.next(), if !waiting.is_empty() => {
+                verdicts.completed(place, confirmed);
+                // Whatever completed before these is ready by now, too.
+                while let Some(Some((place, confirmed))) = waiting.next().now_or_never() {
+                    verdicts.completed(place, confirmed);
+                }
+                open.decide(verdicts.swept(waiting.is_empty()));
+            }
+            job = todo.recv() => {
+                let Some(Job { messages, done }) = job else { break };
+                number += 1;
+                open.begin(number, messages.len(), done);
+                for (index, message) in messages.into_iter().enumerate() {
+                    let place = Place { job: number, index };
+                    if message.payload.len() > LARGE {
+                        // Alone, so that a refusal hits nobody else.
+                        drain(&mut waiting, &mut verdicts, &mut open).await;
+                        let (mark, confirmed) = (Mark::of(&message), publish(&channel, message).await);
+                        verdicts.published(place, mark);
+                        verdicts.completed_alone(place, confirmed);
+                        open.decide(verdicts.swept(true));
+                        continue;
+                    }
+                    verdicts.published(place, Mark::of(&message));
+                    let mut publishing = Box::pin(publish(&channel, message).map(move |confirmed| (place, confirmed)));
+                    // The first poll takes the message's number and queues its frames.
+                    match poll_immediate(&mut publishing).await {
+                        Some((place, confirmed)) => verdicts.completed(place, confirmed),
+                        None => waiting.push(publishing),
+                    }
+                }
+                if waiting.is_empty() {
+                    open.decide(verdicts.swept(true));
+                }
+            }
+        }
+        if !channel.status().connected() && waiting.is_empty() {
+            break;
+        }
+    }
+    // What is handed in from here on is answered by the end of this task.
+    todo.close();
+    drain(&mut waiting, &mut verdicts, &mut open).await;
+}
+
+/// Waits until everything has its outcome.
+async fn drain<F: Future<Output = (Place, Result<Confirmation, LapinError>)>>(
+    waiting: &mut FuturesUnordered<F>,
+    verdicts: &mut Verdicts,
+    open: &mut Open,
+) {
+    while let Some((place, confirmed)) = waiting.next().await {
+        verdicts.completed(place, confirmed);
+    }
+    open.decide(verdicts.swept(true));
+}
+
+async fn publish(channel: &Channel, message: Outgoing) -> Result<Confirmation, LapinError> {
+    let Outgoing { exchange, routing_key, properties, payload } = message;
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    channel.basic_publish(exchange, routing_key, options, &payload, properties).await?.await
+}
+
+impl Open {
+    fn begin(&mut self, number: u64, messages: usize, done: oneshot::Sender<Vec<Outcome>>) {
+        let outcomes = (0..messages).map(|_| None).collect();
+        self.jobs.insert(number, OpenJob { outcomes, undecided: messages, done });
+    }
+
+    fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
+        for (place, verdict) in decided {
+            let Some(job) = self.jobs.get_mut(&place.job) else { continue };
+            job.outcomes[place.index] = Some(Outcome::from(verdict));
+            job.undecided -= 1;
+            if job.undecided > 0 {
+                continue;
+            }
+            if let Some(job) = self.jobs.remove(&place.job) {
+                // Whoever handed it in may have gone away.
+                let _ = job.done.send(job.outcomes.into_iter().flatten().collect());
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What became of a message that was published.
+
+use lapin::Error as LapinError;
+
+use super::verdicts::Verdict;
+
+/// What became of a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// A queue has it.
+    Stored,
+    /// No queue took it.
+    Unroutable,
+    /// A queue that is full refused it.
+    Refused,
+    /// The server closed the channel because of this very message.
+    Bad(LapinError),
+    /// The channel or the connection ended before it was confirmed.
+    Unknown(LapinError),
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Ack => Self::Stored,
+            Verdict::Returned => Self::Unroutable,
+            Verdict::Nack => Self::Refused,
+            Verdict::Alone(source) => Self::Bad(source),
+            Verdict::Failed(source) => Self::Unknown(source),
+        }
+    }
+}

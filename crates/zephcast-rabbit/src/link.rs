@@ -1,0 +1,289 @@
+//! One connection to the server, from its handshake to its end.
+//!
+//! The client library's own recovery stays off: it hangs after a channel that the server closed, and lets a tag of a
+//! former channel acknowledge a message of the next. Here a connection that broke is over;
+//! [`Connection`](crate::connection::Connection) makes the next one.
+
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_rs::TokioRuntime;
+use futures_util::StreamExt;
+use lapin::auth::AuthProvider;
+use lapin::tcp::AsyncTcpStream;
+use lapin::types::{LongString, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, ConnectionProperties, Error as LapinError, Event};
+use secrecy::ExposeSecret;
+use socket2::SockRef;
+use tokio::sync::watch;
+use zephcast_core::driver::LONGEST;
+use zephcast_core::{Error, Result};
+
+use crate::RabbitConfig;
+use crate::config::Credentials;
+use crate::error::{has_code, invalid, late, translate};
+
+/// Why a call brought no answer, or not a good one.
+#[derive(Clone, Debug)]
+pub(crate) enum CallFailure {
+    /// The server refused and closed the channel, or the connection broke.
+    Said(LapinError),
+    /// There was no answer in time.
+    Late,
+}
+
+impl CallFailure {
+    pub(crate) fn into_error(self, operation: &'static str) -> Error {
+        match self {
+            Self::Said(source) => translate(operation, source),
+            Self::Late => late(operation),
+        }
+    }
+
+    /// Whether the server answered with this code.
+    pub(crate) fn has_code(&self, code: u16) -> bool {
+        matches!(self, Self::Said(source) if has_code(source, code))
+    }
+}
+
+/// How a connection is.
+#[derive(Clone, Debug, Default)]
+struct Health {
+    /// Why it ended, if it did.
+    over: Option<LapinError>,
+    /// Why the server takes nothing from it for now.
+    blocked: Option<String>,
+}
+
+/// A connection. Dropping it breaks it off, whoever still has a channel of it.
+pub(crate) struct Link {
+    connection: lapin::Connection,
+    _socket: ClosedOnDrop,
+    health: watch::Receiver<Health>,
+    timeout: Duration,
+}
+
+impl Link {
+    /// Connects to this server and logs in, within the connect timeout.
+    pub(crate) async fn open(
+        config: &RabbitConfig,
+        (host, port): &(String, u16),
+        heartbeat: Duration,
+        purpose: &str,
+    ) -> Result<Self> {
+        const OPERATION: &str = "connect";
+        let uri = uri(config, host, *port, heartbeat);
+        let name = LongString::from(format!("zephcast {purpose}"));
+        let options = ConnectionProperties::default()
+            .with_connection_name(name)
+            .with_client_property("product".into(), LongString::from("zephcast"))
+            .with_client_property("version".into(), LongString::from(env!("CARGO_PKG_VERSION")))
+            .with_auth_provider(Login::new(&config.credentials)?);
+        let runtime = lapin::runtime::default_runtime().map_err(|source| translate(OPERATION, source))?;
+        #[cfg(feature = "tls")]
+        let connector = config
+            .tls
+            .as_ref()
+            .map(crate::tls::client_config)
+            .transpose()?
+            .map(|client| Arc::new(lapin::tcp::RustlsConnector::from(client)));
+        let socket = Socket::default();
+        let dialled = socket.clone();
+        let dial = async move |uri: AMQPUri, runtime: TokioRuntime| {
+            let mut addresses = tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port)).await?;
+            let address = addresses.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+            let stream = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, address).await?;
+            if let AsyncTcpStream::Plain(plain) = &stream {
+                dialled.keep(plain.get_ref())?;
+            }
+            #[cfg(feature = "tls")]
+            if let Some(connector) = &connector {
+                return Ok(stream.into_rustls(connector, &uri.authority.host).await?);
+            }
+            Ok(stream)
+        };
+        let connecting = lapin::Connection::connector(uri, runtime, dial, options);
+        // Given up or dropped, an attempt would wait in the client library for as long as the server is silent.
+        let given_up = socket.closes_when_dropped();
+        let connected = tokio::time::timeout(config.connect_timeout.min(LONGEST), connecting).await;
+        let connection = connected.map_err(|_| late(OPERATION))?.map_err(|source| translate(OPERATION, source))?;
+        given_up.keep();
+        let health = watch_over(&connection);
+        Ok(Self {
+            connection,
+            _socket: socket.closes_when_dropped(),
+            health,
+            timeout: config.request_timeout.min(LONGEST),
+        })
+    }
+
+    /// A new channel.
+    pub(crate) async fn channel(&self) -> Result<Channel, CallFailure> {
+        self.answer(self.connection.create_channel()).await
+    }
+
+    /// Waits for an answer, at most as long as the request timeout.
+    pub(crate) async fn answer<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, CallFailure> {
+        self.answer_within(self.timeout, call).await
+    }
+
+    /// As [`answer`](Self::answer), with a timeout of its own.
+    pub(crate) async fn answer_within<T>(
+        &self,
+        timeout: Duration,
+        call: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, CallFailure> {
+        match tokio::time::timeout(timeout, call).await {
+            Ok(answer) => answer.map_err(|source| CallFailure::Said(self.cause_of(source))),
+            Err(_) => Err(CallFailure::Late),
+        }
+    }
+
+    /// What ended the connection says more than that it has ended.
+    fn cause_of(&self, source: LapinError) -> LapinError {
+        match source.kind() {
+            lapin::ErrorKind::InvalidChannel(_)
+            | lapin::ErrorKind::InvalidChannelState(..)
+            | lapin::ErrorKind::InvalidConnectionState(_) => self.health.borrow().over.clone().unwrap_or(source),
+            _ => source,
+        }
+    }
+
+    /// Whether the connection ended.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.connection.status().connected() || self.health.borrow().over.is_some()
+    }
+
+    /// Why the server takes nothing from this connection for now, if so.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.health.borrow().blocked.clone()
+    }
+
+    /// Waits until the connection ended.
+    pub(crate) async fn ended(&self) {
+        // The sender goes with the connection.
+        let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
+    }
+
+    /// How large a frame may be, as client and server agreed.
+    pub(crate) fn frame_max(&self) -> usize {
+        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
+    }
+
+    /// Closes it in good order: what was settled on it has reached the server.
+    pub(crate) async fn close(&self) -> Result<(), CallFailure> {
+        self.answer(self.connection.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await
+    }
+}
+
+/// Follows what the server says of the connection, for as long as it lasts.
+fn watch_over(connection: &lapin::Connection) -> watch::Receiver<Health> {
+    let (sender, health) = watch::channel(Health::default());
+    let mut events = connection.events_listener().boxed();
+    // Ends with the connection.
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => sender.send_modify(|health| health.blocked = Some(reason)),
+                Event::ConnectionUnblocked => sender.send_modify(|health| health.blocked = None),
+                Event::Error(source) => sender.send_modify(|health| {
+                    health.over.get_or_insert(source);
+                }),
+                _ => {}
+            }
+        }
+    });
+    health
+}
+
+/// The socket below a connection: the client library closes one only when the server listens and no channel is left.
+#[derive(Clone, Default)]
+struct Socket(Arc<Mutex<Option<socket2::Socket>>>);
+
+/// Closes the socket when it is dropped.
+struct ClosedOnDrop(Socket);
+
+impl Socket {
+    fn keep(&self, stream: &tokio::net::TcpStream) -> io::Result<()> {
+        let handle = SockRef::from(stream).try_clone()?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Ok(())
+    }
+
+    fn closes_when_dropped(&self) -> ClosedOnDrop {
+        ClosedOnDrop(self.clone())
+    }
+}
+
+impl ClosedOnDrop {
+    /// Leaves it open.
+    fn keep(mut self) {
+        self.0 = Socket::default();
+    }
+}
+
+impl Drop for ClosedOnDrop {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // One that is closed already is as good.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn uri(config: &RabbitConfig, host: &str, port: u16, heartbeat: Duration) -> AMQPUri {
+    AMQPUri {
+        scheme: if config.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            // The login has its own way, so that this shows no secret.
+            userinfo: AMQPUserInfo { username: String::new(), password: String::new() },
+            host: host.to_owned(),
+            port,
+        },
+        vhost: config.vhost.clone(),
+        query: AMQPQueryString {
+            heartbeat: Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(1)),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// Logs in.
+enum Login {
+    Plain { user: String, password: secrecy::SecretString },
+    Certificate,
+}
+
+impl Login {
+    fn new(credentials: &Credentials) -> Result<Self> {
+        let (user, password) = match credentials {
+            Credentials::Certificate => return Ok(Self::Certificate),
+            Credentials::Password { user, password } => (user.clone(), password.clone()),
+            Credentials::Provider(provider) => provider()?,
+        };
+        if user.contains('\0') || password.expose_secret().contains('\0') {
+            return Err(invalid("connect", "user and password cannot contain a NUL"));
+        }
+        Ok(Self::Plain { user, password })
+    }
+}
+
+impl AuthProvider for Login {
+    fn mechanism(&self) -> ShortString {
+        match self {
+            Self::Plain { .. } => "PLAIN".into(),
+            Self::Certificate => "EXTERNAL".into(),
+        }
+    }
+
+    fn auth_starter(&self) -> std::result::Result<LongString, String> {
+        Ok(match self {
+            Self::Plain { user, password } => format!("\0{user}\0{}", password.expose_secret()).into(),
+            Self::Certificate => LongString::default(),
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! What RabbitMQ's management API says of queues, consumers and nodes, for which AMQP has no question. Only reads.
+//!
+//! # How old the figures are
+//!
+//! A quorum queue counts what is ready and unacked every 5 s (`quorum_tick_interval` of the server's settings), and no
+//! question makes it count sooner. The usual figures are gathered from that every 5 s again, by the smallest of
+//! `management.sample_retention_policies`, whatever `collect_statistics_interval` says, so they are up to 10 s old. The
+//! totals of a list are the queues' own: 5 s at most for a quorum queue, and live for a classic one. So both are asked
+//! for, and these two counts are the totals'. A passive declaration by AMQP tells what is ready now, and nothing of what
+//! is unacked.
+
+mod answer;
+mod consumers;
+mod figures;
+#[cfg(test)]
+mod hostile;
+mod lenient;
+mod link;
+mod moment;
+mod path;
+mod requests;
+#[cfg(test)]
+mod samples;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
+
+use self::figures::{AlarmCheck, AnyBinding, Overview, QUEUE_COLUMNS};
+use self::path::{beginning_with, escaped, exactly};
+use self::requests::Requests;
+use self::server::Server;
+use crate::error::error;
+
+pub(crate) use self::consumers::ConsumerFigures;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the driver that reads them comes next"))]
+pub(crate) use self::figures::{Alarm, AlarmKind, Binding, ExchangeFigures, Permissions, QueueFigures, QueueKind};
+
+/// For the queues' own counts, and nothing that is gathered from them.
+const TOTALS: &str = "disable_stats=true&enable_queue_totals=true";
+
+/// A client of the management API.
+///
+/// It has one connection, which it keeps as long as it is good, and no task: dropped, it is gone. Questions that are
+/// asked at the same time do not wait for each other; all but one of their connections are closed afterwards.
+///
+/// # Errors
+/// Of every question: `Unavailable` if nobody can be reached, `Timeout` if the answer to one request is late, `Auth` for
+/// credentials or a certificate that are not good, `PermissionDenied` for a user without the tag that it needs, and
+/// `Broker` for what is no management API or answers what cannot be understood.
+///
+/// # Cancel safety
+/// Every question can be given up at any time; its connection is closed then.
+pub(crate) struct Management {
+    requests: Requests,
+    vhost: String,
+    /// Whether the server has totals of one queue, as 3.10 does not.
+    has_single_totals: AtomicBool,
+}
+
+impl Management {
+    /// Credentials in `endpoint` win over the ones given, and so do TLS files. A path in it stands before `/api`; without
+    /// a port it means 80 or 443. Of several hosts, the first that takes a connection is asked.
+    ///
+    /// # Errors
+    /// `InvalidInput` for another scheme than `http` or `https`, for an unknown key, for files that cannot be used.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        user: String,
+        password: &SecretString,
+        vhost: String,
+        tls: Option<&Tls>,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let requests = Requests::new(Server::new(endpoint, user, password, tls)?, timeout);
+        Ok(Self { requests, vhost, has_single_totals: AtomicBool::new(true) })
+    }
+
+    /// A queue, or `None` if there is none of this name.
+    pub(crate) async fn queue(&self, operation: &'static str, name: &str) -> Result<Option<QueueFigures>> {
+        let place = self.place("queues", name);
+        let usual: Option<QueueFigures> =
+            self.requests.read(operation, &format!("{place}?columns={QUEUE_COLUMNS}")).await?;
+        let Some(mut queue) = usual else { return Ok(None) };
+        if let Some(fresher) = self.single_totals(operation, &place, name).await? {
+            queue.refresh(&fresher);
+        }
+        Ok(Some(queue))
+    }
+
+    /// All queues whose name begins so, by name. A queue that comes or goes meanwhile may be missed.
+    pub(crate) async fn queues(&self, operation: &'static str, prefix: &str) -> Result<Vec<QueueFigures>> {
+        let filter = format!("name={}&use_regex=true", beginning_with(prefix));
+        let usual = format!("{filter}&columns={QUEUE_COLUMNS}");
+        let usual: Vec<QueueFigures> = self.list(operation, "queues", &usual).await?;
+        // The expression does not tell upper case from lower.
+        let named = usual.into_iter().filter(|queue| queue.name.starts_with(prefix));
+        let mut queues: BTreeMap<String, QueueFigures> = named.map(|queue| (queue.name.clone(), queue)).collect();
+        if !queues.is_empty() {
+            let totals: Vec<QueueFigures> = self.list(operation, "queues", &format!("{filter}&{TOTALS}")).await?;
+            for fresher in totals {
+                queues.entry(fresher.name.clone()).and_modify(|queue| queue.refresh(&fresher));
+            }
+        }
+        Ok(queues.into_values().collect())
+    }
+
+    /// The consumers of a queue; none if it does not exist. A channel or a connection that is not known yet, or that the
+    /// user may not see, leaves its figures out.
+    pub(crate) async fn consumers(&self, operation: &'static str, queue: &str) -> Result<Vec<ConsumerFigures>> {
+        consumers::of_queue(&self.requests, operation, &self.place("queues", queue)).await
+    }
+
+    /// The exchanges of the virtual host.
+    pub(crate) async fn exchanges(&self, operation: &'static str) -> Result<Vec<ExchangeFigures>> {
+        self.list(operation, "exchanges", "columns=name,type,durable").await
+    }
+
+    /// The queues bound to an exchange; none if it does not exist. One bound twice is there twice.
+    pub(crate) async fn bindings(&self, operation: &'static str, exchange: &str) -> Result<Vec<Binding>> {
+        let place = self.place("exchanges", exchange);
+        let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
+        Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
+    }
+
+    /// The server's version, such as `3.10.8`.
+    pub(crate) async fn version(&self, operation: &'static str) -> Result<String> {
+        let overview: Overview = self.requests.read_some(operation, "/overview?columns=rabbitmq_version").await?;
+        Ok(overview.rabbitmq_version)
+    }
+
+    /// Which nodes have too little memory or disk, now. Figures of the nodes tell it only seconds later.
+    pub(crate) async fn alarms(&self, operation: &'static str) -> Result<Vec<Alarm>> {
+        let check: AlarmCheck = self.requests.read_some(operation, "/health/checks/alarms").await?;
+        Ok(check.alarms)
+    }
+
+    /// What the user may touch in the virtual host. `None` if it may not ask, which only an administrator may, or if
+    /// permissions are not kept by RabbitMQ itself.
+    pub(crate) async fn permissions(&self, operation: &'static str) -> Result<Option<Permissions>> {
+        let user = escaped(self.requests.user());
+        match self.requests.read(operation, &format!("/permissions/{}/{user}", escaped(&self.vhost))).await {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            told => told,
+        }
+    }
+
+    async fn single_totals(&self, operation: &'static str, place: &str, name: &str) -> Result<Option<QueueFigures>> {
+        if self.has_single_totals.load(Ordering::Relaxed) {
+            let totals: Option<QueueFigures> = self.requests.read(operation, &format!("{place}?{TOTALS}")).await?;
+            if totals.as_ref().is_none_or(|queue| queue.ready.is_some()) {
+                return Ok(totals);
+            }
+            self.has_single_totals.store(false, Ordering::Relaxed);
+        }
+        let filter = format!("name={}&use_regex=true&{TOTALS}", exactly(name));
+        let alike: Vec<QueueFigures> = self.list(operation, "queues", &filter).await?;
+        Ok(alike.into_iter().find(|queue| queue.name == name))
+    }
+
+    async fn list<T: DeserializeOwned>(&self, operation: &'static str, what: &str, query: &str) -> Result<Vec<T>> {
+        let listed = self.requests.list(operation, &format!("/{what}/{}", escaped(&self.vhost)), query).await?;
+        listed.ok_or_else(|| {
+            let message = format!("the virtual host {:?} does not exist", self.vhost);
+            error(ErrorKind::NotFound, operation, message)
+        })
+    }
+
+    /// The path of a thing in the virtual host.
+    fn place(&self, what: &str, name: &str) -> String {
+        format!("/{what}/{}/{}", escaped(&self.vhost), escaped(name))
+    }
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.requests.to_string();
+        f.debug_struct("Management").field("server", &server).field("vhost", &self.vhost).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! What the API says of queues and exchanges, nodes and users.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::lenient::{known, or_default};
+
+/// The fields of [`QueueFigures`], so that an answer has no others.
+pub(super) const QUEUE_COLUMNS: &str = "name,type,state,arguments,consumers,messages_ready,messages_unacknowledged,\
+                                        message_bytes,head_message_timestamp,message_stats";
+
+/// A queue. What the server does not know yet is `None`, never 0.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct QueueFigures {
+    pub(crate) name: String,
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
+    pub(crate) kind: QueueKind,
+    /// Such as `running`, `idle`, `down`, `minority`.
+    #[serde(default, deserialize_with = "known")]
+    pub(crate) state: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) arguments: Map<String, Value>,
+    #[serde(default, deserialize_with = "known")]
+    pub(crate) consumers: Option<u64>,
+    #[serde(rename = "messages_ready", default, deserialize_with = "known")]
+    pub(crate) ready: Option<u64>,
+    #[serde(rename = "messages_unacknowledged", default, deserialize_with = "known")]
+    pub(crate) unacked: Option<u64>,
+    /// Of all messages.
+    #[serde(rename = "message_bytes", default, deserialize_with = "known")]
+    pub(crate) bytes: Option<u64>,
+    /// The time that the first message carries, in seconds since 1970; only classic queues look at it.
+    #[serde(rename = "head_message_timestamp", default, deserialize_with = "known")]
+    pub(crate) head_timestamp: Option<u64>,
+    #[serde(rename = "message_stats", default, deserialize_with = "or_default")]
+    pub(crate) totals: QueueTotals,
+}
+
+/// What a queue is, by its `x-queue-type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum QueueKind {
+    Classic,
+    Quorum,
+    Stream,
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// What happened to a queue, counted since the node that serves it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct QueueTotals {
+    #[serde(rename = "publish", default, deserialize_with = "known")]
+    pub(crate) published: Option<u64>,
+    /// To consumers and to those who fetch, again or for the first time.
+    #[serde(rename = "deliver_get", default, deserialize_with = "known")]
+    pub(crate) delivered: Option<u64>,
+    #[serde(rename = "redeliver", default, deserialize_with = "known")]
+    pub(crate) redelivered: Option<u64>,
+    #[serde(rename = "ack", default, deserialize_with = "known")]
+    pub(crate) acked: Option<u64>,
+}
+
+impl QueueFigures {
+    /// Takes over how many are ready and unacked from figures that are fresher, which say 0 where they know nothing.
+    pub(super) fn refresh(&mut self, fresher: &Self) {
+        let is_known = |count: Option<u64>| count.is_some_and(|count| count > 0);
+        // Statistics that are there were gathered from what the fresher ones are.
+        let are_facts = self.ready.is_some() || is_known(fresher.ready) || is_known(fresher.unacked);
+        if are_facts && fresher.ready.is_some() && fresher.unacked.is_some() {
+            (self.ready, self.unacked) = (fresher.ready, fresher.unacked);
+        }
+    }
+}
+
+/// An exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct ExchangeFigures {
+    /// Empty for the default exchange.
+    pub(crate) name: String,
+    /// Such as `fanout` or `x-consistent-hash`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) durable: bool,
+}
+
+/// A binding of an exchange to a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) queue: String,
+    pub(crate) routing_key: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AnyBinding {
+    destination: String,
+    destination_type: String,
+    routing_key: String,
+}
+
+impl AnyBinding {
+    /// If it leads to a queue.
+    pub(super) fn of_queue(self) -> Option<Binding> {
+        let is_of_queue = self.destination_type == "queue";
+        is_of_queue.then_some(Binding { queue: self.destination, routing_key: self.routing_key })
+    }
+}
+
+/// A node that takes no messages for now.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Alarm {
+    pub(crate) node: String,
+    #[serde(rename = "resource", default)]
+    pub(crate) kind: AlarmKind,
+}
+
+/// Of what it has too little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AlarmKind {
+    Memory,
+    Disk,
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AlarmCheck {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) alarms: Vec<Alarm>,
+}
+
+/// What a user may touch in a virtual host: regular expressions for names of exchanges and queues. An empty one allows
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Permissions {
+    pub(crate) configure: String,
+    pub(crate) write: String,
+    pub(crate) read: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Overview {
+    pub(super) rabbitmq_version: String,
+}
+
+/// A part of a list, counted from 1.
+#[derive(Deserialize)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) page_count: usize,
+}

@@ -1,0 +1,109 @@
+//! What servers of two versions said, read.
+
+use serde::de::DeserializeOwned;
+
+use super::consumers::{ChannelFigures, ConnectionFigures, Consumed};
+use super::figures::{AlarmCheck, AlarmKind, AnyBinding, Binding, Page, QueueFigures, QueueKind, QueueTotals};
+
+/// What every version said of it.
+macro_rules! samples {
+    ($name:literal) => {
+        [include_str!(concat!("samples/3.10/", $name)), include_str!(concat!("samples/4.0/", $name))]
+    };
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn queues_of_every_kind() {
+    for text in samples!("queues.json") {
+        let page: Page<QueueFigures> = read(text);
+        assert_eq!(page.page_count, 1);
+        let [log, orders, plain] = &page.items[..] else { panic!("{:?}", page.items) };
+        assert_eq!((log.kind, orders.kind, plain.kind), (QueueKind::Stream, QueueKind::Quorum, QueueKind::Classic));
+        assert_eq!((orders.ready, orders.unacked, orders.consumers), (Some(1), Some(2), Some(2)));
+        assert_eq!((orders.bytes, orders.head_timestamp), (Some(3), None));
+        assert_eq!(orders.arguments["x-single-active-consumer"], true);
+        let totals = QueueTotals { published: Some(3), delivered: Some(2), redelivered: Some(0), acked: Some(0) };
+        assert_eq!((orders.totals, log.totals), (totals, QueueTotals::default()));
+        assert_eq!((plain.head_timestamp, plain.totals.published), (Some(1_700_000_000), Some(1)));
+    }
+}
+
+#[test]
+fn totals_of_queues() {
+    for text in samples!("totals.json") {
+        let counts = |queue: &QueueFigures| (queue.ready, queue.unacked);
+        let counts: Vec<_> = read::<Page<QueueFigures>>(text).items.iter().map(counts).collect();
+        assert_eq!(counts, [(None, None), (Some(1), Some(2)), (Some(1), Some(0))]);
+    }
+}
+
+#[test]
+fn a_young_queue_has_no_figures_and_the_zeros_of_its_totals_are_none() {
+    for text in samples!("young.json") {
+        let young: QueueFigures = read(text);
+        assert_eq!((young.kind, young.ready, young.unacked), (QueueKind::Quorum, None, None));
+        assert_eq!((young.consumers, young.bytes, young.totals), (None, None, QueueTotals::default()));
+        let totals = |ready, unacked| QueueFigures { ready: Some(ready), unacked: Some(unacked), ..young.clone() };
+        let refreshed = |mut queue: QueueFigures, totals: &QueueFigures| {
+            queue.refresh(totals);
+            (queue.ready, queue.unacked)
+        };
+        assert_eq!(refreshed(young.clone(), &totals(0, 0)), (None, None));
+        assert_eq!(refreshed(young.clone(), &totals(0, 3)), (Some(0), Some(3)));
+        assert_eq!(refreshed(totals(3, 0), &totals(0, 0)), (Some(0), Some(0)));
+        assert_eq!(refreshed(totals(3, 0), &young), (Some(3), Some(0)));
+    }
+}
+
+#[test]
+fn consumers_with_channel_and_connection() {
+    let together =
+        samples!("consumers.json").into_iter().zip(samples!("channel.json")).zip(samples!("connection.json"));
+    for ((consumers, channel), connection) in together {
+        let (channel, connection): (ChannelFigures, ConnectionFigures) = (read(channel), read(connection));
+        let consumed: Consumed = read(consumers);
+        let mut consumers: Vec<_> =
+            consumed.into_consumers().map(|consumer| consumer.told(&channel, &connection)).collect();
+        consumers.sort_by(|one, other| one.tag.cmp(&other.tag));
+        let [first, second] = &consumers[..] else { panic!("{consumers:?}") };
+        assert_eq!((first.tag.as_str(), first.prefetch, first.active), ("billing-1", Some(2), Some(true)));
+        assert_eq!((second.tag.as_str(), second.prefetch, second.active), ("billing-2", Some(0), Some(false)));
+        assert_eq!((first.unacked, first.connection_name.as_deref()), (Some(2), Some("worker-1")));
+        assert!(first.peer.as_ref().unwrap().starts_with("127.0.0.1:5"), "{first:?}");
+        assert_ne!(first.channel, second.channel);
+        assert_eq!(first.connection, second.connection);
+    }
+}
+
+#[test]
+fn bindings_to_queues_only() {
+    for text in samples!("bindings.json") {
+        let bindings: Vec<AnyBinding> = read(text);
+        assert_eq!(bindings.len(), 2);
+        let of_queues: Vec<Binding> = bindings.into_iter().filter_map(AnyBinding::of_queue).collect();
+        assert_eq!(of_queues, [Binding { queue: "orders.billing/0".into(), routing_key: "1".into() }]);
+    }
+}
+
+#[test]
+fn what_is_left_out_or_of_another_type_is_not_known() {
+    let odd = r#"{"name":"q","type":"new","state":null,"arguments":[],"consumers":"","messages_ready":-1,
+        "messages_unacknowledged":null,"message_bytes":1.5,"head_message_timestamp":"","message_stats":[]}"#;
+    let odd: QueueFigures = read(odd);
+    let none: QueueFigures = read(r#"{"name":"q"}"#);
+    assert_eq!(odd, none);
+    assert_eq!((none.kind, none.ready, none.consumers, none.state), (QueueKind::Other, None, None, None));
+}
+
+#[test]
+fn alarms_of_a_check() {
+    let failed = r#"{"alarms":[{"node":"a","resource":"memory"},{"node":"b","resource":"disk"}],
+        "reason":"There are alarms in effect in the cluster","status":"failed"}"#;
+    let kinds: Vec<AlarmKind> = read::<AlarmCheck>(failed).alarms.iter().map(|alarm| alarm.kind).collect();
+    assert_eq!(kinds, [AlarmKind::Memory, AlarmKind::Disk]);
+    assert_eq!(read::<AlarmCheck>(r#"{"status":"ok"}"#).alarms, []);
+}

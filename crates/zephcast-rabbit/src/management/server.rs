@@ -1,0 +1,176 @@
+//! Where the API is and how it is reached.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
+
+use super::path;
+use crate::error::{error, invalid};
+
+/// Where a connection's bytes go.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The server's address and what is shown to it.
+pub(super) struct Server {
+    /// Tried in turn.
+    hosts: Vec<Host>,
+    /// Before `/api`, where a proxy or a setting has put it; without a `/` at its end.
+    base: String,
+    user: String,
+    authorization: HeaderValue,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsConnector>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    name: String,
+    port: u16,
+}
+
+const OPERATION: &str = "read management URL";
+
+impl Server {
+    pub(super) fn new(endpoint: &Endpoint, user: String, password: &SecretString, tls: Option<&Tls>) -> Result<Self> {
+        // Without a port it is that of any URL, not the one that RabbitMQ itself would take.
+        let (usual_port, known_keys) = match endpoint.scheme() {
+            "http" => (80, &[][..]),
+            "https" => (443, &Tls::KEYS[..]),
+            scheme => return Err(invalid(OPERATION, format!("`{scheme}` is not `http` or `https`"))),
+        };
+        endpoint.allow_query(known_keys)?;
+        let host = |(name, port): &(String, Option<u16>)| Host { name: name.clone(), port: port.unwrap_or(usual_port) };
+        let hosts: Vec<Host> = endpoint.hosts().iter().map(host).collect();
+        if hosts.is_empty() {
+            return Err(invalid(OPERATION, "the host is missing"));
+        }
+        let user = endpoint.user().map_or(user, str::to_owned);
+        if user.contains(':') {
+            return Err(invalid(OPERATION, "HTTP takes no user with a `:` in the name"));
+        }
+        let password = endpoint.password().unwrap_or(password);
+        #[cfg(not(feature = "tls"))]
+        without_tls(endpoint, tls)?;
+        Ok(Self {
+            hosts,
+            base: base(endpoint.path()),
+            authorization: authorization(&user, password)?,
+            user,
+            #[cfg(feature = "tls")]
+            tls: connector(endpoint, tls)?,
+        })
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(super) fn authorization(&self) -> HeaderValue {
+        self.authorization.clone()
+    }
+
+    /// The path of what is at `path` of the API.
+    pub(super) fn at(&self, path: &str) -> String {
+        format!("{}/api{path}", self.base)
+    }
+
+    /// A connection to the first host that takes one.
+    pub(super) async fn connect(&self, operation: &'static str) -> Result<(Host, Box<dyn Stream>)> {
+        let mut failure = None;
+        for host in &self.hosts {
+            match self.connect_to(host, operation).await {
+                Ok(stream) => return Ok((host.clone(), stream)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| invalid(operation, "the host of the management API is missing")))
+    }
+
+    async fn connect_to(&self, host: &Host, operation: &'static str) -> Result<Box<dyn Stream>> {
+        let tcp = TcpStream::connect((host.name.as_str(), host.port)).await.map_err(|source| {
+            let message = format!("the management API at {host} cannot be reached");
+            error(ErrorKind::Unavailable, operation, message).caused_by(source)
+        })?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let name = rustls::pki_types::ServerName::try_from(host.name.clone())
+                .map_err(|_| invalid(operation, format!("the management API at {host}: this is no host name")))?;
+            let stream = tls.connect(name, tcp).await.map_err(|source| untrusted(host, operation, source))?;
+            return Ok(Box::new(stream));
+        }
+        Ok(Box::new(tcp))
+    }
+}
+
+/// Hosts and ports.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, host) in self.hosts.iter().enumerate() {
+            write!(f, "{}{host}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.contains(':') {
+            true => write!(f, "[{}]:{}", self.name, self.port),
+            false => write!(f, "{}:{}", self.name, self.port),
+        }
+    }
+}
+
+fn base(path: &str) -> String {
+    path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{}", path::escaped(part))).collect()
+}
+
+fn authorization(user: &str, password: &SecretString) -> Result<HeaderValue> {
+    let credentials = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    let header = HeaderValue::from_str(&format!("Basic {credentials}"));
+    let mut header = header.map_err(|_| invalid(OPERATION, "the credentials cannot be sent"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+#[cfg(feature = "tls")]
+fn connector(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Option<tokio_rustls::TlsConnector>> {
+    if endpoint.scheme() != "https" {
+        return Ok(None);
+    }
+    let says_itself = Tls::KEYS.iter().any(|key| endpoint.query(key).is_some());
+    let tls = match tls {
+        Some(tls) if !says_itself => tls.clone(),
+        _ => Tls::from_endpoint(endpoint)?,
+    };
+    Ok(Some(crate::tls::client_config(&tls)?.into()))
+}
+
+#[cfg(not(feature = "tls"))]
+fn without_tls(endpoint: &Endpoint, _: Option<&Tls>) -> Result<()> {
+    match endpoint.scheme() {
+        "https" => Err(error(ErrorKind::Unsupported, OPERATION, "TLS needs the cargo feature `tls`")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn untrusted(host: &Host, operation: &'static str, source: std::io::Error) -> zephcast_core::Error {
+    let cause = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let (kind, message) = match cause {
+        None => (ErrorKind::Unavailable, format!("the management API at {host} hung up before TLS was agreed on")),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            (ErrorKind::Broker, format!("what answers at {host} speaks no TLS; check the `management` key of the URL"))
+        }
+        Some(_) => (ErrorKind::Auth, format!("TLS did not establish trust in the management API at {host}")),
+    };
+    error(kind, operation, message).caused_by(source)
+}

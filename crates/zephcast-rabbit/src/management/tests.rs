@@ -1,0 +1,226 @@
+//! What a real server says, awaited until it does.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use zephcast_core::{Endpoint, ErrorKind};
+
+use super::*;
+
+const QUEUE: &str = "zephcast.orders/billing (1)";
+const OPERATION: &str = "test";
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Ticks of the queue and gathering after them, with room for a slow machine.
+const FIGURES_LIMIT: Duration = Duration::from_secs(30);
+
+async fn server() -> RabbitServer {
+    RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts")
+}
+
+fn management_as(server: &RabbitServer, user: &str, password: &str, vhost: &str) -> Management {
+    let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
+    Management::new(&endpoint, user.into(), &password.into(), vhost.into(), None, ANSWER_LIMIT).unwrap()
+}
+
+fn management(server: &RabbitServer) -> Management {
+    management_as(server, "guest", "guest", "/")
+}
+
+async fn connected(server: &RabbitServer) -> (Connection, Channel) {
+    let url = format!("amqp://guest:guest@{}/%2f", server.addr());
+    let properties = ConnectionProperties::default().with_connection_name("worker-1".into());
+    let connection = Connection::connect(&url, properties).await.expect("RabbitMQ takes clients");
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+async fn declare(channel: &Channel, queue: &str, kind: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.into(), options, arguments).await.unwrap();
+}
+
+async fn consume(channel: &Channel, queue: &str) -> Consumer {
+    channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+    let options = BasicConsumeOptions::default();
+    channel.basic_consume(queue.into(), "billing-1".into(), options, FieldTable::default()).await.unwrap()
+}
+
+/// Asks until the answer is the one that is waited for.
+async fn awaited<T: fmt::Debug>(mut ask: impl AsyncFnMut() -> T, is_it: impl Fn(&T) -> bool) -> T {
+    let deadline = tokio::time::Instant::now() + FIGURES_LIMIT;
+    loop {
+        let answer = ask().await;
+        if is_it(&answer) {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "still {answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_quorum_queue_and_its_consumer_are_told_of() {
+    let server = server().await;
+    let management = management(&server);
+    let (_connection, channel) = connected(&server).await;
+    declare(&channel, QUEUE, "quorum").await;
+    let young = management.queue(OPERATION, QUEUE).await.unwrap().expect("it was declared");
+    assert_eq!(young.kind, QueueKind::Quorum);
+
+    for _ in 0..3 {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        channel.basic_publish("".into(), QUEUE.into(), options, b"xy", properties).await.unwrap();
+    }
+    let mut consumer = consume(&channel, QUEUE).await;
+    let delivery = consumer.next().await.unwrap().unwrap();
+
+    let counts = |queue: &Option<QueueFigures>| queue.as_ref().map(|queue| (queue.ready, queue.unacked));
+    let ask = async || management.queue(OPERATION, QUEUE).await.unwrap();
+    awaited(ask, |queue| counts(queue) == Some((Some(2), Some(1)))).await;
+    let gathered = |queue: &Option<QueueFigures>| {
+        queue.as_ref().is_some_and(|queue| queue.totals.published == Some(3) && queue.consumers == Some(1))
+    };
+    let queue = awaited(ask, gathered).await.unwrap();
+    assert_eq!((queue.name.as_str(), queue.state.as_deref(), queue.bytes), (QUEUE, Some("running"), Some(6)));
+    assert_eq!(queue.arguments["x-queue-type"], "quorum");
+    assert_eq!((queue.totals.delivered, queue.totals.acked, queue.head_timestamp), (Some(1), Some(0), None));
+
+    let ask = async || management.consumers(OPERATION, QUEUE).await.unwrap();
+    let consumers = awaited(ask, |all| all.iter().any(|one| one.unacked == Some(1))).await;
+    let [one] = &consumers[..] else { panic!("{consumers:?}") };
+    assert_eq!((one.tag.as_str(), one.prefetch, one.active), ("billing-1", Some(1), Some(true)));
+    assert_eq!((one.exclusive, one.connection_name.as_deref()), (Some(false), Some("worker-1")));
+    assert!(one.peer.as_ref().unwrap().starts_with("127.0.0.1:"), "{one:?}");
+    assert!(one.channel.as_ref().unwrap().starts_with(one.connection.as_ref().unwrap()), "{one:?}");
+    let idle = awaited(ask, |all| all[0].idle.is_some()).await[0].idle.unwrap();
+    assert!(idle < FIGURES_LIMIT, "{idle:?}");
+
+    delivery.ack(BasicAckOptions::default()).await.unwrap();
+    for _ in 0..2 {
+        let delivery = consumer.next().await.unwrap().unwrap();
+        delivery.ack(BasicAckOptions::default()).await.unwrap();
+    }
+    let ask = async || management.queue(OPERATION, QUEUE).await.unwrap();
+    awaited(ask, |queue| counts(queue) == Some((Some(0), Some(0)))).await;
+}
+
+#[tokio::test]
+async fn queues_exchanges_and_bindings_are_listed() {
+    let server = server().await;
+    let management = management(&server);
+    let (_connection, channel) = connected(&server).await;
+    // More than a page.
+    let many: Vec<String> = (0..501).map(|n| format!("a.b|{n:03}")).collect();
+    for queue in &many {
+        declare(&channel, queue, "classic").await;
+    }
+    declare(&channel, "A.B|000", "classic").await;
+    declare(&channel, "aXb|000", "stream").await;
+    let bound = channel.queue_bind(
+        "aXb|000".into(),
+        "amq.topic".into(),
+        "x.*".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.unwrap();
+
+    let queues = management.queues(OPERATION, "a.b|").await.unwrap();
+    assert_eq!(queues.iter().map(|queue| &queue.name).collect::<Vec<_>>(), many.iter().collect::<Vec<_>>());
+    let [stream] = &management.queues(OPERATION, "aX").await.unwrap()[..] else { panic!("there is one") };
+    assert_eq!((stream.kind, stream.name.as_str()), (QueueKind::Stream, "aXb|000"));
+    assert_eq!(management.queues(OPERATION, "none").await.unwrap(), []);
+    assert_eq!(management.queue(OPERATION, "none").await.unwrap(), None);
+    assert_eq!(management.consumers(OPERATION, "none").await.unwrap(), []);
+
+    let binding = Binding { queue: "aXb|000".into(), routing_key: "x.*".into() };
+    assert_eq!(management.bindings(OPERATION, "amq.topic").await.unwrap(), [binding]);
+    assert_eq!(management.bindings(OPERATION, "none").await.unwrap(), []);
+    let exchanges = management.exchanges(OPERATION).await.unwrap();
+    let topic = ExchangeFigures { name: "amq.topic".into(), kind: "topic".into(), durable: true };
+    assert!(exchanges.contains(&topic), "{exchanges:?}");
+}
+
+#[tokio::test]
+async fn the_server_and_what_the_user_may_do_are_told_of() {
+    let server = server().await;
+    let management = management(&server);
+    assert!(management.version(OPERATION).await.unwrap().split('.').all(|part| part.parse::<u32>().is_ok()));
+    let all = Permissions { configure: ".*".into(), write: ".*".into(), read: ".*".into() };
+    assert_eq!(management.permissions(OPERATION).await.unwrap(), Some(all));
+    assert_eq!(management.alarms(OPERATION).await.unwrap(), []);
+    server.raise_memory_alarm().await.unwrap();
+    let ask = async || management.alarms(OPERATION).await.unwrap();
+    let kinds = |alarms: &[Alarm]| alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>();
+    awaited(ask, |alarms| kinds(alarms) == [AlarmKind::Memory]).await;
+    server.clear_memory_alarm().await.unwrap();
+    awaited(ask, Vec::is_empty).await;
+}
+
+#[tokio::test]
+async fn who_is_refused_learns_why() {
+    let server = server().await;
+    let ask = async |user: &str, password: &str, vhost: &str| {
+        let management = management_as(&server, user, password, vhost);
+        management.queues(OPERATION, "").await.unwrap_err()
+    };
+    let error = ask("guest", "canary", "/").await;
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    let expected = format!("the management API at {} refused the credentials", server.management_addr());
+    assert_eq!(error.message(), expected);
+    let error = ask("guest", "guest", "none").await;
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("none"), "{error}");
+
+    for (user, tag) in [("untagged", ""), ("elsewhere", "management")] {
+        server.ctl(&["add_user", user, "secret"]).await.unwrap();
+        server.ctl(&["set_user_tags", user, tag]).await.unwrap();
+        let error = ask(user, "secret", "/").await;
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.message().contains(user) && error.message().contains("`monitoring`"), "{error}");
+    }
+    let permissions = management_as(&server, "elsewhere", "secret", "/").permissions(OPERATION).await;
+    assert_eq!(permissions.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_late() {
+    let mut server = server().await;
+    let management = management(&server);
+    management.version(OPERATION).await.unwrap();
+    server.restart().await.unwrap();
+    management.version(OPERATION).await.expect("the old connection was given up");
+
+    server.stop().unwrap();
+    let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
+    let short = Duration::from_millis(100);
+    let hasty = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, short).unwrap();
+    assert_eq!(hasty.version(OPERATION).await.unwrap_err().kind(), ErrorKind::Timeout);
+    server.kill9().unwrap();
+    let error = management.version(OPERATION).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains(&server.management_addr().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn the_port_of_amqp_is_no_management_api() {
+    let server = server().await;
+    let endpoint: Endpoint = format!("http://{}", server.addr()).parse().unwrap();
+    let wrong = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, ANSWER_LIMIT).unwrap();
+    let error = wrong.version(OPERATION).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
+    assert!(error.message().contains("`management` key"), "{error}");
+    // RabbitMQ says of a wrong path what it says of a missing queue.
+    let endpoint: Endpoint = format!("http://{}/elsewhere", server.management_addr()).parse().unwrap();
+    let wrong = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, ANSWER_LIMIT).unwrap();
+    let error = wrong.queue(OPERATION, "none").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
+}

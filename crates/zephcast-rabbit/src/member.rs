@@ -1,0 +1,194 @@
+//! A member: joining, and what its two halves share.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use zephcast_core::driver::{Membership, Subscription};
+use zephcast_core::{Error, Result, UnitId};
+
+use crate::connection::Connection;
+use crate::hints::Hint;
+use crate::intake::RabbitIntake;
+use crate::mover::Mover;
+use crate::names::Names;
+use crate::properties::Outgoing;
+use crate::roll_call;
+use crate::session::Session;
+use crate::settler::RabbitSettler;
+use crate::topology;
+
+/// The group's queue, which all members share.
+pub(crate) const UNIT: UnitId = UnitId(0);
+/// The queue of suspects.
+pub(crate) const SUSPECTS: UnitId = UnitId(UnitId::HELPERS);
+
+/// What the halves of a member share.
+pub(crate) struct Member {
+    pub(crate) subscription: Subscription,
+    pub(crate) names: Names,
+    /// For consuming and settling alone.
+    pub(crate) connection: Connection,
+    /// For everything that is rarely asked, such as which queues there are.
+    pub(crate) control: Arc<Connection>,
+    pub(crate) mover: Arc<Mover>,
+    session: Mutex<Option<Arc<Session>>>,
+    epochs: AtomicU64,
+    /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
+    pub(crate) lost_unsynced: AtomicBool,
+    /// What was held when a session ended that this member outlived.
+    outlived: Mutex<Vec<Hint>>,
+    /// How long its user had the delivery that it works on longest, and when that was said.
+    working: Mutex<Option<(Duration, Instant)>>,
+    /// Wakes a waiting fetch.
+    pub(crate) interrupted: Notify,
+}
+
+impl Member {
+    /// Joins: makes sure that the group exists, and subscribes.
+    pub(crate) async fn join(
+        control: Arc<Connection>,
+        mover: Arc<Mover>,
+        subscription: Subscription,
+    ) -> Result<Membership> {
+        const OPERATION: &str = "join";
+        let names = Names::new(control.config(), &subscription.stream, &subscription.group)?;
+        // Noticed within the lease, which is two heartbeats.
+        let heartbeat = subscription.lease / 2;
+        let connection = control.another(format!("member {}", subscription.member), heartbeat);
+        let member = Arc::new(Self {
+            subscription,
+            names,
+            connection,
+            control,
+            mover,
+            session: Mutex::default(),
+            epochs: AtomicU64::new(0),
+            lost_unsynced: AtomicBool::new(false),
+            outlived: Mutex::default(),
+            working: Mutex::default(),
+            interrupted: Notify::new(),
+        });
+        member.open(OPERATION).await?;
+        let intake = Box::new(RabbitIntake::new(member.clone()));
+        Ok(Membership { intake, settler: Arc::new(RabbitSettler::new(member)) })
+    }
+
+    /// A new session: one attempt. Whether the group's queue had to be made.
+    pub(crate) async fn open(self: &Arc<Self>, operation: &'static str) -> Result<bool> {
+        let is_new =
+            topology::group(&self.control, operation, self.control.config(), &self.names, self.subscription.create)
+                .await?;
+        let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+        let prefetch = u16::try_from(self.subscription.prefetch).unwrap_or(u16::MAX).max(1);
+        let tag = self.subscription.member.as_str();
+        let (session, questions) =
+            Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;
+        let session = Arc::new(session);
+        roll_call::spawn(self, &session, questions);
+        *self.current() = Some(session);
+        self.tell_outlived().await;
+        Ok(is_new)
+    }
+
+    /// The session, be it over.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.current().clone()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session ended: what it held comes again, to whomever, and did not kill this member.
+    pub(crate) fn lose(&self, session: &Arc<Session>) {
+        let mut current = self.current();
+        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            return;
+        }
+        *current = None;
+        drop(current);
+        if session.is_unsynced() {
+            self.lost_unsynced.store(true, Ordering::SeqCst);
+        }
+        let held = session.held();
+        let hints = held.iter().filter_map(|(_, held)| {
+            let count = held.count? + 1;
+            Some(Hint { mark: held.mark, count, attempts: held.attempts, is_innocent: true })
+        });
+        self.outlived.lock().unwrap_or_else(PoisonError::into_inner).extend(hints);
+    }
+
+    /// Notes how long its user has had the oldest delivery.
+    pub(crate) fn note_working(&self, oldest: Option<Duration>) {
+        *self.working.lock().unwrap_or_else(PoisonError::into_inner) = oldest.map(|oldest| (oldest, Instant::now()));
+    }
+
+    /// How long its user has had the delivery that it works on longest, as was said last.
+    pub(crate) fn working_for(&self) -> Option<Duration> {
+        let working = *self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        working.map(|(oldest, said)| oldest + said.elapsed())
+    }
+
+    /// Says of what was held when a session ended that its member lives.
+    async fn tell_outlived(&self) {
+        let hints = std::mem::take(&mut *self.outlived.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = self.write_hints("join", &hints).await {
+            // They are tried one by one then, which is slower and no less safe.
+            tracing::debug!(%error, "hints were not written");
+        }
+    }
+
+    /// Writes hints down.
+    pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
+        if hints.is_empty() {
+            return Ok(());
+        }
+        self.ensure_hints(operation).await?;
+        let copy = Outgoing {
+            routing_key: self.names.hints.as_str().into(),
+            properties: BasicProperties::default(),
+            payload: crate::hints::write(hints).into(),
+        };
+        self.mover.store(operation, vec![copy]).await?.into_iter().collect()
+    }
+
+    async fn ensure_hints(&self, operation: &'static str) -> Result<()> {
+        let queue = &self.names.hints;
+        if !self.mover.knows(queue) {
+            topology::hints(&self.control, operation, queue).await?;
+            self.mover.learn(queue);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that these queues beside the group's are there.
+    pub(crate) async fn ensure(&self, operation: &'static str, queues: &BTreeSet<String>) -> Result<()> {
+        for queue in queues.iter().filter(|queue| !self.mover.knows(queue)) {
+            if *queue == self.names.dead {
+                topology::dead(&self.control, operation, &self.names).await?;
+            } else if *queue == self.names.suspects {
+                topology::suspects(&self.control, operation, &self.names).await?;
+            } else if *queue != self.names.queue {
+                topology::retry(&self.control, operation, &self.names, queue).await?;
+            }
+            self.mover.learn(queue);
+        }
+        Ok(())
+    }
+
+    /// The error of what did not work in a session, which is over then.
+    pub(crate) fn failed(
+        &self,
+        session: &Session,
+        operation: &'static str,
+        failure: crate::link::CallFailure,
+    ) -> Error {
+        session.give_up();
+        self.connection.failed(&session.link, operation, failure)
+    }
+}

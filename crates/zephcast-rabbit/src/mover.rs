@@ -1,0 +1,115 @@
+//! Copies of messages on their way to queues of a group's own: confirmed before the original is settled.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lapin::types::ShortString;
+use zephcast_core::driver::LONGEST;
+use zephcast_core::{Error, ErrorKind, Result};
+
+use crate::connection::{Connection, blocked_by};
+use crate::error::{error, late, translate};
+use crate::lane::{Lane, Outcome, Outgoing};
+use crate::properties;
+
+/// The way to queues, shared by all members of a client. Not on a connection that consumes: the server takes nothing from
+/// a connection that publishes when it has too little memory, and acks must go on.
+pub(crate) struct Mover {
+    connection: Arc<Connection>,
+    lane: tokio::sync::Mutex<Option<Arc<Lane>>>,
+    /// Queues that were there when they were last needed.
+    known: Mutex<HashSet<String>>,
+}
+
+impl Mover {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, lane: tokio::sync::Mutex::default(), known: Mutex::default() }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether a queue was there when it was last needed.
+    pub(crate) fn knows(&self, queue: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
+    }
+
+    pub(crate) fn learn(&self, queue: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned());
+    }
+
+    /// Queues were deleted.
+    pub(crate) fn forget_all(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn forget(&self, queue: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
+    }
+
+    /// The largest properties of a message that the connection carries.
+    pub(crate) async fn most_properties(&self, operation: &'static str) -> Result<usize> {
+        Ok(self.connection.link(operation).await?.frame_max())
+    }
+
+    /// Stores copies, each in the queue of its routing key: an answer for each.
+    pub(crate) async fn store(
+        &self,
+        operation: &'static str,
+        copies: Vec<properties::Outgoing>,
+    ) -> Result<Vec<Result<()>>> {
+        let queues: Vec<ShortString> = copies.iter().map(|copy| copy.routing_key.clone()).collect();
+        let mut current = self.lane.lock().await;
+        let lane = match current.as_ref().filter(|lane| !lane.is_over()) {
+            Some(lane) => lane.clone(),
+            None => {
+                let lane = Arc::new(Lane::open(&self.connection, operation).await?);
+                *current = Some(lane.clone());
+                lane
+            }
+        };
+        if let Some(reason) = lane.link().blocked() {
+            return Err(blocked_by(operation, &reason));
+        }
+        let messages = copies.into_iter().map(|copy| Outgoing {
+            exchange: ShortString::default(),
+            routing_key: copy.routing_key,
+            properties: copy.properties,
+            payload: copy.payload,
+        });
+        let outcomes = lane.publish(messages.collect());
+        drop(current);
+        let timeout = self.connection.config().request_timeout.min(LONGEST);
+        let outcomes = match tokio::time::timeout(timeout, outcomes).await {
+            Ok(Ok(outcomes)) => outcomes,
+            Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, operation, "the connection was lost")),
+            Err(_) => {
+                return Err(match lane.link().blocked() {
+                    Some(reason) => blocked_by(operation, &reason),
+                    None => {
+                        self.connection.give_up(lane.link());
+                        late(operation)
+                    }
+                });
+            }
+        };
+        let answers = queues.iter().zip(outcomes).map(|(queue, outcome)| self.answer(operation, queue, outcome));
+        Ok(answers.collect())
+    }
+
+    fn answer(&self, operation: &'static str, queue: &ShortString, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Stored => Ok(()),
+            Outcome::Unroutable => {
+                // Deleted meanwhile: made again at the next try.
+                self.forget(queue.as_str());
+                Err(error(ErrorKind::Unavailable, operation, format!("the queue {queue:?} is gone")))
+            }
+            Outcome::Refused => {
+                Err(error(ErrorKind::Blocked, operation, format!("the queue {queue:?} is full and takes no more")))
+            }
+            Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, source)),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Taking things away: groups with their queues, and whole streams.
+
+use std::sync::Arc;
+
+use lapin::Channel;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use zephcast_core::{GroupName, Result, StreamName};
+
+use crate::admin::groups;
+use crate::brokers::Brokers;
+use crate::error::missing;
+use crate::link::Link;
+use crate::names::{Names, group_of};
+use crate::{status, topology};
+
+/// Deletes a group that nobody consumes from.
+///
+/// # Errors
+/// `NotFound`, naming what does not exist; `Conflict`, naming them, while it has members.
+pub(crate) async fn delete_group(brokers: &Brokers, names: &Names) -> Result<()> {
+    const OPERATION: &str = "delete a group";
+    if let Some(refusal) = status::lived_in(brokers, OPERATION, names).await? {
+        return Err(refusal);
+    }
+    Broom::open(brokers, OPERATION).await?.sweep(names).await
+}
+
+/// Deletes a stream and every group of it, whoever consumes from them. The exchange is the last, so that calling again
+/// finds what is left.
+///
+/// # Errors
+/// `NotFound`, naming it, when it does not exist; `Unsupported` when nobody says which groups it has.
+pub(crate) async fn delete_stream(brokers: &Brokers, stream: &StreamName) -> Result<()> {
+    const OPERATION: &str = "delete a stream";
+    if !topology::has_exchange(&brokers.control, OPERATION, stream.as_str()).await? {
+        return Err(missing(OPERATION, stream.as_str()));
+    }
+    let broom = Broom::open(brokers, OPERATION).await?;
+    for group in groups(brokers, OPERATION, stream).await?.into_iter().chain(left_over(brokers, stream).await?) {
+        broom.sweep(&Names::new(brokers.control.config(), stream, &group)?).await?;
+    }
+    broom.exchange(stream.as_str()).await
+}
+
+/// Groups of which there are suspects at least: somebody deleted their queues by other means.
+async fn left_over(brokers: &Brokers, stream: &StreamName) -> Result<Vec<GroupName>> {
+    const OPERATION: &str = "delete a stream";
+    let management = brokers.management(OPERATION, "which queues there are")?;
+    let queues = management.queues(OPERATION, &format!("{stream}.")).await?;
+    let of_suspects = queues.iter().filter_map(|queue| queue.name.strip_suffix(".suspects"));
+    Ok(of_suspects.filter_map(|queue| group_of(stream, queue)).collect())
+}
+
+/// Deletes one thing after the other. What does not exist is as good as deleted.
+struct Broom<'a> {
+    brokers: &'a Brokers,
+    operation: &'static str,
+    link: Arc<Link>,
+    channel: Channel,
+}
+
+impl<'a> Broom<'a> {
+    async fn open(brokers: &'a Brokers, operation: &'static str) -> Result<Self> {
+        let (link, channel) = brokers.control.channel(operation).await?;
+        Ok(Self { brokers, operation, link, channel })
+    }
+
+    /// The group's queue is the last, so that a call that failed can be made again.
+    async fn sweep(&self, names: &Names) -> Result<()> {
+        for queue in names.retries().chain([&names.suspects, &names.hints, &names.dead].map(Clone::clone)) {
+            self.queue(&queue).await?;
+        }
+        self.exchange(&names.members).await?;
+        self.queue(&names.queue).await?;
+        self.brokers.mover.forget_all();
+        Ok(())
+    }
+
+    async fn queue(&self, name: &str) -> Result<()> {
+        let deleted = self.channel.queue_delete(name.into(), QueueDeleteOptions::default());
+        let answer = self.link.answer(deleted).await;
+        answer.map(drop).map_err(|failure| self.brokers.control.failed(&self.link, self.operation, failure))
+    }
+
+    async fn exchange(&self, name: &str) -> Result<()> {
+        let deleted = self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
+        let answer = self.link.answer(deleted).await;
+        answer.map_err(|failure| self.brokers.control.failed(&self.link, self.operation, failure))
+    }
+}

@@ -1,0 +1,145 @@
+//! Members, asked how they are: the broker says how many consume a queue, and only they know what they do.
+//!
+//! Each listens on a queue of its own, which goes with its connection; all are asked at once by a fanout exchange, and
+//! answer where the question says. Nothing is kept at the broker.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use zephcast_core::Result;
+
+use crate::connection::Connection;
+use crate::link::CallFailure;
+use crate::member::Member;
+use crate::names::Names;
+use crate::session::Session;
+
+/// RabbitMQ's own queue for answers, which every channel has for itself.
+const ANSWERS: &str = "amq.rabbitmq.reply-to";
+
+/// How long members are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a member says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) name: String,
+    /// Delivered to it and not settled at the broker.
+    pub(crate) in_flight: u64,
+    /// How long the oldest of them has been here.
+    pub(crate) oldest_ms: Option<u64>,
+    /// How long its user has had the delivery that it works on longest.
+    pub(crate) working_ms: Option<u64>,
+    pub(crate) lease_ms: u64,
+}
+
+/// Declares what members are asked by, and listens.
+pub(crate) async fn listen(channel: &Channel, names: &Names) -> lapin::Result<Consumer> {
+    let exchange = || ShortString::from(names.members.as_str());
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(exchange(), ExchangeKind::Fanout, options, FieldTable::default()).await?;
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(ShortString::default(), options, FieldTable::default()).await?.name().clone();
+    channel
+        .queue_bind(
+            queue.clone(),
+            exchange(),
+            ShortString::default(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume(queue, ShortString::default(), options, FieldTable::default()).await
+}
+
+/// Answers as long as the session lasts.
+pub(crate) async fn answer(member: Weak<Member>, session: Weak<Session>, mut questions: Consumer) {
+    while let Some(Ok(question)) = questions.next().await {
+        let (Some(member), Some(session)) = (member.upgrade(), session.upgrade()) else { return };
+        let Some(to) = question.properties.reply_to().clone() else { continue };
+        let report = serde_json::to_vec(&report(&member, &session)).unwrap_or_default();
+        if let Err(error) =
+            send(member.mover.connection(), ShortString::default(), to, BasicProperties::default(), &report).await
+        {
+            tracing::debug!(%error, "a question was not answered");
+        }
+    }
+}
+
+fn report(member: &Member, session: &Session) -> Report {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    // Also what nobody fetched.
+    session.look();
+    let held = session.held();
+    let suspects = session.suspects_held().len();
+    Report {
+        name: member.subscription.member.to_string(),
+        in_flight: (held.iter().count() + suspects) as u64,
+        oldest_ms: held.iter().next().map(|(_, first)| milliseconds(first.since.elapsed())),
+        working_ms: member.working_for().map(milliseconds),
+        lease_ms: milliseconds(member.subscription.lease),
+    }
+}
+
+/// Publishes without waiting for more than that it is on its way.
+async fn send(
+    connection: &Connection,
+    exchange: ShortString,
+    key: ShortString,
+    properties: BasicProperties,
+    payload: &[u8],
+) -> Result<()> {
+    const OPERATION: &str = "answer";
+    let (link, channel) = connection.channel(OPERATION).await?;
+    let sent = link.answer(channel.basic_publish(exchange, key, BasicPublishOptions::default(), payload, properties));
+    sent.await.map(drop).map_err(|failure| connection.failed(&link, OPERATION, failure))?;
+    // Behind it on its way, so that the channel does not close before.
+    let closed = link.answer(channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await;
+    closed.map_err(|failure| connection.failed(&link, OPERATION, failure))
+}
+
+/// Asks the members of a group, of which so many consume; who does not answer in time is not among the answers.
+pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -> Result<Vec<Report>> {
+    const OPERATION: &str = "ask members";
+    let mut reports = Vec::new();
+    if expected == 0 || connection.blocked().is_some() {
+        return Ok(reports);
+    }
+    let (link, channel) = connection.channel(OPERATION).await?;
+    let asked = async {
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let answers = channel.basic_consume(ANSWERS.into(), ShortString::default(), options, FieldTable::default());
+        let answers = link.answer(answers).await?;
+        let properties = BasicProperties::default().with_reply_to(ANSWERS.into());
+        let (exchange, key) = (names.members.as_str().into(), ShortString::default());
+        link.answer(channel.basic_publish(exchange, key, BasicPublishOptions::default(), b"", properties)).await?;
+        Ok::<Consumer, CallFailure>(answers)
+    };
+    let mut answers = match asked.await {
+        Ok(answers) => answers,
+        Err(failure) => return Err(connection.failed(&link, OPERATION, failure)),
+    };
+    let until = Instant::now() + PATIENCE;
+    while (reports.len() as u64) < expected {
+        // An end is that of a group that no member of ours ever joined: there is no exchange.
+        let Ok(Some(Ok(answer))) = tokio::time::timeout_at(until, answers.next()).await else { break };
+        if let Ok(report) = serde_json::from_slice(&answer.data) {
+            reports.push(report);
+        }
+    }
+    Ok(reports)
+}
+
+/// The task that answers for a session.
+pub(crate) fn spawn(member: &Arc<Member>, session: &Arc<Session>, questions: Consumer) {
+    tokio::spawn(answer(Arc::downgrade(member), Arc::downgrade(session), questions));
+}

@@ -1,0 +1,260 @@
+//! One life of a member at the broker: its channels, its consumer, and what it holds by them.
+//!
+//! Delivery tags mean something on their channel alone. When the channel ends, the session does, and what is settled by a
+//! tag of it later is lost: never is a tag used on a later channel.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::poll_immediate;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, Consumer};
+use zephcast_core::{Result, Token};
+
+use crate::RabbitConfig;
+use crate::arrival::Arrival;
+use crate::connection::Connection;
+use crate::held::Held;
+use crate::inbox::{End, Inbox};
+use crate::link::{CallFailure, Link};
+use crate::names::Names;
+use crate::roll_call;
+use crate::suspect::Suspect;
+
+/// The channels of a member, from joining to the loss of any of them.
+pub(crate) struct Session {
+    pub(crate) epoch: u64,
+    pub(crate) link: Arc<Link>,
+    /// Where messages come from and go back to.
+    channel: Channel,
+    /// Where suspects come from, one at a time.
+    suspects: Channel,
+    /// Where the member is asked how it is. Kept, since the channel closes with the last handle.
+    _inquiries: Channel,
+    tag: ShortString,
+    pub(crate) inbox: Inbox,
+    /// What the names of the group's own queues begin with.
+    own_prefix: String,
+    held: Mutex<Held>,
+    /// The suspects in hand, by delivery tag.
+    suspects_held: Mutex<BTreeMap<u64, Suspect>>,
+    /// How many settlements were sent of which it is not known that the queue's log has them.
+    unsynced: AtomicU64,
+    /// Whether a suspect was settled of which it is not known that the broker has it.
+    suspects_unsynced: AtomicBool,
+    syncs: AtomicU64,
+    queue: ShortString,
+    is_exclusive: bool,
+    /// Set when the consumer ended.
+    over: AtomicBool,
+}
+
+impl Session {
+    /// Subscribes: one attempt. Beside the session, the questions that are asked of its member.
+    pub(crate) async fn open(
+        connection: &Connection,
+        operation: &'static str,
+        names: &Names,
+        tag: &str,
+        prefetch: u16,
+        epoch: u64,
+    ) -> Result<(Self, Consumer)> {
+        let (link, channel) = connection.channel(operation).await?;
+        let failed = |failure| connection.failed(&link, operation, failure);
+        let suspects = link.channel().await.map_err(failed)?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        link.answer(qos).await.map_err(failed)?;
+        let inquiries = link.channel().await.map_err(failed)?;
+        let questions = link.answer(roll_call::listen(&inquiries, names)).await.map_err(failed)?;
+        let config = connection.config();
+        let options = BasicConsumeOptions { exclusive: config.exclusive_consumer, ..BasicConsumeOptions::default() };
+        let consumed = channel.basic_consume(names.queue.as_str().into(), tag.into(), options, arguments(config, tag));
+        let consumer = link.answer(consumed).await.map_err(failed)?;
+        // Later consumers of the channel only pass through.
+        let qos = channel.basic_qos(1, BasicQosOptions::default());
+        link.answer(qos).await.map_err(failed)?;
+        let session = Self {
+            epoch,
+            link: link.clone(),
+            channel,
+            suspects,
+            _inquiries: inquiries,
+            tag: consumer.tag(),
+            inbox: Inbox::new(consumer),
+            own_prefix: names.prefix(),
+            held: Mutex::default(),
+            suspects_held: Mutex::default(),
+            unsynced: AtomicU64::new(0),
+            suspects_unsynced: AtomicBool::new(false),
+            syncs: AtomicU64::new(0),
+            queue: names.queue.as_str().into(),
+            is_exclusive: config.exclusive_consumer,
+            over: AtomicBool::new(false),
+        };
+        Ok((session, questions))
+    }
+
+    /// The channel on which suspects are taken.
+    pub(crate) fn suspects_channel(&self) -> &Channel {
+        &self.suspects
+    }
+
+    /// Whether nothing can be settled here any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+            || self.link.is_over()
+            || !self.channel.status().connected()
+            || !self.suspects.status().connected()
+    }
+
+    /// Nothing works here any more.
+    pub(crate) fn give_up(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Why nothing comes any more, if so.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.inbox.end()
+    }
+
+    /// Takes in what has come.
+    pub(crate) fn look(&self) {
+        self.inbox.look(|delivery| self.arrive(delivery));
+    }
+
+    /// Waits until more has come.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what came is in the inbox.
+    pub(crate) async fn more(&self) {
+        self.inbox.more(|delivery| self.arrive(delivery)).await;
+    }
+
+    /// From now on it is held.
+    fn arrive(&self, delivery: Delivery) -> Arrival {
+        let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
+        self.held().insert(arrival.tag, arrival.held(original));
+        arrival
+    }
+
+    /// The delivery tag of a token, if it is of this session.
+    pub(crate) fn tag(&self, token: Token) -> Option<u64> {
+        (token.1 == self.epoch).then_some(token.0)
+    }
+
+    pub(crate) fn token(&self, tag: u64) -> Token {
+        Token(tag, self.epoch)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn suspects_held(&self) -> MutexGuard<'_, BTreeMap<u64, Suspect>> {
+        self.suspects_held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settles everything up to this tag, or this tag alone. It is on its way when this returns.
+    pub(crate) async fn ack(&self, tag: u64, multiple: bool) {
+        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        // The first poll queues the frame; that a connection ended is found out by the next synchronous call.
+        let _ = poll_immediate(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await;
+    }
+
+    pub(crate) async fn ack_suspect(&self, tag: u64) {
+        self.suspects_unsynced.store(true, Ordering::SeqCst);
+        let _ = poll_immediate(self.suspects.basic_ack(tag, BasicAckOptions { multiple: false })).await;
+    }
+
+    /// Gives one message back to the queue.
+    pub(crate) async fn give_back(&self, tag: u64) {
+        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        let _ = poll_immediate(self.channel.basic_nack(tag, options)).await;
+    }
+
+    /// Whether the broker has yet to say that it has everything.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects_unsynced.load(Ordering::SeqCst)
+    }
+
+    /// Waits until what was settled outlives the server.
+    ///
+    /// That the server answers a later call of the channel says no more than that it has read the settlements: they
+    /// are on their way to the queue's log still, and were seen to come again after a crash. What passes through the log
+    /// itself, as a new consumer does, is behind them.
+    pub(crate) async fn sync(&self) -> Result<(), CallFailure> {
+        /// With more than 32 commands unanswered the server keeps back the rest until the log has some of them.
+        const KEPT_BACK: u64 = 24;
+        let (sent, suspects) =
+            (self.unsynced.swap(0, Ordering::SeqCst), self.suspects_unsynced.swap(false, Ordering::SeqCst));
+        let synced = async {
+            for _ in 0..(u8::from(sent > 0) + u8::from(sent > KEPT_BACK)) {
+                self.pass_through_log().await?;
+            }
+            if suspects {
+                // A consumer would be given the next suspect, which would count as delivered.
+                self.link.answer(self.suspects.basic_qos(1, BasicQosOptions::default())).await?;
+            }
+            Ok(())
+        };
+        let synced = synced.await;
+        if synced.is_err() {
+            self.unsynced.fetch_add(sent, Ordering::SeqCst);
+            self.suspects_unsynced.fetch_or(suspects, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    /// Subscribes once more and takes it back. What that consumer is given, which is little since others come first, is
+    /// this member's as anything on its channel.
+    async fn pass_through_log(&self) -> Result<(), CallFailure> {
+        if self.is_exclusive {
+            // Nobody else may consume, this member neither.
+            return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
+        }
+        let number = self.syncs.fetch_add(1, Ordering::Relaxed);
+        let tag = ShortString::from(format!("sync-{number}"));
+        let mut arguments = FieldTable::default();
+        arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(i32::MIN));
+        let options = BasicConsumeOptions::default();
+        let consumed = self.channel.basic_consume(self.queue.clone(), tag.clone(), options, arguments);
+        let mut passing = self.link.answer(consumed).await?;
+        self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
+            self.inbox.put(self.arrive(delivery));
+        }
+        Ok(())
+    }
+
+    /// Takes no more messages; what was on its way is in the stream of deliveries when this returns, before its end.
+    pub(crate) async fn cancel(&self) -> Result<(), CallFailure> {
+        let cancelled = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions::default());
+        self.link.answer(cancelled).await
+    }
+
+    /// Closes the channels: what is held is with the group again when this returns.
+    pub(crate) async fn close(&self, deadline: Duration) -> Result<(), CallFailure> {
+        self.give_up();
+        let code = lapin::protocol::constants::REPLY_SUCCESS;
+        for channel in [&self.channel, &self.suspects] {
+            self.link.answer_within(deadline, channel.close(code, "OK".into())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the consumer tells the server about itself.
+fn arguments(config: &RabbitConfig, member: &str) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    if config.consumer_priority != 0 {
+        arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(config.consumer_priority));
+    }
+    arguments.insert(ShortString::from("x-zephcast-member"), AMQPValue::LongString(LongString::from(member)));
+    arguments
+}

@@ -1,0 +1,125 @@
+//! The settling half of a member.
+
+mod leaving;
+mod moves;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler, UnitSettlements};
+use zephcast_core::{Result, Token, UnitId};
+
+use crate::member::{Member, SUSPECTS, UNIT};
+use crate::session::Session;
+
+const OPERATION: &str = "settle";
+
+/// Where a member's settlements go.
+pub(crate) struct RabbitSettler {
+    member: Arc<Member>,
+}
+
+/// What an older session handed out.
+type Lost = Vec<(UnitId, Token)>;
+
+impl RabbitSettler {
+    pub(crate) fn new(member: Arc<Member>) -> Self {
+        Self { member }
+    }
+
+    /// Settles what is the session's; what is of a former one is lost, and comes again.
+    async fn settle_unit(&self, session: &Session, unit: &UnitSettlements, lost: &mut Lost) -> Result<()> {
+        let mut others = Vec::with_capacity(unit.others.len());
+        for (token, disposition) in &unit.others {
+            match session.tag(*token) {
+                Some(tag) => others.push((tag, disposition)),
+                None => lost.push((unit.unit, *token)),
+            }
+        }
+        self.settle_others(session, unit.unit, &others).await?;
+        let mut acked = Vec::with_capacity(unit.acked.len());
+        for token in &unit.acked {
+            match session.tag(*token) {
+                Some(tag) => acked.push(tag),
+                None => lost.push((unit.unit, *token)),
+            }
+        }
+        if unit.unit == SUSPECTS {
+            for tag in acked {
+                moves::settled(session, SUSPECTS, tag).await;
+            }
+            return Ok(());
+        }
+        // One frame for everything up to the frontier, which the broker settles at once.
+        let frontier = unit.frontier.and_then(|frontier| session.tag(frontier)).unwrap_or(0);
+        let highest = session.held().remove_up_to(frontier);
+        if let Some(tag) = highest {
+            session.ack(tag, true).await;
+        }
+        // What is done above it must not wait for what is not.
+        for tag in acked.into_iter().filter(|tag| *tag > frontier) {
+            let was_held = session.held().remove(tag).is_some();
+            if was_held {
+                session.ack(tag, false).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Settler for RabbitSettler {
+    async fn settle(&self, settlement: &Settlement) -> Result<Lost> {
+        let mut lost = Vec::new();
+        let session = self.member.session();
+        for unit in &settlement.units {
+            match session.as_ref().filter(|session| !session.is_over()) {
+                Some(session) => self.settle_unit(session, unit, &mut lost).await?,
+                None => lost.extend(all(unit)),
+            }
+        }
+        // Acks are waited for by a commit; nobody does for what was settled otherwise.
+        if let Some(session) = session
+            && settlement.units.iter().any(|unit| !unit.others.is_empty())
+        {
+            session.sync().await.map_err(|failure| self.member.failed(&session, OPERATION, failure))?;
+        }
+        Ok(lost)
+    }
+
+    async fn commit(&self) -> Result<Vec<UnitId>> {
+        if let Some(session) = self.member.session()
+            && let Err(failure) = session.sync().await
+        {
+            // Whether the broker has it nobody knows; what it has not comes again.
+            let error = self.member.failed(&session, "commit", failure);
+            tracing::debug!(%error, "settlements are lost with their channel");
+            self.member.lost_unsynced.store(true, Ordering::SeqCst);
+        }
+        match self.member.lost_unsynced.swap(false, Ordering::SeqCst) {
+            true => Ok(vec![UNIT]),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<Lost> {
+        self.member.note_working(renewal.oldest);
+        Ok(Vec::new())
+    }
+
+    fn interrupt(&self) {
+        self.member.interrupted.notify_one();
+    }
+
+    async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()> {
+        leaving::leave(&self.member, &returned, deadline).await
+    }
+}
+
+/// Every token of a unit's settlements.
+fn all(unit: &UnitSettlements) -> impl Iterator<Item = (UnitId, Token)> {
+    let others = unit.others.iter().filter(|(_, disposition)| !matches!(disposition, Disposition::Keep { .. }));
+    unit.acked.iter().copied().chain(others.map(|(token, _)| *token)).map(|token| (unit.unit, token))
+}

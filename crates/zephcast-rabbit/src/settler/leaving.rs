@@ -1,0 +1,64 @@
+//! Leaving in good order: what is given back is said to be innocent, and a suspect that nobody tried stays one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zephcast_core::Result;
+use zephcast_core::driver::Returned;
+
+use crate::error::late;
+use crate::hints::Hint;
+use crate::member::{Member, SUSPECTS, UNIT};
+use crate::session::Session;
+use crate::suspect;
+
+const OPERATION: &str = "leave";
+
+/// Gives everything back and closes the member's connection.
+pub(super) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline: Duration) -> Result<()> {
+    let until = zephcast_core::driver::after(tokio::time::Instant::now(), deadline);
+    let Some(session) = member.session().filter(|session| !session.is_over()) else {
+        // What it held is with the group since its connection was lost.
+        return close(member, deadline).await;
+    };
+    let left = tokio::time::timeout_at(until, give_everything_back(member, &session, returned)).await;
+    left.map_err(|_| late(OPERATION))??;
+    close(member, until.saturating_duration_since(tokio::time::Instant::now())).await
+}
+
+async fn close(member: &Member, deadline: Duration) -> Result<()> {
+    member.connection.close(deadline).await;
+    Ok(())
+}
+
+async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
+    session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    // What was on its way when the member took no more.
+    session.look();
+    let attempts: HashMap<u64, u32> = returned
+        .iter()
+        .filter(|returned| returned.unit == UNIT)
+        .filter_map(|returned| Some((session.tag(returned.token)?, returned.attempts)))
+        .collect();
+    let hints: Vec<Hint> = session
+        .held()
+        .iter()
+        .filter_map(|(tag, held)| {
+            let attempts = attempts.get(&tag).copied().unwrap_or(held.attempts);
+            Some(Hint { mark: held.mark, count: held.count? + 1, attempts, is_innocent: true })
+        })
+        .collect();
+    if let Err(error) = member.write_hints(OPERATION, &hints).await {
+        // They are tried one by one then, which is slower and no less safe.
+        tracing::debug!(%error, "hints were not written");
+    }
+    let suspects: Vec<u64> = session.suspects_held().keys().copied().collect();
+    for tag in suspects {
+        let named = returned.iter().find(|back| back.unit == SUSPECTS && session.tag(back.token) == Some(tag));
+        suspect::give_back(member, session, tag, named.map(|named| named.attempts)).await?;
+    }
+    session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    let timeout = member.connection.config().request_timeout;
+    session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))
+}

@@ -1,0 +1,151 @@
+//! Everything that is not an ack: first the copy is confirmed, then the original is settled. A death in between makes a
+//! second copy, never none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use zephcast_core::driver::Disposition;
+use zephcast_core::{Message, Result, UnitId};
+
+use super::{OPERATION, RabbitSettler};
+use crate::clock::now_ms;
+use crate::hints::Hint;
+use crate::member::SUSPECTS;
+use crate::names::Delay;
+use crate::properties::{self, Notes, Original, Outgoing};
+use crate::session::Session;
+use crate::suspect;
+
+/// How long a message may be delayed at most: ten years, so that its due time is a time.
+const LONGEST_MS: u64 = 315_360_000_000;
+
+impl RabbitSettler {
+    /// Settles what is this session's, by delivery tag.
+    pub(super) async fn settle_others(
+        &self,
+        session: &Session,
+        unit: UnitId,
+        others: &[(u64, &Disposition)],
+    ) -> Result<()> {
+        let (mut copies, mut moved, mut hints, mut given_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut queues = BTreeSet::new();
+        for (tag, disposition) in others {
+            match disposition {
+                // Of a suspect the broker counts.
+                Disposition::Keep { .. } if unit == SUSPECTS => {}
+                Disposition::Keep { attempts } => hints.extend(kept(session, *tag, *attempts)),
+                Disposition::Return { attempts } if unit == SUSPECTS => {
+                    suspect::give_back(&self.member, session, *tag, Some(*attempts)).await?;
+                }
+                Disposition::Return { attempts } => {
+                    let hint = kept(session, *tag, *attempts);
+                    hints.extend(hint.map(|hint| Hint { is_innocent: true, ..hint }));
+                    given_back.push(*tag);
+                }
+                Disposition::Later { .. } | Disposition::Dead { .. } => {
+                    let original = original_of(session, unit, *tag);
+                    let copy = self.copy(disposition, original.as_deref()).await?;
+                    queues.insert(copy.routing_key.as_str().to_owned());
+                    copies.push(copy);
+                    moved.push(*tag);
+                }
+            }
+        }
+        self.member.write_hints(OPERATION, &hints).await?;
+        for tag in given_back {
+            let was_held = session.held().remove(tag).is_some();
+            if was_held {
+                session.give_back(tag).await;
+            }
+        }
+        if copies.is_empty() {
+            return Ok(());
+        }
+        self.member.ensure(OPERATION, &queues).await?;
+        let stored = self.member.mover.store(OPERATION, copies).await?;
+        let mut failure = None;
+        for (tag, stored) in moved.into_iter().zip(stored) {
+            match stored {
+                Ok(()) => settled(session, unit, tag).await,
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn copy(&self, disposition: &Disposition, original: Option<&Original>) -> Result<Outgoing> {
+        let names = &self.member.names;
+        match disposition {
+            Disposition::Later { delay, attempts, message, origin, published_ms, first_failed_ms } => {
+                let class = Delay::of(*delay);
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS);
+                let notes = Notes {
+                    attempts: *attempts,
+                    origin: Some(origin.token),
+                    published_ms: *published_ms,
+                    first_failed_ms: *first_failed_ms,
+                    due_ms: Some(now_ms() + delay_ms),
+                    ..Notes::default()
+                };
+                let mut copy = self.encode(message, original, &notes).await?;
+                copy.routing_key = names.retry(class).into();
+                let waits = (*delay).min(class.most()).max(Duration::from_millis(1));
+                copy.properties = copy.properties.with_expiration(waits.as_millis().to_string().into());
+                Ok(copy)
+            }
+            Disposition::Dead { message, origin, published_ms, attempts, failure } => {
+                let notes = Notes {
+                    attempts: *attempts,
+                    origin: Some(origin.token),
+                    published_ms: *published_ms,
+                    first_failed_ms: Some(failure.first_failed_ms),
+                    last_failed_ms: Some(failure.last_failed_ms),
+                    reason: Some(failure.reason.clone()),
+                    origin_text: Some(format!("{}@{origin}", names.stream)),
+                    due_ms: None,
+                };
+                let mut copy = self.encode(message, original, &notes).await?;
+                copy.routing_key = names.dead.as_str().into();
+                Ok(copy)
+            }
+            Disposition::Keep { .. } | Disposition::Return { .. } => {
+                unreachable!("stays in its queue")
+            }
+        }
+    }
+
+    async fn encode(&self, message: &Message, original: Option<&Original>, notes: &Notes) -> Result<Outgoing> {
+        let most = self.member.mover.most_properties(OPERATION).await?;
+        properties::encode_copy(message, original, notes, most)
+    }
+}
+
+/// A word about a message that stays: so many attempts count.
+fn kept(session: &Session, tag: u64, attempts: u32) -> Option<Hint> {
+    let mut held = session.held();
+    let held = held.get_mut(tag)?;
+    held.attempts = attempts;
+    Some(Hint { mark: held.mark, count: held.count? + 1, attempts, is_innocent: false })
+}
+
+fn original_of(session: &Session, unit: UnitId, tag: u64) -> Option<Box<Original>> {
+    match unit {
+        SUSPECTS => session.suspects_held().get(&tag).and_then(|suspect| suspect.original.clone()),
+        _ => session.held().get(tag).and_then(|held| held.original.clone()),
+    }
+}
+
+/// Its copy is where it has to be.
+pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) {
+    if unit == SUSPECTS {
+        let was_held = session.suspects_held().remove(&tag).is_some();
+        if was_held {
+            session.ack_suspect(tag).await;
+        }
+        return;
+    }
+    let was_held = session.held().remove(tag).is_some();
+    if was_held {
+        session.ack(tag, false).await;
+    }
+}

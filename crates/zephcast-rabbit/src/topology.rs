@@ -1,0 +1,286 @@
+//! Exchanges, queues and bindings: what a stream and a group are at the broker.
+
+use std::sync::Arc;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, ExchangeKind};
+use zephcast_core::{Result, StreamName};
+
+use crate::RabbitConfig;
+use crate::config::{Binding, Exchange, QueueType, Topology};
+use crate::connection::Connection;
+use crate::error::{code, missing, missing_group};
+use crate::link::{CallFailure, Link};
+use crate::names::Names;
+
+/// As often as a message may be delivered before the broker itself gives it up: what a message has to be given up for is
+/// decided by its group, and 4.x would drop it after 20 deliveries otherwise.
+const NO_DELIVERY_LIMIT: i32 = 1_000_000_000;
+
+/// How long hints are kept, in milliseconds.
+const HINTS_TTL_MS: i32 = 3_600_000;
+
+/// How many messages with hints are kept.
+const MOST_HINTS: i32 = 10_000;
+
+/// Makes sure that there is a stream, and that its exchange can be published to.
+///
+/// # Errors
+/// `NotFound` when it is missing and must not be made.
+pub(crate) async fn stream(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    stream: &StreamName,
+    create: bool,
+) -> Result<()> {
+    if config.exchange == Exchange::Default || config.topology == Topology::Expect {
+        return Ok(());
+    }
+    if has_exchange(connection, operation, stream.as_str()).await? {
+        return Ok(());
+    }
+    if !create || config.topology == Topology::Check {
+        return Err(missing(operation, stream.as_str()));
+    }
+    declare(connection, operation, config, stream).await
+}
+
+/// Declares a stream. One that exists alike is fine.
+///
+/// # Errors
+/// `Conflict`, in the server's words, which name the difference, when it exists otherwise.
+pub(crate) async fn declare(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    stream: &StreamName,
+) -> Result<()> {
+    if config.exchange == Exchange::Default {
+        return Ok(());
+    }
+    let session = Session::open(connection, operation).await?;
+    session.declare_exchange(stream, config).await
+}
+
+/// Whether there is an exchange of this name.
+pub(crate) async fn has_exchange(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
+    let session = Session::open(connection, operation).await?;
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let asked = session.channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+    found(&session, session.link.answer(asked).await)
+}
+
+/// Whether there is a queue of this name; how many messages are ready in it and how many consume.
+pub(crate) async fn queue(connection: &Connection, operation: &'static str, name: &str) -> Result<Option<(u64, u64)>> {
+    let session = Session::open(connection, operation).await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = session.channel.queue_declare(name.into(), options, FieldTable::default());
+    match session.link.answer(asked).await {
+        Ok(queue) => Ok(Some((queue.message_count().into(), queue.consumer_count().into()))),
+        Err(failure) if failure.has_code(code::NOT_FOUND) => match session.failed(failure) {
+            away if away.is_retryable() => Err(away),
+            _ => Ok(None),
+        },
+        Err(failure) => Err(session.failed(failure)),
+    }
+}
+
+fn found(session: &Session<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(false),
+        Err(failure) => Err(session.failed(failure)),
+    }
+}
+
+/// Makes sure that there is a group, with the queues beside its own, and that it gets what it is to get: whether its
+/// queue had to be made.
+///
+/// # Errors
+/// `NotFound` when stream or group are missing and must not be made; `Conflict` when a queue beside the group's exists
+/// otherwise.
+pub(crate) async fn group(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+    create_stream: bool,
+) -> Result<bool> {
+    match config.topology {
+        Topology::Expect => return Ok(false),
+        Topology::Check => {
+            stream(connection, operation, config, &names.stream, false).await?;
+            return match queue(connection, operation, &names.queue).await? {
+                Some(_) => Ok(false),
+                None => Err(missing_group(operation, names.stream.as_str(), names.group.as_str())),
+            };
+        }
+        Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
+    }
+    // What the group's queue gives up goes there, so it comes first.
+    ensure(connection, operation, &names.dead, &quorum()).await?;
+    ensure(connection, operation, &names.suspects, &quorum()).await?;
+    let is_new = ensure(connection, operation, &names.queue, &of_group(config, names)).await?;
+    if config.exchange == Exchange::Default {
+        return Ok(is_new);
+    }
+    let everything = [everything(&config.exchange)];
+    let bindings = if config.bindings.is_empty() { &everything } else { &config.bindings[..] };
+    let session = Session::open(connection, operation).await?;
+    for binding in bindings {
+        session.bind(names, binding).await?;
+    }
+    Ok(is_new)
+}
+
+/// Makes sure that there is a queue in which messages wait before they come back to the group's.
+pub(crate) async fn retry(connection: &Connection, operation: &'static str, names: &Names, name: &str) -> Result<()> {
+    let mut arguments = quorum();
+    dead_lettered_to(&mut arguments, &names.queue);
+    ensure(connection, operation, name, &arguments).await.map(drop)
+}
+
+/// Makes sure that the group's dead letters have their queue.
+pub(crate) async fn dead(connection: &Connection, operation: &'static str, names: &Names) -> Result<()> {
+    ensure(connection, operation, &names.dead, &quorum()).await.map(drop)
+}
+
+/// Makes sure that the group's suspects have their queue.
+pub(crate) async fn suspects(connection: &Connection, operation: &'static str, names: &Names) -> Result<()> {
+    ensure(connection, operation, &names.suspects, &quorum()).await.map(drop)
+}
+
+/// Makes sure that there is a queue for hints, which may be lost and need not be replicated.
+pub(crate) async fn hints(connection: &Connection, operation: &'static str, name: &str) -> Result<()> {
+    let mut arguments = FieldTable::default();
+    insert(&mut arguments, "x-queue-type", text("classic"));
+    insert(&mut arguments, "x-message-ttl", AMQPValue::LongInt(HINTS_TTL_MS));
+    insert(&mut arguments, "x-max-length", AMQPValue::LongInt(MOST_HINTS));
+    insert(&mut arguments, "x-expires", AMQPValue::LongInt(2 * HINTS_TTL_MS));
+    ensure(connection, operation, name, &arguments).await.map(drop)
+}
+
+/// Declares a queue unless there is one: what exists is somebody's decision. Whether it had to.
+async fn ensure(connection: &Connection, operation: &'static str, name: &str, arguments: &FieldTable) -> Result<bool> {
+    if queue(connection, operation, name).await?.is_some() {
+        return Ok(false);
+    }
+    let session = Session::open(connection, operation).await?;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = session.channel.queue_declare(name.into(), options, arguments.clone());
+    session.link.answer(declared).await.map(|_| true).map_err(|failure| session.failed(failure))
+}
+
+/// What a group gets that says nothing about it.
+fn everything(exchange: &Exchange) -> Binding {
+    match exchange {
+        // A weight.
+        Exchange::ConsistentHash => Binding::key("1"),
+        _ => Binding::key("#"),
+    }
+}
+
+fn of_group(config: &RabbitConfig, names: &Names) -> FieldTable {
+    let mut arguments = match config.queue_type {
+        QueueType::Quorum => quorum(),
+        QueueType::Classic => {
+            let mut arguments = FieldTable::default();
+            insert(&mut arguments, "x-queue-type", text("classic"));
+            insert(&mut arguments, "x-overflow", text("reject-publish"));
+            arguments
+        }
+    };
+    insert(&mut arguments, "x-dead-letter-exchange", text(""));
+    insert(&mut arguments, "x-dead-letter-routing-key", text(&names.dead));
+    if config.queue_type == QueueType::Quorum {
+        insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
+    }
+    if config.single_active_consumer {
+        insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));
+    }
+    let mut number = |name: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            insert(&mut arguments, name, AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)));
+        }
+    };
+    number("x-max-length", config.max_length);
+    number("x-message-ttl", config.message_ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
+    number("x-max-priority", config.max_priority.map(u64::from));
+    arguments
+}
+
+/// A replicated queue that drops nothing: it refuses what it cannot take, and delivers as often as it has to.
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    insert(&mut arguments, "x-queue-type", text("quorum"));
+    insert(&mut arguments, "x-overflow", text("reject-publish"));
+    insert(&mut arguments, "x-delivery-limit", AMQPValue::LongInt(NO_DELIVERY_LIMIT));
+    arguments
+}
+
+fn dead_lettered_to(arguments: &mut FieldTable, queue: &str) {
+    insert(arguments, "x-dead-letter-exchange", text(""));
+    insert(arguments, "x-dead-letter-routing-key", text(queue));
+    insert(arguments, "x-dead-letter-strategy", text("at-least-once"));
+}
+
+fn insert(arguments: &mut FieldTable, name: &str, value: AMQPValue) {
+    arguments.insert(ShortString::from(name), value);
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
+
+/// A channel for a few declarations, of which the first refusal ends it.
+struct Session<'a> {
+    connection: &'a Connection,
+    operation: &'static str,
+    link: Arc<Link>,
+    channel: Channel,
+}
+
+impl<'a> Session<'a> {
+    async fn open(connection: &'a Connection, operation: &'static str) -> Result<Self> {
+        let (link, channel) = connection.channel(operation).await?;
+        Ok(Self { connection, operation, link, channel })
+    }
+
+    fn failed(&self, failure: CallFailure) -> zephcast_core::Error {
+        self.connection.failed(&self.link, self.operation, failure)
+    }
+
+    async fn declare_exchange(&self, stream: &StreamName, config: &RabbitConfig) -> Result<()> {
+        let kind = match &config.exchange {
+            Exchange::Topic | Exchange::Default => ExchangeKind::Topic,
+            Exchange::Fanout => ExchangeKind::Fanout,
+            Exchange::Direct => ExchangeKind::Direct,
+            Exchange::Headers => ExchangeKind::Headers,
+            Exchange::ConsistentHash => ExchangeKind::Custom(config.exchange.as_str().into()),
+        };
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        if let Some(alternate) = &config.alternate_exchange {
+            insert(&mut arguments, "alternate-exchange", text(alternate));
+        }
+        let declared = self.channel.exchange_declare(stream.as_str().into(), kind, options, arguments);
+        self.link.answer(declared).await.map_err(|failure| self.failed(failure))
+    }
+
+    async fn bind(&self, names: &Names, binding: &Binding) -> Result<()> {
+        let mut arguments = FieldTable::default();
+        for (name, value) in &binding.arguments {
+            insert(&mut arguments, name, text(value));
+        }
+        let bound = self.channel.queue_bind(
+            names.queue.as_str().into(),
+            names.stream.as_str().into(),
+            binding.routing_key.as_str().into(),
+            QueueBindOptions::default(),
+            arguments,
+        );
+        self.link.answer(bound).await.map_err(|failure| self.failed(failure))
+    }
+}

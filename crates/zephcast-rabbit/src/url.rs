@@ -1,0 +1,287 @@
+//! Reading AMQP URLs.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use zephcast_core::{Endpoint, Result, Tls};
+
+use crate::config::{Binding, Credentials, Exchange, QueueType, RabbitConfig, Topology};
+use crate::error;
+
+const OPERATION: &str = "read URL";
+
+/// What a URL's query may say, beside TLS.
+const KEYS: [&str; 5] = ["management", "request-timeout", "heartbeat", "auth", "topology"];
+
+/// What a URL's query may say of exchanges, queues and consumers.
+const ROUTING_KEYS: [&str; 11] = [
+    "exchange",
+    "alternate-exchange",
+    "binding",
+    "queue",
+    "queue-type",
+    "single-active-consumer",
+    "exclusive-consumer",
+    "consumer-priority",
+    "max-length",
+    "message-ttl",
+    "max-priority",
+];
+
+/// What the settings of a stream may say.
+const STREAM_KEYS: [&str; 8] = [
+    "exchange",
+    "alternate-exchange",
+    "binding",
+    "queue-type",
+    "single-active-consumer",
+    "max-length",
+    "message-ttl",
+    "max-priority",
+];
+
+impl RabbitConfig {
+    /// Reads a URL: `amqp://user:password@host:port,host:port/vhost`, or `amqps://...` for the same by TLS, always
+    /// verified. Without a path the virtual host is `/`; in one, `/` is written `%2f`.
+    ///
+    /// | key | means |
+    /// |---|---|
+    /// | `management` | [`management`](Self::management), a URL; by default the variable `RABBITMQ_MANAGEMENT_URL` |
+    /// | `request-timeout` | [`request_timeout`](Self::request_timeout) in milliseconds |
+    /// | `heartbeat` | [`heartbeat`](Self::heartbeat) in seconds |
+    /// | `auth` | `plain`, or `external` for the client's certificate |
+    /// | `exchange` | [`exchange`](Self::exchange): `topic`, `fanout`, `direct`, `headers`, `x-consistent-hash`, `default` |
+    /// | `alternate-exchange` | [`alternate_exchange`](Self::alternate_exchange) |
+    /// | `binding` | [`bindings`](Self::bindings): routing keys, separated by commas |
+    /// | `queue` | [`queue`](Self::queue) |
+    /// | `queue-type` | [`queue_type`](Self::queue_type): `quorum`, `classic` |
+    /// | `single-active-consumer`, `exclusive-consumer` | `true` or `false`, see [`single_active_consumer`](Self::single_active_consumer) |
+    /// | `consumer-priority` | [`consumer_priority`](Self::consumer_priority) |
+    /// | `max-length`, `max-priority` | [`max_length`](Self::max_length), [`max_priority`](Self::max_priority) |
+    /// | `message-ttl` | [`message_ttl`](Self::message_ttl) in milliseconds |
+    /// | `topology` | [`topology`](Self::topology): `declare`, `check`, `expect` |
+    /// | `tls-ca`, `tls-cert`, `tls-key` | PEM files, see [`Tls`]; with `amqps` only |
+    ///
+    /// # Errors
+    /// [`InvalidInput`](zephcast_core::ErrorKind::InvalidInput) saying what is wrong without repeating the URL: another
+    /// scheme, an unknown key, a fragment, a value that cannot be used.
+    pub fn from_url(url: &str) -> Result<Self> {
+        Self::from_endpoint(&Endpoint::parse(url)?)
+    }
+
+    /// Reads a parsed URL, see [`from_url`](Self::from_url).
+    ///
+    /// # Errors
+    /// As [`from_url`](Self::from_url).
+    pub fn from_endpoint(endpoint: &Endpoint) -> Result<Self> {
+        let secure = match endpoint.scheme() {
+            "amqp" => false,
+            "amqps" => true,
+            scheme => return Err(invalid(format!("`{scheme}` is no scheme of RabbitMQ"))),
+        };
+        let mut known = [&KEYS[..], &ROUTING_KEYS].concat();
+        if secure {
+            known.extend(Tls::KEYS);
+        }
+        endpoint.allow_query(&known)?;
+        let default_port = if secure { Self::TLS_PORT } else { Self::PORT };
+        let with_port = |(host, port): &(String, Option<u16>)| (host.clone(), port.unwrap_or(default_port));
+        let mut config = match endpoint.hosts() {
+            [] => Self::new("localhost", default_port),
+            hosts => Self::nodes(hosts.iter().map(with_port)),
+        };
+        config.tls = if secure { Some(Tls::from_endpoint(endpoint)?) } else { None };
+        config.credentials = read_credentials(endpoint)?.unwrap_or(config.credentials);
+        if !endpoint.path().is_empty() {
+            config.vhost = endpoint.path().to_owned();
+        }
+        config.management = read_management(endpoint)?;
+        let query = |key: &str| endpoint.query(key);
+        config.read_routing(&query)?;
+        let topologies = [Topology::Declare, Topology::Check, Topology::Expect];
+        if let Some(topology) = choose(&query, "topology", &topologies, |topology| topology.as_str())? {
+            config.topology = topology;
+        }
+        if let Some(milliseconds) = read(&query, "request-timeout", "a number of milliseconds")? {
+            config.request_timeout = Duration::from_millis(milliseconds);
+        }
+        if let Some(seconds) = read(&query, "heartbeat", "a number of seconds")? {
+            config.heartbeat = Duration::from_secs(seconds);
+        }
+        config.validate(OPERATION)?;
+        Ok(config)
+    }
+
+    /// These settings with those of one stream, which are some of a URL's.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an unknown setting or a value that cannot be used.
+    pub(crate) fn with_settings(&self, operation: &'static str, settings: &BTreeMap<String, String>) -> Result<Self> {
+        if let Some(unknown) = settings.keys().find(|key| !STREAM_KEYS.contains(&key.as_str())) {
+            let text = format!("`{unknown}` is no setting of a stream; it has {}", STREAM_KEYS.join(", "));
+            return Err(error::invalid(operation, text));
+        }
+        let mut config = self.clone();
+        config.read_routing(&|key: &str| settings.get(key).map(String::as_str))?;
+        config.validate(operation)?;
+        Ok(config)
+    }
+
+    fn read_routing<'a>(&mut self, value: Values<'_, 'a>) -> Result<()> {
+        if let Some(exchange) = choose(value, "exchange", &Exchange::ALL, |exchange| exchange.as_str())? {
+            self.exchange = exchange;
+        }
+        if let Some(name) = value("alternate-exchange") {
+            self.alternate_exchange = Some(name.to_owned());
+        }
+        if let Some(keys) = value("binding") {
+            self.bindings = keys.split(',').map(Binding::key).collect();
+        }
+        if let Some(name) = value("queue") {
+            self.queue = Some(name.to_owned());
+        }
+        if let Some(kind) = choose(value, "queue-type", &[QueueType::Quorum, QueueType::Classic], |kind| kind.as_str())?
+        {
+            self.queue_type = kind;
+        }
+        if let Some(single) = read(value, "single-active-consumer", "`true` or `false`")? {
+            self.single_active_consumer = single;
+        }
+        if let Some(exclusive) = read(value, "exclusive-consumer", "`true` or `false`")? {
+            self.exclusive_consumer = exclusive;
+        }
+        if let Some(priority) = read(value, "consumer-priority", "a number")? {
+            self.consumer_priority = priority;
+        }
+        self.max_length = read(value, "max-length", "a number of messages")?.or(self.max_length);
+        self.max_priority = read(value, "max-priority", "a number up to 255")?.or(self.max_priority);
+        let ttl = read(value, "message-ttl", "a number of milliseconds")?;
+        self.message_ttl = ttl.map(Duration::from_millis).or(self.message_ttl);
+        Ok(())
+    }
+}
+
+fn invalid(message: impl Into<String>) -> zephcast_core::Error {
+    error::invalid(OPERATION, message)
+}
+
+/// A user without a password has an empty one, so that no user is ever ignored.
+fn read_credentials(endpoint: &Endpoint) -> Result<Option<Credentials>> {
+    let user = endpoint.user();
+    match endpoint.query("auth") {
+        Some("external") if user.is_some() => Err(invalid("with `auth=external` the certificate says who logs in")),
+        Some("external") => Ok(Some(Credentials::Certificate)),
+        Some(other) if other != "plain" => Err(invalid(format!("`auth` is `plain` or `external`, not `{other}`"))),
+        _ if user.is_none() && endpoint.password().is_some() => Err(invalid("a password without a user")),
+        _ => {
+            let password = endpoint.password().cloned().unwrap_or_else(|| SecretString::from(String::new()));
+            Ok(user.map(|user| Credentials::Password { user: user.to_owned(), password }))
+        }
+    }
+}
+
+fn read_management(endpoint: &Endpoint) -> Result<Option<Endpoint>> {
+    let from_environment = || std::env::var("RABBITMQ_MANAGEMENT_URL").ok().filter(|url| !url.is_empty());
+    let Some(url) = endpoint.query("management").map(str::to_owned).or_else(from_environment) else { return Ok(None) };
+    let refuse = |why: &str| invalid(format!("the URL of the management API: {why}"));
+    let management = Endpoint::parse(&url).map_err(|error| refuse(error.message()))?;
+    if !matches!(management.scheme(), "http" | "https") {
+        return Err(refuse("it begins with http:// or https://"));
+    }
+    if management.hosts().len() != 1 {
+        return Err(refuse("it has one host"));
+    }
+    management.allow_query(&[]).map_err(|error| refuse(error.message()))?;
+    Ok(Some(management))
+}
+
+/// The value of a key, if it is given.
+type Values<'f, 'a> = &'f dyn Fn(&str) -> Option<&'a str>;
+
+fn read<T: FromStr>(value: Values<'_, '_>, key: &str, what: &str) -> Result<Option<T>> {
+    let parse = |text: &str| text.parse().map_err(|_| invalid(format!("`{key}` is {what}")));
+    value(key).map(parse).transpose()
+}
+
+fn choose<T: Clone>(value: Values<'_, '_>, key: &str, all: &[T], name: impl Fn(&T) -> &str) -> Result<Option<T>> {
+    let Some(text) = value(key) else { return Ok(None) };
+    match all.iter().find(|one| name(one) == text) {
+        Some(chosen) => Ok(Some(chosen.clone())),
+        None => {
+            let names = all.iter().map(|one| format!("`{}`", name(one))).collect::<Vec<_>>().join(", ");
+            Err(invalid(format!("`{key}` is one of {names}, not `{text}`")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zephcast_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn reads_every_part() {
+        let url = "amqp://app:s%20p@[::1]:7000,b/shop%2fa?management=http://h:1&heartbeat=5&queue=shared&exchange=fanout\
+                   &binding=a.%23,b&queue-type=classic&max-priority=5&consumer-priority=-2&topology=check";
+        let config = RabbitConfig::from_url(url).unwrap();
+        assert_eq!(config.servers(), "[::1]:7000,b:5672");
+        assert_eq!((config.vhost.as_str(), config.heartbeat), ("shop/a", Duration::from_secs(5)));
+        assert_eq!(config.queue.as_deref(), Some("shared"));
+        assert_eq!((config.exchange, config.queue_type), (Exchange::Fanout, QueueType::Classic));
+        assert_eq!(config.bindings, [Binding::key("a.#"), Binding::key("b")]);
+        assert_eq!((config.max_priority, config.consumer_priority), (Some(5), -2));
+        assert_eq!(config.topology, Topology::Check);
+        assert!(config.management.is_some());
+    }
+
+    #[test]
+    fn has_the_usual_defaults() {
+        let config = RabbitConfig::from_url("amqp://").unwrap();
+        assert_eq!((config.servers().as_str(), config.vhost.as_str()), ("localhost:5672", "/"));
+        assert_eq!(format!("{:?}", config.credentials), "guest:***");
+        assert_eq!(RabbitConfig::from_url("amqps://h").unwrap().servers(), "h:5671");
+        assert_eq!(RabbitConfig::from_url("amqp://h/%2f").unwrap().vhost, "/");
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (url, part) in [
+            ("http://h", "no scheme of RabbitMQ"),
+            ("amqp://h?x=1", "unknown key"),
+            ("amqp://h/#x", "fragment"),
+            ("amqp://h?tls-ca=/x", "unknown key"),
+            ("amqp://h?auth=external", "amqps"),
+            ("amqps://u:p@h?auth=external", "certificate"),
+            ("amqp://h?auth=magic", "`plain` or `external`"),
+            ("amqp://h?exchange=x", "one of `topic`"),
+            ("amqp://h?queue-type=stream", "one of `quorum`"),
+            ("amqp://h?heartbeat=0", "heartbeat"),
+            ("amqp://h?request-timeout=x", "milliseconds"),
+            ("amqp://h?management=ftp://h", "http://"),
+            ("amqp://h?management=http://a,b", "one host"),
+            ("amqp://h?single-active-consumer=1", "`true` or `false`"),
+            ("amqp://:p@h", "without a user"),
+        ] {
+            let error = RabbitConfig::from_url(url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
+            assert!(error.to_string().contains(part), "{url}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_url_is_read_or_refused_and_shows_no_password(rest in "[a-z0-9:/?&=,@%]{0,40}") {
+            for url in [format!("amqp://u:canary@{rest}"), format!("amqp://h?management=http://u:canary@{rest}")] {
+                let shown = match RabbitConfig::from_url(&url) {
+                    Ok(config) => format!("{config:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                };
+                prop_assert!(!shown.contains("canary"), "{}", shown);
+            }
+        }
+    }
+}
