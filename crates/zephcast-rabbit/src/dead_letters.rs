@@ -4,21 +4,22 @@
 //! what it is, and looking takes messages without settling them: they are back when the channel closes.
 
 use std::hash::Hasher;
-use std::sync::Arc;
+use std::time::Duration;
 
-use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueuePurgeOptions};
+use tokio::time::Instant;
 use zephcast_core::driver::{DeadLetter, Redrive};
 use zephcast_core::{Position, PositionStyle, Result, Token};
 
 use crate::brokers::Brokers;
+use crate::errand::Errand;
 use crate::error::code;
-use crate::link::Link;
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::properties::{self, Decoded, Notes};
 use crate::status::existing;
+use crate::topology;
 
 const OPERATION: &str = "dead letters";
 
@@ -141,12 +142,12 @@ async fn send_back(brokers: &Brokers, names: &Names, delivery: Delivery) -> Resu
 
 pub(crate) async fn purge(brokers: &Brokers, names: &Names) -> Result<u64> {
     existing(brokers, OPERATION, names).await?;
-    let (link, channel) = brokers.control.channel(OPERATION).await?;
-    let purged = channel.queue_purge(names.dead.as_str().into(), QueuePurgeOptions::default());
-    match link.answer(purged).await {
+    let errand = Errand::begin(&brokers.control, OPERATION).await?;
+    let purged = errand.channel().queue_purge(names.dead.as_str().into(), QueuePurgeOptions::default());
+    match errand.try_call(purged).await {
         Ok(count) => Ok(count.into()),
         Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(0),
-        Err(failure) => Err(brokers.control.failed(&link, OPERATION, failure)),
+        Err(failure) => Err(errand.failed(failure)),
     }
 }
 
@@ -154,43 +155,57 @@ pub(crate) async fn purge(brokers: &Brokers, names: &Names) -> Result<u64> {
 struct Look<'a> {
     brokers: &'a Brokers,
     names: &'a Names,
-    link: Arc<Link>,
-    channel: Channel,
+    errand: Errand<'a>,
+    /// How many were taken and not settled.
+    taken: u64,
 }
 
 impl<'a> Look<'a> {
     async fn open(brokers: &'a Brokers, names: &'a Names) -> Result<Self> {
-        let (link, channel) = brokers.control.channel(OPERATION).await?;
-        Ok(Self { brokers, names, link, channel })
+        let errand = Errand::begin(&brokers.control, OPERATION).await?;
+        Ok(Self { brokers, names, errand, taken: 0 })
     }
 
     /// The next one and its delivery tag; none at the end, or where there is no queue.
     async fn next(&mut self) -> Result<Option<(Delivery, u64)>> {
-        let got = self.channel.basic_get(self.names.dead.as_str().into(), BasicGetOptions::default());
-        match self.link.answer(got).await {
+        let got = self.errand.channel().basic_get(self.names.dead.as_str().into(), BasicGetOptions::default());
+        match self.errand.try_call(got).await {
             Ok(Some(got)) => {
                 let tag = got.delivery.delivery_tag;
+                self.taken += 1;
                 Ok(Some((got.delivery, tag)))
             }
             Ok(None) => Ok(None),
             Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
-            Err(failure) => Err(self.brokers.control.failed(&self.link, OPERATION, failure)),
+            Err(failure) => Err(self.errand.failed(failure)),
         }
     }
 
-    async fn settle(&self, tag: u64) -> Result<()> {
-        let settled = self.channel.basic_ack(tag, BasicAckOptions::default());
-        let answer = self.link.answer(settled).await;
-        answer.map_err(|failure| self.brokers.control.failed(&self.link, OPERATION, failure))
+    async fn settle(&mut self, tag: u64) -> Result<()> {
+        self.taken -= 1;
+        self.errand.call(self.errand.channel().basic_ack(tag, BasicAckOptions::default())).await
     }
 
     /// What was not settled is back in the queue when this returns.
     async fn close(self) -> Result<()> {
-        if !self.channel.status().connected() {
-            return Ok(());
+        self.errand.end().await?;
+        self.settle_down().await
+    }
+
+    /// Waits, for a moment, until what was taken is counted as ready again: the channel is closed before the queue's log
+    /// has it.
+    async fn settle_down(&self) -> Result<()> {
+        const MOMENT: Duration = Duration::from_millis(500);
+        const AGAIN: Duration = Duration::from_millis(2);
+        let until = Instant::now() + MOMENT;
+        while self.taken > 0 && Instant::now() < until {
+            let there = topology::queue(&self.brokers.control, OPERATION, &self.names.dead).await?;
+            if there.is_none_or(|(ready, _)| ready >= self.taken) {
+                break;
+            }
+            // There is no word of it to wait for.
+            tokio::time::sleep(AGAIN).await;
         }
-        let closed = self.channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into());
-        let answer = self.link.answer(closed).await;
-        answer.map_err(|failure| self.brokers.control.failed(&self.link, OPERATION, failure))
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum End {
     Failed(LapinError),
 }
 
-/// The stream of deliveries, taken in.
+/// The deliveries of a channel, taken in.
 pub(crate) struct Inbox {
     state: Mutex<State>,
     /// Signalled when somebody else took in what the waiting fetch waits for.
@@ -32,26 +32,49 @@ pub(crate) struct Inbox {
 }
 
 struct State {
+    streams: Vec<Stream>,
+    /// By delivery tag.
+    arrivals: VecDeque<Arrival>,
+    end: Option<End>,
+    /// The size of a message, of late; 0 before the first.
+    mean_size: usize,
+}
+
+/// What one consumer is given.
+struct Stream {
     /// The handle by which a fetch waits.
     waited_for: Consumer,
     /// Another one to the same stream, so that looking takes no waiting fetch's place.
     looked_at: Consumer,
-    arrivals: VecDeque<Arrival>,
-    end: Option<End>,
+    /// Whether it is about to end since this member wants no more of it.
+    is_ending: bool,
 }
 
 impl Inbox {
     pub(crate) fn new(consumer: Consumer) -> Self {
-        let state = State { looked_at: consumer.clone(), waited_for: consumer, arrivals: VecDeque::new(), end: None };
+        let state = State { streams: vec![Stream::new(consumer)], arrivals: VecDeque::new(), end: None, mean_size: 0 };
         Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// One more consumer of the same channel.
+    pub(crate) fn add(&self, consumer: Consumer) {
+        self.state().streams.push(Stream::new(consumer));
+        self.changed.notify_one();
+    }
+
+    /// From now on the end of the consumers that there are is this member's own doing.
+    pub(crate) fn expect_end(&self) {
+        self.state().streams.iter_mut().for_each(|stream| stream.is_ending = true);
+    }
+
+    /// The size of a message, of late; `None` before the first.
+    pub(crate) fn mean_size(&self) -> Option<usize> {
+        Some(self.state().mean_size).filter(|size| *size > 0)
     }
 
     /// Takes in what has come, each by `arrive`.
     pub(crate) fn look(&self, arrive: impl Fn(Delivery) -> Arrival) {
-        let came = {
-            let State { looked_at, arrivals, end, .. } = &mut *self.state();
-            take_in(looked_at, arrivals, end, &mut Context::from_waker(Waker::noop()), &arrive)
-        };
+        let came = self.state().take_in(Handle::LookedAt, &mut Context::from_waker(Waker::noop()), &arrive);
         if came {
             self.changed.notify_one();
         }
@@ -63,11 +86,9 @@ impl Inbox {
     /// Cancel safe: what came is in the inbox.
     pub(crate) async fn more(&self, arrive: impl Fn(Delivery) -> Arrival) {
         let came = poll_fn(|context| {
-            let State { waited_for, arrivals, end, .. } = &mut *self.state();
-            if end.is_some() || take_in(waited_for, arrivals, end, context, &arrive) {
-                return Poll::Ready(());
-            }
-            Poll::Pending
+            let mut state = self.state();
+            let came = state.end.is_some() || state.take_in(Handle::WaitedFor, context, &arrive);
+            if came { Poll::Ready(()) } else { Poll::Pending }
         });
         tokio::select! {
             () = came => {}
@@ -77,10 +98,7 @@ impl Inbox {
 
     /// Puts one in its place.
     pub(crate) fn put(&self, arrival: Arrival) {
-        let mut state = self.state();
-        let place = state.arrivals.partition_point(|other| other.tag < arrival.tag);
-        state.arrivals.insert(place, arrival);
-        drop(state);
+        put(&mut self.state().arrivals, arrival);
         self.changed.notify_one();
     }
 
@@ -137,24 +155,76 @@ impl Inbox {
     }
 }
 
-/// Whether anything came.
-fn take_in(
-    consumer: &mut Consumer,
-    arrivals: &mut VecDeque<Arrival>,
-    end: &mut Option<End>,
-    context: &mut Context<'_>,
-    arrive: &impl Fn(Delivery) -> Arrival,
-) -> bool {
-    let mut came = false;
-    while end.is_none()
-        && let Poll::Ready(delivery) = consumer.poll_next_unpin(context)
-    {
-        came = true;
-        match delivery {
-            Some(Ok(delivery)) => arrivals.push_back(arrive(delivery)),
-            Some(Err(source)) => *end = Some(End::Failed(source)),
-            None => *end = Some(End::Cancelled),
+/// By which handle streams are polled.
+#[derive(Clone, Copy)]
+enum Handle {
+    WaitedFor,
+    LookedAt,
+}
+
+impl State {
+    /// Whether anything came. Looks until no stream has anything: of two the one that was looked at first may have got what
+    /// the server sent before that which the other one had.
+    fn take_in(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
+        let mut came = false;
+        while self.end.is_none() && self.take_in_once(by, context, arrive) {
+            came = true;
+        }
+        came
+    }
+
+    fn take_in_once(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
+        let Self { streams, arrivals, end, mean_size } = self;
+        let mut came = false;
+        streams.retain_mut(|stream| {
+            while let Poll::Ready(delivery) = stream.handle(by).poll_next_unpin(context) {
+                match delivery {
+                    Some(Ok(delivery)) => {
+                        let arrival = arrive(delivery);
+                        *mean_size = mean(*mean_size, arrival.size());
+                        put(arrivals, arrival);
+                    }
+                    None if stream.is_ending => return false,
+                    Some(Err(source)) => *end = Some(End::Failed(source)),
+                    None => {
+                        end.get_or_insert(End::Cancelled);
+                    }
+                }
+                came = true;
+                if end.is_some() {
+                    break;
+                }
+            }
+            true
+        });
+        came
+    }
+}
+
+impl Stream {
+    fn new(consumer: Consumer) -> Self {
+        Self { looked_at: consumer.clone(), waited_for: consumer, is_ending: false }
+    }
+
+    fn handle(&mut self, by: Handle) -> &mut Consumer {
+        match by {
+            Handle::WaitedFor => &mut self.waited_for,
+            Handle::LookedAt => &mut self.looked_at,
         }
     }
-    came
+}
+
+/// Puts one in its place, which is almost always the last.
+fn put(arrivals: &mut VecDeque<Arrival>, arrival: Arrival) {
+    let place = match arrivals.back() {
+        Some(last) if last.tag > arrival.tag => arrivals.partition_point(|other| other.tag < arrival.tag),
+        _ => arrivals.len(),
+    };
+    arrivals.insert(place, arrival);
+}
+
+/// Follows what comes within some 32 messages.
+fn mean(mean: usize, size: usize) -> usize {
+    let size = size.max(1);
+    if mean == 0 { size } else { (mean * 31 + size).div_ceil(32) }
 }

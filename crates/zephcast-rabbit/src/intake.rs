@@ -68,8 +68,8 @@ impl RabbitIntake {
     }
 
     /// As much as there is room for of what has come.
-    fn take(&mut self, session: &Session, credit: Credit) -> Option<Fetched> {
-        let arrivals = session.inbox.take(credit.messages.min(BATCH), credit.bytes);
+    async fn take(&mut self, session: &Session, credit: Credit) -> Option<Fetched> {
+        let arrivals = session.take(credit.messages.min(BATCH), credit.bytes).await;
         if arrivals.is_empty() {
             return None;
         }
@@ -98,6 +98,12 @@ impl Intake for RabbitIntake {
                 }
             }
             session.look();
+            if let Some(prefetch) = self.member.pace.next(&self.member.subscription, &session, credit.bytes) {
+                let (config, member) = (self.member.control.config(), self.member.subscription.member.as_str());
+                let set = session.set_prefetch(config, member, prefetch).await;
+                set.map_err(|failure| self.member.failed(&session, OPERATION, failure))?;
+                continue;
+            }
             if credit.messages > 0 {
                 if session.inbox.begins_in_doubt() && !self.judge(&session).await? {
                     return Ok(Fetched::Idle);
@@ -109,8 +115,11 @@ impl Intake for RabbitIntake {
                 if self.lookout.has_turn(session.inbox.is_empty()) {
                     return Ok(Fetched::Suspects);
                 }
-                if let Some(batch) = self.take(&session, credit) {
+                if let Some(batch) = self.take(&session, credit).await {
                     return Ok(batch);
+                }
+                if session.inbox.begins_in_doubt() {
+                    continue;
                 }
             }
             let next_look = self.lookout.next();

@@ -63,6 +63,8 @@ struct Health {
 pub(crate) struct Link {
     connection: lapin::Connection,
     _socket: ClosedOnDrop,
+    /// Channels that the server is closing. Kept until they are closed.
+    closing: Mutex<Vec<Channel>>,
     health: watch::Receiver<Health>,
     timeout: Duration,
 }
@@ -115,6 +117,7 @@ impl Link {
         let health = watch_over(&connection);
         Ok(Self {
             connection,
+            closing: Mutex::default(),
             _socket: socket.closes_when_dropped(),
             health,
             timeout: config.request_timeout.min(LONGEST),
@@ -158,6 +161,13 @@ impl Link {
         !self.connection.status().connected() || self.health.borrow().over.is_some()
     }
 
+    /// Keeps a channel that the server closed until the client library has understood that.
+    pub(crate) fn bury(&self, channel: Channel) {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        closing.retain(|channel| channel.status().connected() || channel.status().closing());
+        closing.push(channel);
+    }
+
     /// Why the server takes nothing from this connection for now, if so.
     pub(crate) fn blocked(&self) -> Option<String> {
         self.health.borrow().blocked.clone()
@@ -184,20 +194,31 @@ impl Link {
 fn watch_over(connection: &lapin::Connection) -> watch::Receiver<Health> {
     let (sender, health) = watch::channel(Health::default());
     let mut events = connection.events_listener().boxed();
+    let status = connection.status().clone();
     // Ends with the connection.
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => sender.send_modify(|health| health.blocked = Some(reason)),
                 Event::ConnectionUnblocked => sender.send_modify(|health| health.blocked = None),
+                // That a channel was closed is told here, too, and ends nothing else.
+                Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
                 Event::Error(source) => sender.send_modify(|health| {
-                    health.over.get_or_insert(source);
+                    health.over.get_or_insert(connection_level(source));
                 }),
                 _ => {}
             }
         }
     });
     health
+}
+
+/// Why a connection ended, when what is told of it is why a channel did.
+fn connection_level(source: LapinError) -> LapinError {
+    match source.is_amqp_soft_error() {
+        true => lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Error).into(),
+        false => source,
+    }
 }
 
 /// The socket below a connection: the client library closes one only when the server listens and no channel is left.

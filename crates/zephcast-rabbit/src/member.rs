@@ -16,6 +16,7 @@ use crate::hints::Hint;
 use crate::intake::RabbitIntake;
 use crate::mover::Mover;
 use crate::names::Names;
+use crate::pace::Pace;
 use crate::properties::Outgoing;
 use crate::roll_call;
 use crate::session::Session;
@@ -44,6 +45,7 @@ pub(crate) struct Member {
     outlived: Mutex<Vec<Hint>>,
     /// How long its user had the delivery that it works on longest, and when that was said.
     working: Mutex<Option<(Duration, Instant)>>,
+    pub(crate) pace: Pace,
     /// Wakes a waiting fetch.
     pub(crate) interrupted: Notify,
 }
@@ -71,6 +73,7 @@ impl Member {
             lost_unsynced: AtomicBool::new(false),
             outlived: Mutex::default(),
             working: Mutex::default(),
+            pace: Pace::default(),
             interrupted: Notify::new(),
         });
         member.open(OPERATION).await?;
@@ -84,7 +87,7 @@ impl Member {
             topology::group(&self.control, operation, self.control.config(), &self.names, self.subscription.create)
                 .await?;
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
-        let prefetch = u16::try_from(self.subscription.prefetch).unwrap_or(u16::MAX).max(1);
+        let prefetch = self.pace.first(&self.subscription, self.control.config());
         let tag = self.subscription.member.as_str();
         let (session, questions) =
             Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;

@@ -1,15 +1,12 @@
 //! Taking things away: groups with their queues, and whole streams.
 
-use std::sync::Arc;
-
-use lapin::Channel;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use zephcast_core::{GroupName, Result, StreamName};
 
 use crate::admin::groups;
 use crate::brokers::Brokers;
+use crate::errand::Errand;
 use crate::error::missing;
-use crate::link::Link;
 use crate::names::{Names, group_of};
 use crate::{status, topology};
 
@@ -54,15 +51,12 @@ async fn left_over(brokers: &Brokers, stream: &StreamName) -> Result<Vec<GroupNa
 /// Deletes one thing after the other. What does not exist is as good as deleted.
 struct Broom<'a> {
     brokers: &'a Brokers,
-    operation: &'static str,
-    link: Arc<Link>,
-    channel: Channel,
+    errand: Errand<'a>,
 }
 
 impl<'a> Broom<'a> {
     async fn open(brokers: &'a Brokers, operation: &'static str) -> Result<Self> {
-        let (link, channel) = brokers.control.channel(operation).await?;
-        Ok(Self { brokers, operation, link, channel })
+        Ok(Self { brokers, errand: Errand::begin(&brokers.control, operation).await? })
     }
 
     /// The group's queue is the last, so that a call that failed can be made again.
@@ -77,14 +71,12 @@ impl<'a> Broom<'a> {
     }
 
     async fn queue(&self, name: &str) -> Result<()> {
-        let deleted = self.channel.queue_delete(name.into(), QueueDeleteOptions::default());
-        let answer = self.link.answer(deleted).await;
-        answer.map(drop).map_err(|failure| self.brokers.control.failed(&self.link, self.operation, failure))
+        let channel = self.errand.channel();
+        self.errand.call(channel.queue_delete(name.into(), QueueDeleteOptions::default())).await.map(drop)
     }
 
     async fn exchange(&self, name: &str) -> Result<()> {
-        let deleted = self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
-        let answer = self.link.answer(deleted).await;
-        answer.map_err(|failure| self.brokers.control.failed(&self.link, self.operation, failure))
+        let channel = self.errand.channel();
+        self.errand.call(channel.exchange_delete(name.into(), ExchangeDeleteOptions::default())).await
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use zephcast_core::Result;
 
 use crate::connection::Connection;
-use crate::link::CallFailure;
+use crate::errand::Errand;
 use crate::member::Member;
 use crate::names::Names;
 use crate::session::Session;
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) name: String,
+    /// How many consumers it has.
+    pub(crate) consumers: u64,
     /// Delivered to it and not settled at the broker.
     pub(crate) in_flight: u64,
     /// How long the oldest of them has been here.
@@ -83,6 +85,7 @@ fn report(member: &Member, session: &Session) -> Report {
     let suspects = session.suspects_held().len();
     Report {
         name: member.subscription.member.to_string(),
+        consumers: session.consumer_count() as u64,
         in_flight: (held.iter().count() + suspects) as u64,
         oldest_ms: held.iter().next().map(|(_, first)| milliseconds(first.since.elapsed())),
         working_ms: member.working_for().map(milliseconds),
@@ -99,37 +102,31 @@ async fn send(
     payload: &[u8],
 ) -> Result<()> {
     const OPERATION: &str = "answer";
-    let (link, channel) = connection.channel(OPERATION).await?;
-    let sent = link.answer(channel.basic_publish(exchange, key, BasicPublishOptions::default(), payload, properties));
-    sent.await.map(drop).map_err(|failure| connection.failed(&link, OPERATION, failure))?;
+    let errand = Errand::begin(connection, OPERATION).await?;
+    errand
+        .call(errand.channel().basic_publish(exchange, key, BasicPublishOptions::default(), payload, properties))
+        .await?;
     // Behind it on its way, so that the channel does not close before.
-    let closed = link.answer(channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await;
-    closed.map_err(|failure| connection.failed(&link, OPERATION, failure))
+    errand.end().await
 }
 
 /// Asks the members of a group, of which so many consume; who does not answer in time is not among the answers.
 pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -> Result<Vec<Report>> {
     const OPERATION: &str = "ask members";
-    let mut reports = Vec::new();
+    let mut reports: Vec<Report> = Vec::new();
     if expected == 0 || connection.blocked().is_some() {
         return Ok(reports);
     }
-    let (link, channel) = connection.channel(OPERATION).await?;
-    let asked = async {
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let answers = channel.basic_consume(ANSWERS.into(), ShortString::default(), options, FieldTable::default());
-        let answers = link.answer(answers).await?;
-        let properties = BasicProperties::default().with_reply_to(ANSWERS.into());
-        let (exchange, key) = (names.members.as_str().into(), ShortString::default());
-        link.answer(channel.basic_publish(exchange, key, BasicPublishOptions::default(), b"", properties)).await?;
-        Ok::<Consumer, CallFailure>(answers)
-    };
-    let mut answers = match asked.await {
-        Ok(answers) => answers,
-        Err(failure) => return Err(connection.failed(&link, OPERATION, failure)),
-    };
+    let errand = Errand::begin(connection, OPERATION).await?;
+    let channel = errand.channel();
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let answers = channel.basic_consume(ANSWERS.into(), ShortString::default(), options, FieldTable::default());
+    let mut answers = errand.call(answers).await?;
+    let properties = BasicProperties::default().with_reply_to(ANSWERS.into());
+    let (exchange, key) = (names.members.as_str().into(), ShortString::default());
+    errand.call(channel.basic_publish(exchange, key, BasicPublishOptions::default(), b"", properties)).await?;
     let until = Instant::now() + PATIENCE;
-    while (reports.len() as u64) < expected {
+    while consumers_of(&reports) < expected {
         // An end is that of a group that no member of ours ever joined: there is no exchange.
         let Ok(Some(Ok(answer))) = tokio::time::timeout_at(until, answers.next()).await else { break };
         if let Ok(report) = serde_json::from_slice(&answer.data) {
@@ -137,6 +134,11 @@ pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -
         }
     }
     Ok(reports)
+}
+
+/// How many consumers those are that answered.
+pub(crate) fn consumers_of(reports: &[Report]) -> u64 {
+    reports.iter().map(|report| report.consumers).sum()
 }
 
 /// The task that answers for a session.

@@ -26,6 +26,9 @@ use crate::names::Names;
 use crate::roll_call;
 use crate::suspect::Suspect;
 
+/// The argument of a consumer that says whose it is.
+pub(crate) const MEMBER: &str = "x-zephcast-member";
+
 /// The channels of a member, from joining to the loss of any of them.
 pub(crate) struct Session {
     pub(crate) epoch: u64,
@@ -36,7 +39,13 @@ pub(crate) struct Session {
     suspects: Channel,
     /// Where the member is asked how it is. Kept, since the channel closes with the last handle.
     _inquiries: Channel,
-    tag: ShortString,
+    /// The consumers, and how many messages the server hands out to each without a settlement.
+    consumers: Mutex<Vec<(ShortString, u16)>>,
+    /// For their tags.
+    subscriptions: AtomicU64,
+    /// Held while something may come by a consumer of which the inbox does not know: what comes after it must not be handed
+    /// out before.
+    gate: tokio::sync::Mutex<()>,
     pub(crate) inbox: Inbox,
     /// What the names of the group's own queues begin with.
     own_prefix: String,
@@ -50,6 +59,7 @@ pub(crate) struct Session {
     syncs: AtomicU64,
     queue: ShortString,
     is_exclusive: bool,
+    is_single: bool,
     /// Set when the consumer ended.
     over: AtomicBool,
 }
@@ -84,7 +94,9 @@ impl Session {
             channel,
             suspects,
             _inquiries: inquiries,
-            tag: consumer.tag(),
+            consumers: Mutex::new(vec![(consumer.tag(), prefetch)]),
+            subscriptions: AtomicU64::new(0),
+            gate: tokio::sync::Mutex::default(),
             inbox: Inbox::new(consumer),
             own_prefix: names.prefix(),
             held: Mutex::default(),
@@ -94,6 +106,7 @@ impl Session {
             syncs: AtomicU64::new(0),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
+            is_single: config.single_active_consumer,
             over: AtomicBool::new(false),
         };
         Ok((session, questions))
@@ -143,7 +156,7 @@ impl Session {
     }
 
     /// The delivery tag of a token, if it is of this session.
-    pub(crate) fn tag(&self, token: Token) -> Option<u64> {
+    pub(crate) fn tag_of(&self, token: Token) -> Option<u64> {
         (token.1 == self.epoch).then_some(token.0)
     }
 
@@ -214,6 +227,7 @@ impl Session {
     /// Subscribes once more and takes it back. What that consumer is given, which is little since others come first, is
     /// this member's as anything on its channel.
     async fn pass_through_log(&self) -> Result<(), CallFailure> {
+        let _gate = self.gate.lock().await;
         if self.is_exclusive {
             // Nobody else may consume, this member neither.
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
@@ -232,10 +246,65 @@ impl Session {
         Ok(())
     }
 
-    /// Takes no more messages; what was on its way is in the stream of deliveries when this returns, before its end.
+    /// Takes no more messages; what was on its way is in the inbox after the next look.
     pub(crate) async fn cancel(&self) -> Result<(), CallFailure> {
-        let cancelled = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions::default());
-        self.link.answer(cancelled).await
+        let consumers = std::mem::take(&mut *self.consumers());
+        self.inbox.expect_end();
+        for (tag, _) in consumers {
+            self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether one consumer at a time is given the queue's messages.
+    pub(crate) fn is_single(&self) -> bool {
+        self.is_single || self.is_exclusive
+    }
+
+    /// How many messages the server hands out without a settlement.
+    pub(crate) fn prefetch(&self) -> u16 {
+        self.consumers().iter().map(|(_, prefetch)| prefetch).sum()
+    }
+
+    /// How many consumers the server counts for this member.
+    pub(crate) fn consumer_count(&self) -> usize {
+        self.consumers().len()
+    }
+
+    /// Has the server hand out more messages at a time, or fewer. It sets that for new consumers only: for more there is one
+    /// more, for fewer another one instead of all.
+    pub(crate) async fn set_prefetch(
+        &self,
+        config: &RabbitConfig,
+        member: &str,
+        prefetch: u16,
+    ) -> Result<(), CallFailure> {
+        let _gate = self.gate.lock().await;
+        let before = self.prefetch();
+        if prefetch < before {
+            self.cancel().await?;
+        }
+        let more = prefetch - self.prefetch();
+        self.link.answer(self.channel.basic_qos(more, BasicQosOptions::default())).await?;
+        let number = self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
+        let tag = ShortString::from(format!("{member}~{number}"));
+        let options = BasicConsumeOptions { exclusive: self.is_exclusive, ..BasicConsumeOptions::default() };
+        let consumed = self.channel.basic_consume(self.queue.clone(), tag, options, arguments(config, member));
+        let consumer = self.link.answer(consumed).await?;
+        self.consumers().push((consumer.tag(), more));
+        self.inbox.add(consumer);
+        self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, Vec<(ShortString, u16)>> {
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has come, as much as there is room for. Everything before it has been handed out.
+    pub(crate) async fn take(&self, most: usize, bytes: usize) -> Vec<Arrival> {
+        let _gate = self.gate.lock().await;
+        self.look();
+        self.inbox.take(most, bytes)
     }
 
     /// Closes the channels: what is held is with the group again when this returns.
@@ -255,6 +324,6 @@ fn arguments(config: &RabbitConfig, member: &str) -> FieldTable {
     if config.consumer_priority != 0 {
         arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(config.consumer_priority));
     }
-    arguments.insert(ShortString::from("x-zephcast-member"), AMQPValue::LongString(LongString::from(member)));
+    arguments.insert(ShortString::from(MEMBER), AMQPValue::LongString(LongString::from(member)));
     arguments
 }

@@ -33,7 +33,7 @@ impl RabbitSettler {
     async fn settle_unit(&self, session: &Session, unit: &UnitSettlements, lost: &mut Lost) -> Result<()> {
         let mut others = Vec::with_capacity(unit.others.len());
         for (token, disposition) in &unit.others {
-            match session.tag(*token) {
+            match session.tag_of(*token) {
                 Some(tag) => others.push((tag, disposition)),
                 None => lost.push((unit.unit, *token)),
             }
@@ -41,7 +41,7 @@ impl RabbitSettler {
         self.settle_others(session, unit.unit, &others).await?;
         let mut acked = Vec::with_capacity(unit.acked.len());
         for token in &unit.acked {
-            match session.tag(*token) {
+            match session.tag_of(*token) {
                 Some(tag) => acked.push(tag),
                 None => lost.push((unit.unit, *token)),
             }
@@ -53,7 +53,7 @@ impl RabbitSettler {
             return Ok(());
         }
         // One frame for everything up to the frontier, which the broker settles at once.
-        let frontier = unit.frontier.and_then(|frontier| session.tag(frontier)).unwrap_or(0);
+        let frontier = unit.frontier.and_then(|frontier| session.tag_of(frontier)).unwrap_or(0);
         let highest = session.held().remove_up_to(frontier);
         if let Some(tag) = highest {
             session.ack(tag, true).await;

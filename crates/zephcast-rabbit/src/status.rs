@@ -17,6 +17,7 @@ use crate::management::ConsumerFigures;
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::roll_call::{self, Report};
+use crate::session::MEMBER;
 use crate::topology;
 
 const OPERATION: &str = "look at a group";
@@ -25,11 +26,11 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     let names = Names::new(brokers.control.config(), stream, group)?;
     let (ready, consumers) = existing(brokers, OPERATION, &names).await?;
     let reports = roll_call::ask(&brokers.publishing, &names, consumers).await?;
-    let others = match (reports.len() as u64) < consumers {
+    let others = match roll_call::consumers_of(&reports) < consumers {
         true => strangers(brokers, &names, &reports).await,
         false => Vec::new(),
     };
-    let in_flight = match (reports.len() as u64) < consumers {
+    let in_flight = match roll_call::consumers_of(&reports) < consumers {
         true => unacked(brokers, &names).await,
         false => Some(reports.iter().map(|report| report.in_flight).sum()),
     };
@@ -97,7 +98,10 @@ async fn strangers(brokers: &Brokers, names: &Names, reports: &[Report]) -> Vec<
     let Some(management) = &brokers.management else { return Vec::new() };
     let consumers = management.consumers(OPERATION, &names.queue).await;
     let told = consumers.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
-    let answered = |consumer: &ConsumerFigures| reports.iter().any(|report| report.name == consumer.tag);
+    let answered = |consumer: &ConsumerFigures| {
+        let member = consumer.arguments.get(MEMBER).and_then(|name| name.as_str());
+        reports.iter().any(|report| Some(report.name.as_str()) == member)
+    };
     told.unwrap_or_default().into_iter().filter(|consumer| !answered(consumer)).collect()
 }
 
@@ -117,9 +121,11 @@ fn member(report: &Report) -> Option<MemberStatus> {
     })
 }
 
-/// Another program's consumer, by its tag.
+/// Another program's consumer, by its tag, or a member that does not answer.
 fn stranger(consumer: &ConsumerFigures) -> Option<MemberStatus> {
-    let shown: String = consumer.tag.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+    let member = consumer.arguments.get(MEMBER).and_then(|name| name.as_str());
+    let shown: String =
+        member.unwrap_or(&consumer.tag).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
     Some(MemberStatus {
         name: MemberName::new(shown).ok()?,
         state: MemberState::Active,

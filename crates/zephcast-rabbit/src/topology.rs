@@ -1,17 +1,16 @@
 //! Exchanges, queues and bindings: what a stream and a group are at the broker.
 
-use std::sync::Arc;
-
+use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use lapin::{Channel, ExchangeKind};
 use zephcast_core::{Result, StreamName};
 
 use crate::RabbitConfig;
 use crate::config::{Binding, Exchange, QueueType, Topology};
 use crate::connection::Connection;
+use crate::errand::Errand;
 use crate::error::{code, missing, missing_group};
-use crate::link::{CallFailure, Link};
+use crate::link::CallFailure;
 use crate::names::Names;
 
 /// As often as a message may be delivered before the broker itself gives it up: what a message has to be given up for is
@@ -60,38 +59,38 @@ pub(crate) async fn declare(
     if config.exchange == Exchange::Default {
         return Ok(());
     }
-    let session = Session::open(connection, operation).await?;
-    session.declare_exchange(stream, config).await
+    let errand = Errand::begin(connection, operation).await?;
+    declare_exchange(&errand, stream, config).await
 }
 
 /// Whether there is an exchange of this name.
 pub(crate) async fn has_exchange(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
-    let session = Session::open(connection, operation).await?;
+    let errand = Errand::begin(connection, operation).await?;
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let asked = session.channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
-    found(&session, session.link.answer(asked).await)
+    let asked = errand.channel().exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+    found(&errand, errand.try_call(asked).await)
 }
 
 /// Whether there is a queue of this name; how many messages are ready in it and how many consume.
 pub(crate) async fn queue(connection: &Connection, operation: &'static str, name: &str) -> Result<Option<(u64, u64)>> {
-    let session = Session::open(connection, operation).await?;
+    let errand = Errand::begin(connection, operation).await?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let asked = session.channel.queue_declare(name.into(), options, FieldTable::default());
-    match session.link.answer(asked).await {
+    let asked = errand.channel().queue_declare(name.into(), options, FieldTable::default());
+    match errand.try_call(asked).await {
         Ok(queue) => Ok(Some((queue.message_count().into(), queue.consumer_count().into()))),
-        Err(failure) if failure.has_code(code::NOT_FOUND) => match session.failed(failure) {
+        Err(failure) if failure.has_code(code::NOT_FOUND) => match errand.failed(failure) {
             away if away.is_retryable() => Err(away),
             _ => Ok(None),
         },
-        Err(failure) => Err(session.failed(failure)),
+        Err(failure) => Err(errand.failed(failure)),
     }
 }
 
-fn found(session: &Session<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
+fn found(errand: &Errand<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
     match answer {
         Ok(()) => Ok(true),
         Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(false),
-        Err(failure) => Err(session.failed(failure)),
+        Err(failure) => Err(errand.failed(failure)),
     }
 }
 
@@ -128,9 +127,9 @@ pub(crate) async fn group(
     }
     let everything = [everything(&config.exchange)];
     let bindings = if config.bindings.is_empty() { &everything } else { &config.bindings[..] };
-    let session = Session::open(connection, operation).await?;
+    let errand = Errand::begin(connection, operation).await?;
     for binding in bindings {
-        session.bind(names, binding).await?;
+        bind(&errand, names, binding).await?;
     }
     Ok(is_new)
 }
@@ -167,10 +166,10 @@ async fn ensure(connection: &Connection, operation: &'static str, name: &str, ar
     if queue(connection, operation, name).await?.is_some() {
         return Ok(false);
     }
-    let session = Session::open(connection, operation).await?;
+    let errand = Errand::begin(connection, operation).await?;
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let declared = session.channel.queue_declare(name.into(), options, arguments.clone());
-    session.link.answer(declared).await.map(|_| true).map_err(|failure| session.failed(failure))
+    let declared = errand.channel().queue_declare(name.into(), options, arguments.clone());
+    errand.try_call(declared).await.map(|_| true).map_err(|failure| errand.failed(failure))
 }
 
 /// What a group gets that says nothing about it.
@@ -234,53 +233,34 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
-/// A channel for a few declarations, of which the first refusal ends it.
-struct Session<'a> {
-    connection: &'a Connection,
-    operation: &'static str,
-    link: Arc<Link>,
-    channel: Channel,
+async fn declare_exchange(errand: &Errand<'_>, stream: &StreamName, config: &RabbitConfig) -> Result<()> {
+    let kind = match &config.exchange {
+        Exchange::Topic | Exchange::Default => ExchangeKind::Topic,
+        Exchange::Fanout => ExchangeKind::Fanout,
+        Exchange::Direct => ExchangeKind::Direct,
+        Exchange::Headers => ExchangeKind::Headers,
+        Exchange::ConsistentHash => ExchangeKind::Custom(config.exchange.as_str().into()),
+    };
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = &config.alternate_exchange {
+        insert(&mut arguments, "alternate-exchange", text(alternate));
+    }
+    let declared = errand.channel().exchange_declare(stream.as_str().into(), kind, options, arguments);
+    errand.call(declared).await
 }
 
-impl<'a> Session<'a> {
-    async fn open(connection: &'a Connection, operation: &'static str) -> Result<Self> {
-        let (link, channel) = connection.channel(operation).await?;
-        Ok(Self { connection, operation, link, channel })
+async fn bind(errand: &Errand<'_>, names: &Names, binding: &Binding) -> Result<()> {
+    let mut arguments = FieldTable::default();
+    for (name, value) in &binding.arguments {
+        insert(&mut arguments, name, text(value));
     }
-
-    fn failed(&self, failure: CallFailure) -> zephcast_core::Error {
-        self.connection.failed(&self.link, self.operation, failure)
-    }
-
-    async fn declare_exchange(&self, stream: &StreamName, config: &RabbitConfig) -> Result<()> {
-        let kind = match &config.exchange {
-            Exchange::Topic | Exchange::Default => ExchangeKind::Topic,
-            Exchange::Fanout => ExchangeKind::Fanout,
-            Exchange::Direct => ExchangeKind::Direct,
-            Exchange::Headers => ExchangeKind::Headers,
-            Exchange::ConsistentHash => ExchangeKind::Custom(config.exchange.as_str().into()),
-        };
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let mut arguments = FieldTable::default();
-        if let Some(alternate) = &config.alternate_exchange {
-            insert(&mut arguments, "alternate-exchange", text(alternate));
-        }
-        let declared = self.channel.exchange_declare(stream.as_str().into(), kind, options, arguments);
-        self.link.answer(declared).await.map_err(|failure| self.failed(failure))
-    }
-
-    async fn bind(&self, names: &Names, binding: &Binding) -> Result<()> {
-        let mut arguments = FieldTable::default();
-        for (name, value) in &binding.arguments {
-            insert(&mut arguments, name, text(value));
-        }
-        let bound = self.channel.queue_bind(
-            names.queue.as_str().into(),
-            names.stream.as_str().into(),
-            binding.routing_key.as_str().into(),
-            QueueBindOptions::default(),
-            arguments,
-        );
-        self.link.answer(bound).await.map_err(|failure| self.failed(failure))
-    }
+    let bound = errand.channel().queue_bind(
+        names.queue.as_str().into(),
+        names.stream.as_str().into(),
+        binding.routing_key.as_str().into(),
+        QueueBindOptions::default(),
+        arguments,
+    );
+    errand.call(bound).await
 }

@@ -10,6 +10,7 @@ use zephcast_core::Result;
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
+use crate::errand::Errand;
 use crate::error::code;
 use crate::hints::Hints;
 use crate::member::Member;
@@ -96,24 +97,22 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
 /// Reads what is written down, and leaves it where it is.
 async fn read(member: &Member) -> Result<Hints> {
     let mut hints = Hints::default();
-    let (link, channel) = member.control.channel(OPERATION).await?;
+    let errand = Errand::begin(&member.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let asked = link.answer(channel.queue_declare(queue(), options, FieldTable::default())).await;
-    match asked {
+    match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
         Ok(_) => {}
         Err(failure) if failure.has_code(code::NOT_FOUND) => return Ok(hints),
-        Err(failure) => return Err(member.control.failed(&link, OPERATION, failure)),
+        Err(failure) => return Err(errand.failed(failure)),
     }
     for _ in 0..MOST_HINTS {
-        let got = link.answer(channel.basic_get(queue(), BasicGetOptions::default())).await;
-        let Some(got) = got.map_err(|failure| member.control.failed(&link, OPERATION, failure))? else { break };
+        let got = errand.call(errand.channel().basic_get(queue(), BasicGetOptions::default())).await?;
+        let Some(got) = got else { break };
         if let Err(error) = hints.read(&got.delivery.data) {
             tracing::debug!(%error, "a hint was passed over");
         }
     }
-    // What was read is with others again once the channel is closed.
-    let closed = link.answer(channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await;
-    closed.map_err(|failure| member.control.failed(&link, OPERATION, failure))?;
+    // What was read is with others again then.
+    errand.end().await?;
     Ok(hints)
 }

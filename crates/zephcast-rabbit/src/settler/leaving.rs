@@ -39,7 +39,7 @@ async fn give_everything_back(member: &Member, session: &Arc<Session>, returned:
     let attempts: HashMap<u64, u32> = returned
         .iter()
         .filter(|returned| returned.unit == UNIT)
-        .filter_map(|returned| Some((session.tag(returned.token)?, returned.attempts)))
+        .filter_map(|returned| Some((session.tag_of(returned.token)?, returned.attempts)))
         .collect();
     let hints: Vec<Hint> = session
         .held()
@@ -55,7 +55,7 @@ async fn give_everything_back(member: &Member, session: &Arc<Session>, returned:
     }
     let suspects: Vec<u64> = session.suspects_held().keys().copied().collect();
     for tag in suspects {
-        let named = returned.iter().find(|back| back.unit == SUSPECTS && session.tag(back.token) == Some(tag));
+        let named = returned.iter().find(|back| back.unit == SUSPECTS && session.tag_of(back.token) == Some(tag));
         suspect::give_back(member, session, tag, named.map(|named| named.attempts)).await?;
     }
     session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;

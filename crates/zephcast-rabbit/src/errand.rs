@@ -1,0 +1,64 @@
+//! A channel for a few calls, of which the first refusal ends it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lapin::Channel;
+use zephcast_core::{Error, Result};
+
+use crate::connection::Connection;
+use crate::link::{CallFailure, Link};
+
+/// A channel of its own, so that what the server refuses costs nobody else's.
+pub(crate) struct Errand<'a> {
+    connection: &'a Connection,
+    operation: &'static str,
+    link: Arc<Link>,
+    channel: Channel,
+    was_refused: AtomicBool,
+}
+
+impl<'a> Errand<'a> {
+    pub(crate) async fn begin(connection: &'a Connection, operation: &'static str) -> Result<Self> {
+        let link = connection.link(operation).await?;
+        let channel = link.channel().await.map_err(|failure| connection.failed(&link, operation, failure))?;
+        Ok(Self { connection, operation, link, channel, was_refused: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Waits for the answer to a call of the channel, of which some refusals are answers too.
+    pub(crate) async fn try_call<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, CallFailure> {
+        self.link.answer(call).await.inspect_err(|_| self.was_refused.store(true, Ordering::Relaxed))
+    }
+
+    /// Waits for the answer to a call of the channel.
+    pub(crate) async fn call<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T> {
+        self.try_call(call).await.map_err(|failure| self.failed(failure))
+    }
+
+    pub(crate) fn failed(&self, failure: CallFailure) -> Error {
+        self.connection.failed(&self.link, self.operation, failure)
+    }
+
+    /// Ends it in good order: what was sent has arrived, what was taken and not settled goes back.
+    pub(crate) async fn end(&self) -> Result<()> {
+        if !self.channel.status().connected() {
+            return Ok(());
+        }
+        self.call(self.channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await
+    }
+}
+
+impl Drop for Errand<'_> {
+    /// A channel that the server has just closed is not closed by this side too: the client library gives the whole
+    /// connection up when the two cross.
+    fn drop(&mut self) {
+        if self.was_refused.load(Ordering::Relaxed) {
+            self.link.bury(self.channel.clone());
+        }
+    }
+}
