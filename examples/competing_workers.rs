@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Three workers take turns with thirty tasks: each task is done once, and all of it in a third of the time.
 async fn compete(client: &Client) -> Result<(), Box<dyn Error>> {
     let queue = format!("task-queue-{}", std::process::id());
-    create(client, &queue).await?;
+    create(client, &queue, "shared-queue").await?;
 
     let done = RefCell::new(BTreeMap::<String, Vec<String>>::new());
     let all_done = Notify::new();
@@ -98,7 +98,7 @@ async fn keep_order(client: &Client) -> Result<(), Box<dyn Error>> {
     let stream = format!("steps-{}", std::process::id());
     let all = (0..STEPS).flat_map(|step| (0..ORDERS).map(move |order| (order, step)));
     let messages = all.map(|(order, step)| Message::new(step.to_string()).with_key(format!("order {order}")));
-    create(client, &stream).await?;
+    create(client, &stream, "shipping").await?;
     publish(client, &stream, messages).await?;
 
     // Where a unit belongs to one member at a time, order by key holds for any number of members; else for one.
@@ -139,9 +139,11 @@ async fn keep_order(client: &Client) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where members own units, as on Kafka, only as many members work as there are units.
-async fn create(client: &Client, stream: &str) -> Result<(), Box<dyn Error>> {
+/// With its group, so that it gets what is published before its first member is there. Where members own units, as on
+/// Kafka, only as many members work as there are units.
+async fn create(client: &Client, stream: &str, group: &str) -> Result<(), Box<dyn Error>> {
     let mut spec = StreamSpec::new(stream.parse()?);
+    spec.groups.push(group.parse()?);
     let capabilities = client.capabilities();
     spec.partitions = (capabilities.assigns_units && capabilities.partitions).then_some(PARTITIONS);
     client.admin().create_stream(&spec).await?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use zephcast::driver::{DeadLetter, Redrive};
+use zephcast::driver::{DeadLetter, Redrive, StreamSpec};
 use zephcast::{Client, CloseReport, Delivery, Event, HandlerError, Message, Retry, StreamName, connect};
 
 const ORDERS: u32 = 20;
@@ -42,6 +42,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "memory://".into());
     let client = connect(&url).await?;
     let stream = StreamName::new(format!("retry-and-dead-letter-{}", std::process::id()))?;
+    // With the group, so that it gets what is published before its first member is there.
+    let mut spec = StreamSpec::new(stream.clone());
+    spec.groups.push("billing".parse()?);
+    client.admin().create_stream(&spec).await?;
 
     let (tell, seen) = mpsc::unbounded_channel();
     let mended = AtomicBool::new(false);

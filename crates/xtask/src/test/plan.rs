@@ -1,6 +1,6 @@
 //! What there is to run, found by asking cargo. Names say what a target needs: a package that ends in a broker's name,
-//! or a test target or example that begins with it, runs against that broker alone; everything else needs no server,
-//! and an example without a broker's name runs on every broker.
+//! or a test target or example that begins with it or its driver's, runs against that broker alone; everything else needs
+//! no server, and an example without a broker's name runs on every broker.
 
 use std::path::PathBuf;
 
@@ -97,5 +97,6 @@ fn example_steps(package: &Package) -> Vec<Step> {
 }
 
 fn named(target: &Target) -> Option<Broker> {
-    Broker::ALL.iter().copied().find(|broker| target.name.split('_').next() == Some(broker.driver()))
+    let first = target.name.split('_').next().unwrap_or_default();
+    Broker::ALL.iter().copied().find(|broker| first == broker.driver() || first == broker.name())
 }
