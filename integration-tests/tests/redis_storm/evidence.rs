@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use integration_tests::storm::{self, Outages, Process, Told};
 use rustix::process::Signal;
 
 use super::faults::{SHORT, Struck};
-use super::outages::{Outages, Told};
-use super::process::Process;
 use super::storm::Storm;
 use super::{GROUP, STREAM, suspects};
 
@@ -78,16 +77,8 @@ impl Storm {
     }
 
     /// Looks until there is something to see. For what tells nobody.
-    pub(super) async fn poll<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
-        let looking = async {
-            loop {
-                if let Some(seen) = look().await {
-                    return seen;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        self.seen(looking).await
+    pub(super) async fn poll<T>(&self, look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+        storm::poll(EFFECT, look).await
     }
 
     pub(super) async fn seen<T>(&self, what: impl Future<Output = T>) -> Option<T> {
@@ -95,12 +86,7 @@ impl Storm {
     }
 
     async fn all(&self, before: &[Told], holds: impl Fn(&Told, &Told) -> bool) -> Option<()> {
-        let all = async {
-            for (outages, before) in self.outages().zip(before) {
-                outages.until(|now| holds(now, before)).await;
-            }
-        };
-        self.seen(all).await
+        storm::all(self.outages(), before, EFFECT, holds).await
     }
 
     fn outages(&self) -> impl Iterator<Item = &Outages> {

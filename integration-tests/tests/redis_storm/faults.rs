@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::proxy::Direction;
+use integration_tests::storm::{Member, Told};
 use rustix::process::Signal;
 
-use super::member::Member;
-use super::outages::Told;
 use super::storm::Storm;
-use super::{GROUP, LEASE, STREAM};
+use super::{GROUP, LEASE, STREAM, TERMS};
 
 /// Long enough to be noticed, and too short for a lease to end.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
@@ -211,7 +210,7 @@ impl Storm {
     }
 
     async fn join_and_leave(&self) -> Option<String> {
-        let mut member = Member::join(&self.client, self.history.clone()).await;
+        let mut member = Member::join(TERMS, &self.client, self.history.clone()).await;
         let worked = async { member.handled.wait_for(|handled| *handled > 0).await.map(drop) };
         let worked = self.seen(worked).await;
         let report = member.leave().await;

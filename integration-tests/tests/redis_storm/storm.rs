@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use integration_tests::proxy::Proxy;
 use integration_tests::redis_server::RedisServer;
+use integration_tests::storm::windows::Window;
+use integration_tests::storm::{Member, Process};
 use zephcast::Client;
 use zephcast_conformance::History;
 
 use super::faults::FAULTS;
-use super::member::Member;
-use super::process::Process;
 use super::suspects::Suspects;
-use super::windows::Window;
-use super::{MESSAGES, PATIENCE};
+use super::{MESSAGES, PATIENCE, TERMS};
 
 /// Members in processes of their own, beside the one in this process.
 const PROCESSES: usize = 2;
@@ -71,7 +70,7 @@ impl Storm {
             // Whether or not the effect was seen, what it explains is what it can have done.
             let members = fault.ends_leases_of(1 + PROCESSES);
             if members > 0 {
-                self.windows.push(Window::new(format!("{fault:?}"), from, struck.ended, members));
+                self.windows.push(Window::new(TERMS, format!("{fault:?}"), from, struck.ended, members));
             }
             self.until_delivered((before as u64 + 500).min(MESSAGES * 9 / 10)).await;
         }
@@ -97,6 +96,6 @@ impl Storm {
     }
 
     pub(super) async fn start_process(&mut self) {
-        self.processes.push(Process::start(&self.url, self.history.clone()).await);
+        self.processes.push(Process::start(TERMS, &self.url, self.history.clone()).await);
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use integration_tests::storm::windows::Spell;
 use tokio::task::JoinHandle;
 use zephcast::{Client, GroupStatus};
 
@@ -11,9 +12,6 @@ use super::{GROUP, LEASE, STREAM};
 
 /// The server's own figures are asked for so often; it cannot be asked to tell them.
 const EVERY: Duration = Duration::from_millis(50);
-
-/// From when to when, without a gap of more than a lease.
-pub(crate) type Spell = (Instant, Instant);
 
 /// Watches until it is dropped.
 pub(crate) struct Suspects {

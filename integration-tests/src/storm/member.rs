@@ -8,26 +8,33 @@ use tokio::task::JoinHandle;
 use zephcast::{Client, CloseReport, Consumer, ErrorKind, Event, Events};
 use zephcast_conformance::History;
 
+use super::Terms;
 use super::outages::Outages;
-use super::{GROUP, LEASE, PREFETCH, STREAM};
 
 /// So many acks are confirmed at a time.
 const COMMIT_EVERY: usize = 100;
 
-/// Acks everything, and notes what was delivered and what is settled for certain.
-pub(crate) struct Member {
+/// A member in this process. Acks everything, and notes what was delivered and what is settled for certain.
+#[derive(Debug)]
+pub struct Member {
     leave: oneshot::Sender<()>,
     task: JoinHandle<CloseReport>,
     /// How many deliveries it has handled.
-    pub(crate) handled: watch::Receiver<u64>,
-    pub(crate) outages: Outages,
+    pub handled: watch::Receiver<u64>,
+    /// What it says of its broker.
+    pub outages: Outages,
     /// Ends with the consumer.
     listening: JoinHandle<()>,
 }
 
 impl Member {
-    pub(crate) async fn join(client: &Client, history: Arc<History>) -> Self {
-        let builder = client.consumer(STREAM).group(GROUP).lease(LEASE).prefetch(PREFETCH);
+    /// Joins.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn join(terms: Terms, client: &Client, history: Arc<History>) -> Self {
+        let Terms { stream, group, lease, prefetch, .. } = terms;
+        let builder = client.consumer(stream).group(group).lease(lease).prefetch(prefetch);
         let consumer = builder.start().await.expect("joins");
         let outages = Outages::default();
         // Apart from the deliveries: whoever waits for a commit during an outage is to hear of the outage.
@@ -38,7 +45,11 @@ impl Member {
         Self { leave, task, handled, outages, listening }
     }
 
-    pub(crate) async fn leave(self) -> CloseReport {
+    /// Leaves in good order.
+    ///
+    /// # Panics
+    /// When it has panicked.
+    pub async fn leave(self) -> CloseReport {
         // One that ended by itself has panicked, which joining it tells.
         let _ = self.leave.send(());
         let report = self.task.await.expect("the member does not panic");
@@ -52,6 +63,7 @@ async fn listen(mut events: Events, outages: Outages) {
         match event {
             Event::Disconnected(_) => outages.disconnected(),
             Event::Reconnected(_) => outages.reconnected(),
+            Event::Lost(_) => outages.lost(),
             _ => {}
         }
     }

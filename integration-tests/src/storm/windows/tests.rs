@@ -2,13 +2,28 @@
 
 use super::*;
 
+const PREFETCH: usize = 50;
+
+fn terms() -> Terms {
+    let seconds = Duration::from_secs;
+    Terms {
+        stream: "storm",
+        group: "all",
+        lease: seconds(1),
+        prefetch: PREFETCH,
+        aftermath: seconds(3),
+        in_flight: seconds(1),
+        patience: seconds(60),
+    }
+}
+
 fn at(begin: Instant, seconds: f64) -> Instant {
     begin + Duration::from_secs_f64(seconds)
 }
 
 /// One member, killed between the tenth second and the eleventh.
 fn kill(begin: Instant) -> Vec<Window> {
-    vec![Window::new("kill".into(), at(begin, 10.0), at(begin, 11.0), 1)]
+    vec![Window::new(terms(), "kill".into(), at(begin, 10.0), at(begin, 11.0), 1)]
 }
 
 fn repeat(begin: Instant, first: f64, again: f64) -> Repeat {
@@ -92,7 +107,7 @@ fn the_aftermath_lasts_while_its_suspects_wait_and_no_longer() {
 fn calm_is_what_no_window_covers() {
     let begin = Instant::now();
     let mut windows = kill(begin);
-    windows.push(Window::new("next".into(), at(begin, 12.0), at(begin, 13.0), 1));
+    windows.push(Window::new(terms(), "next".into(), at(begin, 12.0), at(begin, 13.0), 1));
     assert_eq!(calm(&windows, begin, at(begin, 20.0)), Duration::from_secs(10 + 4));
     assert_eq!(calm(&[], begin, at(begin, 20.0)), Duration::from_secs(20));
 }

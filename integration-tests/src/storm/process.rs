@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,14 +15,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zephcast_conformance::History;
 
+use super::Terms;
 use super::outages::Outages;
-use super::{GROUP, LEASE, PATIENCE, PREFETCH, STREAM};
 
-pub(crate) struct Process {
+/// A member in a process of its own.
+#[derive(Debug)]
+pub struct Process {
     child: Child,
     /// The member's name in the group.
-    pub(crate) name: String,
-    pub(crate) outages: Outages,
+    pub name: String,
+    /// What it says of its broker.
+    pub outages: Outages,
+    patience: Duration,
     /// How many deliveries it has printed.
     printed: watch::Receiver<u64>,
     reader: JoinHandle<()>,
@@ -29,10 +34,14 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a member and waits until it has joined.
-    pub(crate) async fn start(url: &str, history: Arc<History>) -> Self {
-        let (lease, prefetch) = (format!("{}ms", LEASE.as_millis()), PREFETCH.to_string());
+    ///
+    /// # Panics
+    /// When the command is not there, or does not join.
+    pub async fn start(terms: Terms, url: &str, history: Arc<History>) -> Self {
+        let Terms { stream, group, patience, .. } = terms;
+        let (lease, prefetch) = (format!("{}ms", terms.lease.as_millis()), terms.prefetch.to_string());
         let mut child = Command::new(command())
-            .args(["--url", url, "--output", "json", "consume", STREAM, "--group", GROUP, "--lease", &lease])
+            .args(["--url", url, "--output", "json", "consume", stream, "--group", group, "--lease", &lease])
             .args(["--prefetch", &prefetch])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -58,27 +67,38 @@ impl Process {
                     }
                     Some("disconnected") => told.disconnected(),
                     Some("reconnected") => told.reconnected(),
+                    Some("lost") => told.lost(),
                     _ => {}
                 }
             }
         });
-        Self { child, name, outages, printed, reader }
+        Self { child, name, outages, patience, printed, reader }
     }
 
     /// Waits until it has printed so many more.
-    pub(crate) async fn more(&mut self, count: u64) {
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn more(&mut self, count: u64) {
         let goal = *self.printed.borrow() + count;
         let reached = self.printed.wait_for(|printed| *printed >= goal);
-        tokio::time::timeout(PATIENCE, reached).await.expect("deliveries go on").expect("the process lives");
+        tokio::time::timeout(self.patience, reached).await.expect("deliveries go on").expect("the process lives");
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
         kill_process(pid, signal).expect("a signal to our own process");
     }
 
     /// Ends it as a crash does, and reads what it had printed.
-    pub(crate) async fn kill9(mut self) {
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub async fn kill9(mut self) {
         self.signal(Signal::KILL);
         let status = self.child.wait().await.expect("waits");
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended by itself, with {status}");
@@ -86,9 +106,12 @@ impl Process {
     }
 
     /// Ends it in good order.
-    pub(crate) async fn end(mut self) {
+    ///
+    /// # Panics
+    /// When it does not end so.
+    pub async fn end(mut self) {
         self.signal(Signal::TERM);
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("ends").expect("waits");
+        let status = tokio::time::timeout(self.patience, self.child.wait()).await.expect("ends").expect("waits");
         assert!(status.success(), "a member that was asked to end ended with {status}");
         self.reader.await.expect("reads to the end");
     }

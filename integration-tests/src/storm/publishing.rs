@@ -6,18 +6,20 @@ use std::time::Duration;
 use zephcast::{Client, PublishError};
 use zephcast_conformance::History;
 
-use super::{MESSAGES, STREAM};
+use super::Terms;
 
 const BURST: u64 = 100;
-/// All messages take about half a minute, and what an outage held up is caught up with.
-const EVERY: Duration = Duration::from_millis(52);
 
-/// Publishes everything, and says how many outcomes are unknown.
-pub(crate) async fn publish(client: Client, history: Arc<History>) -> usize {
-    let publisher = client.publisher(STREAM).timeout(Duration::from_secs(30)).await.expect("opens");
-    let mut pace = tokio::time::interval(EVERY);
+/// Publishes so many messages, a hundred at a time, and says how many outcomes are unknown. What an outage held up is
+/// caught up with.
+///
+/// # Panics
+/// When the stream cannot be published to at all.
+pub async fn publish(terms: Terms, client: Client, history: Arc<History>, messages: u64, every: Duration) -> usize {
+    let publisher = client.publisher(terms.stream).timeout(Duration::from_secs(30)).await.expect("opens");
+    let mut pace = tokio::time::interval(every);
     let mut unknown = 0;
-    for _ in 0..MESSAGES / BURST {
+    for _ in 0..messages / BURST {
         pace.tick().await;
         let messages: Vec<_> = (0..BURST).map(|_| history.message(200)).collect();
         let payloads: Vec<_> = messages.iter().map(|message| message.payload().clone()).collect();
