@@ -42,6 +42,13 @@ impl Arrival {
         HeldMessage { mark, count, attempts: self.notes.attempts, original, since: Instant::now() }
     }
 
+    /// Whether it waits for longer than the longest delay of a queue.
+    pub(crate) fn is_early(&self, now_ms: u64) -> bool {
+        /// Clocks differ.
+        const CLOSE_ENOUGH_MS: u64 = 60_000;
+        self.notes.due_ms.is_some_and(|due| due > now_ms.saturating_add(CLOSE_ENOUGH_MS))
+    }
+
     /// What its message counts for in the window.
     pub(crate) fn size(&self) -> usize {
         self.message.byte_len()

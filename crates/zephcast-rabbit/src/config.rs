@@ -61,6 +61,8 @@ pub struct RabbitConfig {
     pub request_timeout: Duration,
     /// See [`heartbeat`](Self::heartbeat).
     pub heartbeat: Duration,
+    /// See [`consumer_timeout`](Self::consumer_timeout).
+    pub consumer_timeout: Option<Duration>,
     /// See [`exchange`](Self::exchange).
     pub exchange: Exchange,
     /// See [`alternate_exchange`](Self::alternate_exchange).
@@ -113,6 +115,7 @@ impl RabbitConfig {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
             exchange: Exchange::Topic,
             alternate_exchange: None,
             bindings: Vec::new(),
@@ -213,6 +216,15 @@ impl RabbitConfig {
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval;
+        self
+    }
+
+    /// How long the server lets a delivery be unsettled (its own `consumer_timeout`), before it closes the channel with
+    /// everything on it. Default 30 min, as the server's. A delivery that gets this old but for a tenth is given back: it
+    /// comes again, and what its handler settles then is `LeaseLost`. `None` where the server has no such limit.
+    #[must_use]
+    pub fn consumer_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.consumer_timeout = timeout;
         self
     }
 
@@ -322,6 +334,9 @@ impl RabbitConfig {
         if self.heartbeat < Duration::from_secs(1) || self.heartbeat > Duration::from_secs(u16::MAX.into()) {
             return refuse("a heartbeat is a number of seconds from 1 to 65535");
         }
+        if self.consumer_timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
+            return refuse("a consumer timeout is a second at least, or none");
+        }
         if matches!(self.credentials, Credentials::Certificate) && self.tls.is_none() {
             return refuse("a certificate is shown in the handshake of TLS: connect with amqps://");
         }
@@ -387,6 +402,7 @@ impl fmt::Debug for RabbitConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("heartbeat", &self.heartbeat)
+            .field("consumer_timeout", &self.consumer_timeout)
             .field("exchange", &self.exchange)
             .field("alternate_exchange", &self.alternate_exchange)
             .field("bindings", &self.bindings)
@@ -419,6 +435,7 @@ mod tests {
             (one().connect_timeout(Duration::ZERO), "timeout"),
             (one().request_timeout(Duration::ZERO), "timeout"),
             (one().heartbeat(Duration::from_millis(10)), "heartbeat"),
+            (one().consumer_timeout(Some(Duration::ZERO)), "consumer timeout"),
             (one().credentials(Credentials::Certificate), "amqps"),
             (one().queue("amq.gen"), "amq."),
             (one().queue(""), "not empty"),

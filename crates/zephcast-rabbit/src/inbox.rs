@@ -129,6 +129,17 @@ impl Inbox {
         self.state().arrivals.retain(|arrival| arrival.tag != tag);
     }
 
+    /// What must not be handed out yet, at this time of day, taken out.
+    pub(crate) fn take_early(&self, now_ms: u64) -> Vec<Arrival> {
+        let mut state = self.state();
+        if !state.arrivals.iter().any(|arrival| arrival.is_early(now_ms)) {
+            return Vec::new();
+        }
+        let (early, rest): (VecDeque<_>, _) = state.arrivals.drain(..).partition(|arrival| arrival.is_early(now_ms));
+        state.arrivals = rest;
+        early.into()
+    }
+
     /// It is in doubt no longer.
     pub(crate) fn acquit(&self, tag: u64) {
         if let Some(arrival) = self.state().arrivals.iter_mut().find(|arrival| arrival.tag == tag) {

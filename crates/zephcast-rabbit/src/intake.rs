@@ -1,5 +1,6 @@
 //! The receiving half of a member.
 
+mod early;
 mod judging;
 mod suspects;
 
@@ -104,6 +105,7 @@ impl Intake for RabbitIntake {
                 set.map_err(|failure| self.member.failed(&session, OPERATION, failure))?;
                 continue;
             }
+            self.delay_again(&session).await?;
             if credit.messages > 0 {
                 if session.inbox.begins_in_doubt() && !self.judge(&session).await? {
                     return Ok(Fetched::Idle);

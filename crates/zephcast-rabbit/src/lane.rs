@@ -152,7 +152,7 @@ async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>) {
 }
 
 /// Waits until everything has its outcome.
-async fn drain<F: Future<Output = (Place, Result<Confirmation, LapinError>)>>(
+async fn drain<F: Future<Output = (Place, Result<Confirmation, Fault>)>>(
     waiting: &mut FuturesUnordered<F>,
     verdicts: &mut Verdicts,
     open: &mut Open,
@@ -163,10 +163,22 @@ async fn drain<F: Future<Output = (Place, Result<Confirmation, LapinError>)>>(
     open.decide(verdicts.swept(true));
 }
 
-async fn publish(channel: &Channel, message: Outgoing) -> Result<Confirmation, LapinError> {
+/// Why a message has no confirm.
+#[derive(Debug)]
+enum Fault {
+    /// The channel was closed before anything of it was sent.
+    NotSent,
+    Failed(LapinError),
+}
+
+async fn publish(channel: &Channel, message: Outgoing) -> Result<Confirmation, Fault> {
+    if !channel.status().connected() {
+        return Err(Fault::NotSent);
+    }
     let Outgoing { exchange, routing_key, properties, payload } = message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    channel.basic_publish(exchange, routing_key, options, &payload, properties).await?.await
+    let written = channel.basic_publish(exchange, routing_key, options, &payload, properties).await;
+    written.map_err(Fault::Failed)?.await.map_err(Fault::Failed)
 }
 
 impl Open {
@@ -190,3 +202,6 @@ impl Open {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

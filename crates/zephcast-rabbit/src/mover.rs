@@ -109,6 +109,9 @@ impl Mover {
             Outcome::Refused => {
                 Err(error(ErrorKind::Blocked, operation, format!("the queue {queue:?} is full and takes no more")))
             }
+            Outcome::NotSent => {
+                Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))
+            }
             Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, source)),
         }
     }

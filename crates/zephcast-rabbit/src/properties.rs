@@ -27,10 +27,14 @@ mod standard;
 mod text;
 mod write;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use zephcast_core::Message;
+
+use crate::names::{Delay, Names};
 
 pub(crate) use self::deaths::delivery_count;
 pub(crate) use self::notes::Notes;
@@ -52,6 +56,15 @@ pub(crate) struct Outgoing {
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
     pub(crate) payload: Bytes,
+}
+
+impl Outgoing {
+    /// Sends it to a queue in which it waits so long, or as long as one waits there at most.
+    pub(crate) fn delay(&mut self, names: &Names, class: Delay, delay: Duration) {
+        self.routing_key = names.retry(class).into();
+        let waits = delay.min(class.most()).max(Duration::from_millis(1));
+        self.properties = std::mem::take(&mut self.properties).with_expiration(waits.as_millis().to_string().into());
+    }
 }
 
 /// A message that was delivered.

@@ -307,6 +307,11 @@ impl Session {
         self.inbox.take(most, bytes)
     }
 
+    /// What came before its time, in its place.
+    pub(crate) fn take_early(&self, now_ms: u64) -> Vec<Arrival> {
+        self.inbox.take_early(now_ms)
+    }
+
     /// Closes the channels: what is held is with the group again when this returns.
     pub(crate) async fn close(&self, deadline: Duration) -> Result<(), CallFailure> {
         self.give_up();

@@ -2,6 +2,7 @@
 
 mod leaving;
 mod moves;
+mod overdue;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -106,7 +107,7 @@ impl Settler for RabbitSettler {
 
     async fn renew(&self, renewal: Renewal) -> Result<Lost> {
         self.member.note_working(renewal.oldest);
-        Ok(Vec::new())
+        overdue::give_back(&self.member).await
     }
 
     fn interrupt(&self) {

@@ -95,6 +95,11 @@ impl RabbitSink {
                 let text = "a queue of the stream is full and takes no more";
                 Err(PublishError::Failed(error(ErrorKind::Blocked, OPERATION, text)))
             }
+            Outcome::NotSent => Err(PublishError::Failed(error(
+                ErrorKind::Unavailable,
+                OPERATION,
+                "the channel was closed before it was sent",
+            ))),
             Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, source))),
             // The exchange was deleted: what came after that is not stored, what came before may be.
             Outcome::Unknown(source) if reply(&source).is_some_and(|(said, _)| said == code::NOT_FOUND) => {

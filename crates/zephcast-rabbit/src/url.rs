@@ -13,7 +13,7 @@ use crate::error;
 const OPERATION: &str = "read URL";
 
 /// What a URL's query may say, beside TLS.
-const KEYS: [&str; 5] = ["management", "request-timeout", "heartbeat", "auth", "topology"];
+const KEYS: [&str; 6] = ["management", "request-timeout", "heartbeat", "consumer-timeout", "auth", "topology"];
 
 /// What a URL's query may say of exchanges, queues and consumers.
 const ROUTING_KEYS: [&str; 11] = [
@@ -51,6 +51,7 @@ impl RabbitConfig {
     /// | `management` | [`management`](Self::management), a URL; by default the variable `RABBITMQ_MANAGEMENT_URL` |
     /// | `request-timeout` | [`request_timeout`](Self::request_timeout) in milliseconds |
     /// | `heartbeat` | [`heartbeat`](Self::heartbeat) in seconds |
+    /// | `consumer-timeout` | [`consumer_timeout`](Self::consumer_timeout) in seconds, 0 for none |
     /// | `auth` | `plain`, or `external` for the client's certificate |
     /// | `exchange` | [`exchange`](Self::exchange): `topic`, `fanout`, `direct`, `headers`, `x-consistent-hash`, `default` |
     /// | `alternate-exchange` | [`alternate_exchange`](Self::alternate_exchange) |
@@ -109,6 +110,9 @@ impl RabbitConfig {
         }
         if let Some(seconds) = read(&query, "heartbeat", "a number of seconds")? {
             config.heartbeat = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = read(&query, "consumer-timeout", "a number of seconds, or 0 for none")? {
+            config.consumer_timeout = Some(Duration::from_secs(seconds)).filter(|timeout| !timeout.is_zero());
         }
         config.validate(OPERATION)?;
         Ok(config)

@@ -126,7 +126,8 @@ impl Storm {
         let since = Instant::now();
         let suspects = format!("{STREAM}.{GROUP}.suspects");
         loop {
-            let left = self.queues().await.iter().find(|(name, _)| *name == suspects).map_or(0, |(_, messages)| *messages);
+            let left =
+                self.queues().await.iter().find(|(name, _)| *name == suspects).map_or(0, |(_, messages)| *messages);
             if left == 0 {
                 return format!("calm after {:.1?}", since.elapsed());
             }

@@ -13,6 +13,8 @@ pub(crate) enum Outcome {
     Unroutable,
     /// A queue that is full refused it.
     Refused,
+    /// The channel was closed before anything of it was sent.
+    NotSent,
     /// The server closed the channel because of this very message.
     Bad(LapinError),
     /// The channel or the connection ended before it was confirmed.
@@ -25,6 +27,7 @@ impl From<Verdict> for Outcome {
             Verdict::Ack => Self::Stored,
             Verdict::Returned => Self::Unroutable,
             Verdict::Nack => Self::Refused,
+            Verdict::NotSent => Self::NotSent,
             Verdict::Alone(source) => Self::Bad(source),
             Verdict::Failed(source) => Self::Unknown(source),
         }

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use lapin::types::LongString;
 use lapin::{BasicProperties, Confirmation, Error as LapinError};
 
-use super::{Outgoing, Place};
+use super::{Fault, Outgoing, Place};
 use crate::properties::ID;
 
 /// Tells messages of one channel apart. Two with the same routing key and the same id share one, and their fate.
@@ -38,6 +38,7 @@ pub(super) enum Verdict {
     Ack,
     Nack,
     Returned,
+    NotSent,
     /// It failed while it was the only one on its way.
     Alone(LapinError),
     Failed(LapinError),
@@ -60,13 +61,14 @@ impl Verdicts {
         self.marks.insert((place.job, place.index), mark);
     }
 
-    pub(super) fn completed(&mut self, place: Place, confirmed: Result<Confirmation, LapinError>) {
+    pub(super) fn completed(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
         let (verdict, returned) = match confirmed {
             Ok(Confirmation::Ack(returned)) => (Verdict::Ack, returned),
             Ok(Confirmation::Nack(returned)) => (Verdict::Nack, returned),
             // Cannot be: the channel confirms.
             Ok(Confirmation::NotRequested) => (Verdict::Nack, None),
-            Err(source) => (Verdict::Failed(source), None),
+            Err(Fault::NotSent) => (Verdict::NotSent, None),
+            Err(Fault::Failed(source)) => (Verdict::Failed(source), None),
         };
         let was_empty = returned.is_none();
         if let Some(returned) = returned {
@@ -77,9 +79,9 @@ impl Verdicts {
     }
 
     /// As [`completed`](Self::completed), of a message that was the only one on its way.
-    pub(super) fn completed_alone(&mut self, place: Place, confirmed: Result<Confirmation, LapinError>) {
+    pub(super) fn completed_alone(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
         match confirmed {
-            Err(source) if source.is_amqp_soft_error() => {
+            Err(Fault::Failed(source)) if source.is_amqp_soft_error() => {
                 self.completed.push((place, Verdict::Alone(source), true));
             }
             confirmed => self.completed(place, confirmed),

@@ -2,7 +2,6 @@
 //! second copy, never none.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use zephcast_core::driver::Disposition;
 use zephcast_core::{Message, Result, UnitId};
@@ -77,7 +76,6 @@ impl RabbitSettler {
         let names = &self.member.names;
         match disposition {
             Disposition::Later { delay, attempts, message, origin, published_ms, first_failed_ms } => {
-                let class = Delay::of(*delay);
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS);
                 let notes = Notes {
                     attempts: *attempts,
@@ -88,9 +86,7 @@ impl RabbitSettler {
                     ..Notes::default()
                 };
                 let mut copy = self.encode(message, original, &notes).await?;
-                copy.routing_key = names.retry(class).into();
-                let waits = (*delay).min(class.most()).max(Duration::from_millis(1));
-                copy.properties = copy.properties.with_expiration(waits.as_millis().to_string().into());
+                copy.delay(names, Delay::of(*delay), *delay);
                 Ok(copy)
             }
             Disposition::Dead { message, origin, published_ms, attempts, failure } => {

@@ -1,0 +1,59 @@
+//! Messages that come before their time: no queue delays for longer than its class.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use zephcast_core::Result;
+
+use super::{OPERATION, RabbitIntake};
+use crate::clock::now_ms;
+use crate::names::Delay;
+use crate::properties;
+use crate::session::Session;
+
+impl RabbitIntake {
+    /// Sends what came early on its way once more.
+    pub(super) async fn delay_again(&mut self, session: &Session) -> Result<()> {
+        let now = now_ms();
+        let early = session.take_early(now);
+        if early.is_empty() {
+            return Ok(());
+        }
+        let member = self.member.clone();
+        let most = member.mover.most_properties(OPERATION).await?;
+        let (mut copies, mut queues) = (Vec::with_capacity(early.len()), BTreeSet::new());
+        for arrival in &early {
+            let left = Duration::from_millis(arrival.notes.due_ms.unwrap_or(now).saturating_sub(now));
+            let original = session.held().get(arrival.tag).and_then(|held| held.original.clone());
+            let mut copy = properties::encode_copy(&arrival.message, original.as_deref(), &arrival.notes, most)?;
+            copy.delay(&member.names, Delay::of(left), left);
+            queues.insert(copy.routing_key.as_str().to_owned());
+            copies.push(copy);
+        }
+        let stored = async {
+            member.ensure(OPERATION, &queues).await?;
+            member.mover.store(OPERATION, copies).await
+        };
+        let stored = match stored.await {
+            Ok(stored) => stored,
+            Err(error) => {
+                early.into_iter().for_each(|arrival| session.inbox.put(arrival));
+                return Err(error);
+            }
+        };
+        let mut failure = None;
+        for (arrival, stored) in early.into_iter().zip(stored) {
+            match stored {
+                Ok(()) => {
+                    session.held().remove(arrival.tag);
+                    session.ack(arrival.tag, false).await;
+                }
+                Err(error) => {
+                    session.inbox.put(arrival);
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}

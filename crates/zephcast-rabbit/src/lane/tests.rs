@@ -1,0 +1,145 @@
+//! On a real server: whatever is published at the same time, each outcome is that of its own message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+
+use super::*;
+use crate::RabbitConfig;
+use crate::errand::Errand;
+use crate::topology;
+
+const TASKS: usize = 8;
+const EACH: usize = 5_000;
+const BATCH: usize = 50;
+
+async fn server() -> (RabbitServer, Arc<Connection>) {
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    (server, Arc::new(Connection::new(Arc::new(config), "test")))
+}
+
+async fn declare(connection: &Connection, name: &str, arguments: &[(&str, AMQPValue)]) {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert((*name).into(), value.clone());
+    }
+    let errand = Errand::begin(connection, "declare").await.unwrap();
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    errand.call(errand.channel().queue_declare(name.into(), options, table)).await.unwrap();
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
+
+fn message(queue: &str, id: usize, size: usize) -> Outgoing {
+    let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(format!("m-{id}").into());
+    Outgoing {
+        exchange: ShortString::default(),
+        routing_key: queue.into(),
+        properties,
+        payload: Bytes::from(vec![b'x'; size]),
+    }
+}
+
+/// To which queue a message goes, and what must become of it there.
+fn fate(number: usize) -> (&'static str, &'static str) {
+    match number % 1_000 {
+        7 => ("full", "Refused"),
+        13 => ("nowhere", "Unroutable"),
+        _ => ("taken", "Stored"),
+    }
+}
+
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Stored => "Stored",
+        Outcome::Unroutable => "Unroutable",
+        Outcome::Refused => "Refused",
+        Outcome::NotSent => "NotSent",
+        Outcome::Bad(_) => "Bad",
+        Outcome::Unknown(_) => "Unknown",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_40_000_messages_of_eight_tasks_each_has_its_own_outcome() {
+    let (_server, connection) = server().await;
+    declare(&connection, "taken", &[("x-queue-type", text("quorum"))]).await;
+    let full = [("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))];
+    declare(&connection, "full", &full).await;
+    let lane = Arc::new(Lane::open(&connection, "test").await.unwrap());
+    assert_eq!(name(&lane.publish(vec![message("full", 0, 1)]).await.unwrap()[0]), "Stored");
+
+    let tasks = (0..TASKS).map(|task| {
+        let lane = lane.clone();
+        tokio::spawn(async move {
+            let mut wrong = Vec::new();
+            for first in (0..EACH).step_by(BATCH) {
+                let numbers = (first..first + BATCH).map(|n| task * EACH + n);
+                let messages = numbers.clone().map(|number| message(fate(number).0, number, 20));
+                let outcomes = lane.publish(messages.collect()).await.unwrap();
+                let told = numbers.zip(outcomes).map(|(number, outcome)| (number, fate(number).1, name(&outcome)));
+                wrong.extend(told.filter(|(_, expected, told)| expected != told));
+            }
+            wrong
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        assert_eq!(task.await.unwrap(), []);
+    }
+    let stored = (0..TASKS * EACH).filter(|number| fate(*number).1 == "Stored").count() as u64;
+    assert_eq!(topology::queue(&connection, "test", "taken").await.unwrap(), Some((stored, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_fails_alone() {
+    let (_server, connection) = server().await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    // The limit of 3.10, and less than that of any later one.
+    let messages = vec![message("taken", 1, 10), message("taken", 2, 128 * 1024 * 1024 + 1), message("taken", 3, 10)];
+    let outcomes = lane.publish(messages).await.unwrap();
+    assert_eq!(name(&outcomes[0]), "Stored");
+    assert_eq!(name(&outcomes[1]), "Bad");
+    assert_eq!(name(&outcomes[2]), "NotSent", "the channel is closed: whoever publishes tries it on the next one");
+    assert_eq!(topology::queue(&connection, "test", "taken").await.unwrap(), Some((1, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_blocked_holds_up_publishes_and_no_acks() {
+    use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
+
+    let (server, publishing) = server().await;
+    let consuming = publishing.another("consumer", Duration::from_secs(10));
+    declare(&publishing, "taken", &[]).await;
+    let lane = Lane::open(&publishing, "test").await.unwrap();
+    lane.publish(vec![message("taken", 1, 10)]).await.unwrap();
+    let errand = Errand::begin(&consuming, "test").await.unwrap();
+    let got = errand.call(errand.channel().basic_get("taken".into(), BasicGetOptions::default())).await.unwrap();
+    let tag = got.expect("a message").delivery.delivery_tag;
+
+    server.raise_memory_alarm().await.unwrap();
+    let mut held = lane.publish(vec![message("taken", 2, 10)]);
+    // The server says so once something is published.
+    let until_blocked = async {
+        while lane.link().blocked().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), until_blocked).await.expect("blocked");
+    assert!(publishing.trouble("test").is_some_and(|error| error.kind() == zephcast_core::ErrorKind::Blocked));
+    let acked = async {
+        errand.call(errand.channel().basic_ack(tag, BasicAckOptions::default())).await.unwrap();
+        errand.call(errand.channel().basic_qos(1, BasicQosOptions::default())).await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(5), acked).await.expect("an ack goes on, on a connection of its own");
+    assert!(held.try_recv().is_err(), "nothing is stored meanwhile");
+    server.clear_memory_alarm().await.unwrap();
+    let outcomes = tokio::time::timeout(Duration::from_secs(30), held).await.expect("an end of it").unwrap();
+    assert_eq!(name(&outcomes[0]), "Stored");
+}

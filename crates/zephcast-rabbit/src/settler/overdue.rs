@@ -1,0 +1,69 @@
+//! Deliveries that the server would soon close the channel for, with everything else on it.
+
+use std::time::Duration;
+
+use zephcast_core::{Result, Token, UnitId};
+
+use crate::hints::Hint;
+use crate::member::{Member, UNIT};
+
+const OPERATION: &str = "renew";
+
+/// Gives back what has been unsettled for almost as long as the server allows: what is held no longer. It comes again, from
+/// a member that lives.
+pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
+    let Some(timeout) = member.control.config().consumer_timeout else { return Ok(Vec::new()) };
+    let Some(session) = member.session().filter(|session| !session.is_over()) else { return Ok(Vec::new()) };
+    let limit = allowed(timeout, member.subscription.lease);
+    // In the order of delivery, so that the first that is young enough ends it.
+    let overdue: Vec<(u64, Option<Hint>)> = {
+        let held = session.held();
+        let old = held.iter().take_while(|(_, held)| held.since.elapsed() >= limit);
+        let hint = |held: &crate::held::HeldMessage| {
+            let count = held.count? + 1;
+            Some(Hint { mark: held.mark, count, attempts: held.attempts, is_innocent: true })
+        };
+        old.map(|(tag, held)| (tag, hint(held))).collect()
+    };
+    if overdue.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hints: Vec<Hint> = overdue.iter().filter_map(|(_, hint)| *hint).collect();
+    if let Err(error) = member.write_hints(OPERATION, &hints).await {
+        // They are tried one by one then, which is slower and no less safe.
+        tracing::debug!(%error, "hints were not written");
+    }
+    tracing::warn!(
+        count = overdue.len(), ?timeout, stream = %member.names.stream, group = %member.names.group,
+        "deliveries are given back: they were unsettled for almost as long as the server's consumer_timeout"
+    );
+    let mut given_back = Vec::with_capacity(overdue.len());
+    for (tag, _) in overdue {
+        session.inbox.remove(tag);
+        let was_held = session.held().remove(tag).is_some();
+        if was_held {
+            session.give_back(tag).await;
+            given_back.push((UNIT, session.token(tag)));
+        }
+    }
+    Ok(given_back)
+}
+
+/// But for a tenth, and for the time until the next renewal.
+fn allowed(timeout: Duration, lease: Duration) -> Duration {
+    let margin = (timeout / 10).max(lease / 3).min(timeout / 2);
+    timeout - margin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_goes_back_before_the_server_closes_its_channel() {
+        let seconds = Duration::from_secs;
+        assert_eq!(allowed(seconds(1_800), seconds(30)), seconds(1_620));
+        assert_eq!(allowed(seconds(30), seconds(30)), seconds(20));
+        assert_eq!(allowed(seconds(10), seconds(300)), seconds(5));
+    }
+}
