@@ -7,7 +7,6 @@ mod lab;
 mod latency;
 mod members;
 mod moves;
-mod ours;
 mod raw_consume;
 mod raw_publish;
 mod reports;
@@ -20,12 +19,13 @@ use self::members::Who;
 use self::raw_consume::Handling;
 use self::raw_publish::Flood;
 use self::settings::Protocol;
-use crate::Outcome;
+use crate::joined::{self, CLOSING, WARM_UP};
 use crate::measure::{Sample, in_turns};
 use crate::options::Options;
 use crate::report::{Mark, Report, Row};
+use crate::{Outcome, stalled};
 
-pub(crate) use self::backlog::Stalled;
+pub(crate) use self::backlog::stall;
 
 const URL: &str = "ZEPHCAST_TEST_KAFKA_URL";
 const PARTITIONS: usize = 6;
@@ -36,15 +36,10 @@ const CONSUMED: usize = 5;
 const WINDOWS: [usize; 3] = [1_000, 10_000, 100_000];
 const LATENCY_ROUNDS: usize = 3;
 const MOVE_ROUNDS: usize = 3;
-/// What prefetching may take by default.
-const PREFETCH_MIB: f64 = 16.0;
 /// How long nothing may come before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CLOSING: Duration = Duration::from_secs(10);
 /// How long a raw consumer waits for a record at a time.
 const SLICE: Duration = Duration::from_millis(50);
-/// Messages before a schedule begins.
-const WARM_UP: usize = 100;
 
 pub(crate) async fn measure(options: &Options, report: &mut Report) -> Outcome<()> {
     let url = std::env::var(URL).map_err(|_| format!("{URL} is not set"))?;
@@ -63,7 +58,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) -> Outcome<(
             report.add(row)?;
         }
         report.add(members(&lab, &topic, messages, options).await?)?;
-        report.add(backlog::measure(&lab.url, &topic, [lab.name(), lab.name()])?)
+        report.add(stalled::measure("kafka", &lab.url, &topic, [lab.name(), lab.name()])?)
     });
     consumed.await?;
     report.add(latency(&lab, options).await?)?;
@@ -83,7 +78,7 @@ async fn publish(lab: &Lab, options: &Options) -> Outcome<[Row; 4]> {
     let [narrow, wide, widest] = WINDOWS.map(|in_flight| Flood { messages, in_flight, ids: true });
     let bare = Flood { ids: false, ..widest };
     let raw = |flood| lab.side(move |lab, topic| raw_publish::publish(lab.server, topic, flood));
-    let ours = |flood: Flood| lab.side(move |lab, topic| ours::publish(lab.client, topic, messages, flood.in_flight));
+    let ours = |flood: Flood| lab.side(move |lab, topic| joined::publish(lab.client, topic, messages, flood.in_flight));
     let sides = [raw(narrow), ours(narrow), raw(wide), ours(wide), raw(widest), ours(widest), raw(bare)];
     let [raw, ours, raw_wide, ours_wide, raw_widest, ours_widest, bare] = in_turns(options.rounds, sides).await?;
     Ok([
@@ -100,9 +95,9 @@ async fn consume(lab: &Lab, topic: &str, messages: usize, options: &Options) -> 
     };
     let sides = [
         raw(Handling::InPlace),
-        lab.reader(topic, move |lab, topic, group| ours::consume(lab.client, topic, group, messages)),
+        lab.reader(topic, move |lab, topic, group| joined::consume(lab.client, topic, group, messages)),
         raw(Handling::Copied),
-        lab.reader(topic, move |lab, topic, group| ours::handle(lab.client, topic, group, messages)),
+        lab.reader(topic, move |lab, topic, group| joined::handle(lab.client, topic, group, messages)),
         lab.reader(topic, move |lab, topic, group| raw_consume::consume_polled(lab.server, topic, group, messages)),
     ];
     let [raw, ours, copied, handled, polled] = in_turns(options.rounds, sides).await?;
@@ -130,7 +125,7 @@ async fn latency(lab: &Lab, options: &Options) -> Outcome<Row> {
         lab.side(|lab, topic| latency::raw(lab.server.clone(), topic, lab.name())),
         lab.side(|lab, topic| {
             let group = lab.name();
-            ours::latency(lab.client, topic, group)
+            joined::latency(lab.client, topic, group)
         }),
     ];
     let [raw, ours] = in_turns(options.rounds.min(LATENCY_ROUNDS), sides).await?;

@@ -1,21 +1,25 @@
-//! Measures this library beside the raw clients it stands on: `bench [memory|redis|kafka] [--output text|json]
-//! [--rounds N] [--messages N]`. A server's URL comes from `ZEPHCAST_TEST_REDIS_URL` or `ZEPHCAST_TEST_KAFKA_URL`.
+//! Measures this library beside the raw clients it stands on: `bench [memory|redis|kafka|rabbitmq] [--output text|json]
+//! [--rounds N] [--messages N]`. A server's URL comes from `ZEPHCAST_TEST_REDIS_URL`, `ZEPHCAST_TEST_KAFKA_URL` or
+//! `ZEPHCAST_TEST_RABBITMQ_URL`.
 //!
 //! Raw is the given client at its best, with batches and hand-kept acks, and puts the same bytes on the wire. Raw and
 //! ours take turns in one run, whoever begins changes from round to round, and medians are quoted. CPU is that of this
 //! process, so it includes the client's own tasks but not the server.
 
 mod engine;
+mod joined;
 mod kafka;
 mod latency;
 mod measure;
 mod memory;
 mod options;
 mod ours;
+mod rabbit;
 mod redis;
 mod redis_raw;
 mod report;
 mod source;
+mod stalled;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -49,8 +53,8 @@ fn main() -> ExitCode {
 }
 
 /// Says how many MiB were resident at most.
-fn stalled(stalled: kafka::Stalled) -> Outcome<()> {
-    let peak = runtime()?.block_on(stalled.run())?;
+fn stalled(given: stalled::Stalled) -> Outcome<()> {
+    let peak = runtime()?.block_on(given.run())?;
     writeln!(std::io::stdout().lock(), "{peak}")?;
     // What stalls is not waited for.
     std::process::exit(0)
@@ -65,6 +69,9 @@ fn measure(options: &Options) -> Outcome<()> {
     }
     if wanted(Broker::Kafka) {
         runtime.block_on(kafka::measure(options, &mut report))?;
+    }
+    if wanted(Broker::RabbitMq) {
+        runtime.block_on(rabbit::measure(options, &mut report))?;
     }
     if wanted(Broker::Memory) {
         runtime.block_on(memory::measure(options, &mut report))?;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::Outcome;
 use crate::engine::Work;
-use crate::kafka::Stalled;
+use crate::stalled::Stalled;
 
 const DEFAULT_ROUNDS: usize = 5;
 const DEFAULT_MESSAGES: usize = 200_000;
@@ -32,6 +32,7 @@ pub(crate) enum Broker {
     Memory,
     Redis,
     Kafka,
+    RabbitMq,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Comm
             "memory" => options.broker = Some(Broker::Memory),
             "redis" => options.broker = Some(Broker::Redis),
             "kafka" => options.broker = Some(Broker::Kafka),
+            "rabbitmq" => options.broker = Some(Broker::RabbitMq),
             "--output" => {
                 options.output = match value(&argument, arguments.next())?.as_str() {
                     "text" => Output::Text,
@@ -63,8 +65,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Comm
             }
             "--stalled" => {
                 let mut given = || value("--stalled", arguments.next());
-                let [who, url, topic, group] = [given()?, given()?, given()?, given()?];
-                return Ok(Command::Stalled(Stalled { who, url, topic, group }));
+                let [who, url, stream, group] = [given()?, given()?, given()?, given()?];
+                return Ok(Command::Stalled(Stalled { who, url, stream, group }));
             }
             other => return Err(format!("unknown argument {other:?}").into()),
         }

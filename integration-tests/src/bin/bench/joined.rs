@@ -1,25 +1,28 @@
-//! The work of this library on Kafka, with default settings: as elsewhere, but for clocks that start once a member has
-//! its partitions, since joining takes a good while here, and raw has to do it too.
+//! The work of this library where joining takes a good while, and raw has to do it too: as elsewhere, but for clocks that
+//! start once a member has its first message.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use zephcast::{Client, Consumer, Delivery, Message};
 
-use super::{CLOSING, WARM_UP};
 use crate::latency::{self, Ages, Schedule};
 use crate::measure::{Sample, Stopwatch};
 use crate::ours::{fill_with, next};
 use crate::{Outcome, PAYLOAD_BYTES};
 
+pub(crate) const CLOSING: Duration = Duration::from_secs(10);
+/// Messages before a schedule begins.
+pub(crate) const WARM_UP: usize = 100;
 /// Room for as many messages as may be in flight, so that these are the bound.
 const IN_FLIGHT_BYTES: u32 = 256 << 20;
 
 /// Publishes with a producer that is at work, and so many messages in flight at most.
-pub(super) async fn publish(client: Client, topic: String, messages: usize, in_flight: usize) -> Outcome<Sample> {
+pub(crate) async fn publish(client: Client, topic: String, messages: usize, in_flight: usize) -> Outcome<Sample> {
     let bound = u32::try_from(in_flight)?;
     let publisher = client.publisher(&topic).in_flight(bound).in_flight_bytes(IN_FLIGHT_BYTES).await?;
     publisher.publish(Message::new(vec![b'x'; PAYLOAD_BYTES])).await?;
@@ -29,7 +32,7 @@ pub(super) async fn publish(client: Client, topic: String, messages: usize, in_f
 }
 
 /// A call and an ack a message; the clock starts with the first, and at the end every ack is durable.
-pub(super) async fn consume(client: Client, topic: String, group: String, messages: usize) -> Outcome<Sample> {
+pub(crate) async fn consume(client: Client, topic: String, group: String, messages: usize) -> Outcome<Sample> {
     let mut consumer = client.consumer(&topic).group(&group).start().await?;
     let mut watch = None;
     for _ in 0..messages {
@@ -45,7 +48,7 @@ pub(super) async fn consume(client: Client, topic: String, group: String, messag
 }
 
 /// A call of a group's handler a message; the clock stops with the last.
-pub(super) async fn handle(client: Client, topic: String, group: String, messages: usize) -> Outcome<Sample> {
+pub(crate) async fn handle(client: Client, topic: String, group: String, messages: usize) -> Outcome<Sample> {
     let (handled, all) = (AtomicUsize::new(0), Notify::new());
     let (watch, sample) = (Mutex::new(None), Mutex::new(None));
     let handler = async |delivery: &Delivery| {
@@ -69,7 +72,7 @@ pub(super) async fn handle(client: Client, topic: String, group: String, message
 }
 
 /// Publishes at a steady rate and consumes meanwhile, once both are at work.
-pub(super) async fn latency(client: Client, topic: String, group: String) -> Outcome<Sample> {
+pub(crate) async fn latency(client: Client, topic: String, group: String) -> Outcome<Sample> {
     let publisher = client.publisher(&topic).await?;
     let mut consumer = client.consumer(&topic).group(&group).start().await?;
     for _ in 0..WARM_UP {
