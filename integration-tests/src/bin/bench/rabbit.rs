@@ -21,8 +21,8 @@ pub(crate) use self::raw::stall;
 const URL: &str = "ZEPHCAST_TEST_RABBITMQ_URL";
 /// Messages of one try of one way to publish.
 const CALIBRATION: usize = 20_000;
-/// A quorum queue takes its time, so a round takes fewer messages.
-const SHARE: usize = 4;
+/// A quorum queue takes its time, so a round of publishing takes fewer messages.
+const SHARE: usize = 2;
 /// As many are in flight by default with ours.
 const IN_FLIGHT: usize = 1_000;
 /// The backlog before which handlers stall, in rounds' messages: a million by default.
@@ -135,7 +135,7 @@ impl Lab {
     }
 
     async fn consume(&self, options: &Options) -> Outcome<[Row; 3]> {
-        let messages = options.messages / SHARE;
+        let messages = options.messages;
         let raw = |acks| self.side(messages, move |lab, stream| raw::consume(lab.url, stream, messages, acks));
         let sides = [
             raw(Acks::Many),

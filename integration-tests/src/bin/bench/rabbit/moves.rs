@@ -79,11 +79,11 @@ impl Sightings {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The payload of the next message.
-    fn stamp(&self) -> [u8; 16] {
+    /// Number and payload of the next message.
+    fn stamp(&self) -> (u64, [u8; 16]) {
         let number = self.published.fetch_add(1, SeqCst);
         let now = self.began.elapsed().as_nanos() as u64;
-        ((u128::from(number) << 64) | u128::from(now)).to_be_bytes()
+        (number, ((u128::from(number) << 64) | u128::from(now)).to_be_bytes())
     }
 
     fn handled(&self, payload: &[u8], member: usize) {
@@ -194,7 +194,8 @@ async fn feed(url: String, stream: String, sightings: Arc<Sightings>, stopped: w
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     while !*stopped.borrow() {
         ticks.tick().await;
-        feed.send(sightings.stamp()).await;
+        let (number, payload) = sightings.stamp();
+        feed.send(number, payload).await;
     }
     feed.close().await
 }

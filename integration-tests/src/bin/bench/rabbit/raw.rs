@@ -297,8 +297,8 @@ impl Feed {
     }
 
     /// It is on its way when this returns.
-    pub(super) async fn send(&self, payload: [u8; 16]) {
-        let _ = poll_immediate(Box::pin(self.link.written(self.stream.clone(), "1".to_owned(), &payload))).await;
+    pub(super) async fn send(&self, id: u64, payload: [u8; 16]) {
+        let _ = poll_immediate(Box::pin(self.link.written(self.stream.clone(), id.to_string(), &payload))).await;
     }
 
     pub(super) async fn close(self) -> Outcome<()> {
