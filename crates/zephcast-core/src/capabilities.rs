@@ -1,6 +1,6 @@
 //! How brokers differ, as data.
 
-use crate::{Broker, NameRules, PositionStyle};
+use crate::{Broker, Error, ErrorKind, NameRules, PositionStyle, Result, Start};
 
 /// What a broker can do. Code that must differ by broker asks here, never for a broker's name.
 #[derive(Clone, Debug)]
@@ -70,6 +70,27 @@ impl Capabilities {
             idempotent_publish: false,
             durable: false,
         }
+    }
+}
+
+impl Starts {
+    /// Checks where a group is to start.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a start that a group of this broker cannot have.
+    pub fn check(self, start: Start) -> Result<()> {
+        let (can, what) = match start {
+            Start::Earliest => return Ok(()),
+            Start::Latest => (self.latest, "after the newest message"),
+            Start::Time(_) => (self.time, "at a time"),
+            Start::Position(_) => (self.position, "at a position"),
+        };
+        if can {
+            return Ok(());
+        }
+        let text =
+            format!("a group on this broker cannot start {what}; it begins with what is there when it is created");
+        Err(Error::new(ErrorKind::Unsupported, "start a group", text))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
-use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus};
+use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, Starts, StreamName, StreamStatus};
 
 use crate::brokers::Brokers;
 use crate::error::{error, missing};
@@ -74,8 +74,9 @@ impl Admin for RabbitAdmin {
         Ok(status(stream.clone(), groups(&self.brokers, OPERATION, stream).await?))
     }
 
-    async fn create_group(&self, stream: &StreamName, group: &GroupName, _start: Start) -> Result<()> {
+    async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()> {
         const OPERATION: &str = "create a group";
+        Starts::default().check(start)?;
         let control = &self.brokers.control;
         let names = Names::new(control.config(), stream, group)?;
         topology::group(control, OPERATION, control.config(), &names, false).await.map(drop)

@@ -122,8 +122,8 @@ impl ConsumerBuilder {
     /// Joins the group. When this returns, the group exists: what is published from now on reaches it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used; [`ErrorKind::NotFound`] for a missing
-    /// stream that is not to be created; and what [every call of a broker](Driver#errors) can fail with. There is one
+    /// [`ErrorKind::InvalidInput`] for a name or a setting that cannot be used; [`ErrorKind::Unsupported`] for a start that a
+    /// group of this broker cannot have; [`ErrorKind::NotFound`] for a missing stream that is not to be created; and what [every call of a broker](Driver#errors) can fail with. There is one
     /// attempt: [`ErrorKind::Unavailable`] when the broker is away just now.
     ///
     /// # Cancel safety
@@ -147,6 +147,7 @@ impl ConsumerBuilder {
         let subscription = self.subscription()?;
         let capabilities = self.driver.capabilities();
         capabilities.names.check(&subscription.stream)?;
+        capabilities.starts.check(subscription.start)?;
         let core = MemberCore::new(subscription.clone(), self.settings, capabilities.positions, self.isolation);
         let membership = self.driver.join(subscription).await?;
         let member = Member::start(core.clone(), membership);
