@@ -140,9 +140,21 @@ impl Link {
         timeout: Duration,
         call: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, CallFailure> {
-        match tokio::time::timeout(timeout, call).await {
-            Ok(answer) => answer.map_err(|source| CallFailure::Said(self.cause_of(source))),
-            Err(_) => Err(CallFailure::Late),
+        let lost = async {
+            self.ended().await;
+            let over = self.health.borrow().over.clone();
+            match over {
+                Some(source) => source,
+                // It was closed in good order, which the call hears of.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = call => answer.map_err(|source| CallFailure::Said(self.cause_of(source))),
+            // The client library was seen to forget the calls of a connection on which the server fell silent.
+            source = lost => Err(CallFailure::Said(source)),
+            () = tokio::time::sleep(timeout) => Err(CallFailure::Late),
         }
     }
 
