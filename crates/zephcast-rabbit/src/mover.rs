@@ -61,6 +61,9 @@ impl Mover {
     ) -> Result<Vec<Result<()>>> {
         let queues: Vec<ShortString> = copies.iter().map(|copy| copy.routing_key.clone()).collect();
         let mut current = self.lane.lock().await;
+        if let Some(reason) = self.connection.blocked() {
+            return Err(blocked_by(operation, &reason));
+        }
         let lane = match current.as_ref().filter(|lane| !lane.is_over()) {
             Some(lane) => lane.clone(),
             None => {
@@ -69,9 +72,6 @@ impl Mover {
                 lane
             }
         };
-        if let Some(reason) = lane.link().blocked() {
-            return Err(blocked_by(operation, &reason));
-        }
         let messages = copies.into_iter().map(|copy| Outgoing {
             exchange: ShortString::default(),
             routing_key: copy.routing_key,

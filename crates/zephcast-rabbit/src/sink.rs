@@ -74,7 +74,7 @@ impl RabbitSink {
         loop {
             match tokio::time::timeout(timeout, &mut outcomes).await {
                 Ok(Ok(outcomes)) => return Ok(outcomes),
-                Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, OPERATION, "the connection was lost")),
+                Ok(Err(_)) => return Err(lost()),
                 Err(_) if lane.link().blocked().is_some() => {}
                 Err(_) => {
                     self.connection.give_up(lane.link());
@@ -95,12 +95,9 @@ impl RabbitSink {
                 let text = "a queue of the stream is full and takes no more";
                 Err(PublishError::Failed(error(ErrorKind::Blocked, OPERATION, text)))
             }
-            Outcome::NotSent => Err(PublishError::Failed(error(
-                ErrorKind::Unavailable,
-                OPERATION,
-                "the channel was closed before it was sent",
-            ))),
             Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, source))),
+            // It has its turn on the next channel.
+            Outcome::NotSent => Err(PublishError::Failed(lost())),
             // The exchange was deleted: what came after that is not stored, what came before may be.
             Outcome::Unknown(source) if reply(&source).is_some_and(|(said, _)| said == code::NOT_FOUND) => {
                 Err(PublishError::Unknown(missing(OPERATION, self.stream.as_str()).caused_by(source)))
@@ -110,19 +107,23 @@ impl RabbitSink {
     }
 }
 
+fn lost() -> Error {
+    error(ErrorKind::Unavailable, OPERATION, "the connection was lost")
+}
+
 #[async_trait]
 impl Sink for RabbitSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Answer> {
         let mut turn = self.lane.lock().await;
+        // Nothing is sent that would wait in the client library, nor is a channel opened, which would wait there, too.
+        if let Some(reason) = self.connection.blocked() {
+            let error = blocked_by(OPERATION, &reason);
+            return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect();
+        }
         let lane = match self.lane(&mut turn).await {
             Ok(lane) => lane,
             Err(error) => return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect(),
         };
-        if let Some(reason) = lane.link().blocked() {
-            // Nothing is sent that would wait in the client library.
-            let error = blocked_by(OPERATION, &reason);
-            return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect();
-        }
         let most = lane.link().frame_max();
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
@@ -145,8 +146,8 @@ impl Sink for RabbitSink {
             }
         }
         .into_iter();
-        let lost = || Err(PublishError::Unknown(error(ErrorKind::Internal, OPERATION, "an outcome is missing")));
-        answers.into_iter().map(|answer| answer.or_else(|| outcomes.next()).unwrap_or_else(lost)).collect()
+        let none = || Err(PublishError::Unknown(error(ErrorKind::Internal, OPERATION, "an outcome is missing")));
+        answers.into_iter().map(|answer| answer.or_else(|| outcomes.next()).unwrap_or_else(none)).collect()
     }
 
     fn trouble(&self) -> Option<Error> {
