@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use zephcast_core::driver::{Batch, Credit, Fetched, Intake};
-use zephcast_core::{Event, Result};
+use zephcast_core::{Error, Event, Result};
 
 use self::suspects::Lookout;
 use crate::error::translate;
@@ -28,16 +28,20 @@ pub(crate) struct RabbitIntake {
     member: Arc<Member>,
     /// What is to be told first.
     news: VecDeque<Fetched>,
+    /// What ended the last session, to be told after the news.
+    failed: Option<Error>,
     /// Since when something is in doubt.
     in_doubt_since: Option<Instant>,
     lookout: Lookout,
+    /// When the group was bound to its stream last.
+    bound: Instant,
 }
 
 impl RabbitIntake {
     /// Of a member that has just subscribed.
     pub(crate) fn new(member: Arc<Member>) -> Self {
         let news = VecDeque::from([Fetched::Assigned(vec![UNIT])]);
-        Self { member, news, in_doubt_since: None, lookout: Lookout::default() }
+        Self { member, news, failed: None, in_doubt_since: None, lookout: Lookout::default(), bound: Instant::now() }
     }
 
     /// The session in which messages come, or a new one after the end of the last: one attempt. `None` when there is news.
@@ -45,6 +49,7 @@ impl RabbitIntake {
         let Some(session) = self.member.session() else {
             let is_new = self.member.open(OPERATION).await?;
             self.lookout = Lookout::default();
+            self.bound = Instant::now();
             if is_new {
                 self.news.push_back(Fetched::Event(Event::Recreated));
             }
@@ -55,9 +60,7 @@ impl RabbitIntake {
         if end.is_none() && !session.is_over() {
             return Ok(Some(session));
         }
-        self.member.lose(&session);
-        self.in_doubt_since = None;
-        self.news.push_back(Fetched::Lost(vec![UNIT, SUSPECTS]));
+        self.lose(&session);
         match end {
             Some(End::Failed(source)) => {
                 let error = translate(OPERATION, source);
@@ -82,6 +85,71 @@ impl RabbitIntake {
         let messages = arrivals.into_iter().map(incoming).collect();
         Some(Fetched::Batch(Batch { unit: UNIT, messages }))
     }
+
+    /// What comes next in this session; `None` when that is to be asked once more.
+    async fn next(&mut self, session: &Arc<Session>, credit: Credit) -> Result<Option<Fetched>> {
+        if credit.suspect {
+            return self.one_suspect(session).await;
+        }
+        session.look();
+        if let Some(prefetch) = self.member.pace.next(&self.member.subscription, session, credit.bytes) {
+            let (config, member) = (self.member.control.config(), self.member.subscription.member.as_str());
+            let set = session.set_prefetch(config, member, prefetch).await;
+            set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
+            return Ok(None);
+        }
+        self.delay_again(session).await?;
+        if credit.messages > 0 {
+            if session.inbox.begins_in_doubt() {
+                // It asks on other connections, and how long those take is no reason to keep what is lost.
+                let is_judged = tokio::select! {
+                    biased;
+                    () = session.link.ended() => return Ok(None),
+                    is_judged = self.judge(session) => is_judged?,
+                };
+                if !is_judged {
+                    return Ok(Some(Fetched::Idle));
+                }
+            }
+            if self.lookout.is_due() {
+                self.look_for_suspects(session).await?;
+                return Ok(None);
+            }
+            if self.lookout.has_turn(session.inbox.is_empty()) {
+                return Ok(Some(Fetched::Suspects));
+            }
+            if let Some(batch) = self.take(session, credit).await {
+                return Ok(Some(batch));
+            }
+            if session.inbox.begins_in_doubt() {
+                return Ok(None);
+            }
+        }
+        let next_look = self.lookout.next();
+        tokio::select! {
+            biased;
+            () = self.member.interrupted.notified() => return Ok(Some(Fetched::Idle)),
+            () = session.more() => return Ok(None),
+            () = session.link.ended() => return Ok(None),
+            () = tokio::time::sleep_until(next_look) => {}
+        }
+        if credit.messages == 0 {
+            self.lookout.put_off();
+            return Ok(None);
+        }
+        self.look_for_suspects(session).await?;
+        if !self.lookout.has_turn(session.inbox.is_empty()) {
+            return Ok(Some(Fetched::Idle));
+        }
+        Ok(Some(Fetched::Suspects))
+    }
+
+    /// What the session held is lost.
+    fn lose(&mut self, session: &Arc<Session>) {
+        self.member.lose(session);
+        self.in_doubt_since = None;
+        self.news.push_back(Fetched::Lost(vec![UNIT, SUSPECTS]));
+    }
 }
 
 #[async_trait]
@@ -91,56 +159,20 @@ impl Intake for RabbitIntake {
             if let Some(news) = self.news.pop_front() {
                 return Ok(news);
             }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
             let Some(session) = self.session().await? else { continue };
-            if credit.suspect {
-                match self.one_suspect(&session).await? {
-                    Some(fetched) => return Ok(fetched),
-                    None => continue,
+            match self.next(&session, credit).await {
+                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(None) => {}
+                Err(error) if session.is_over() => {
+                    // Whoever hears of a failure waits before the next call, and what was held is lost by now.
+                    self.lose(&session);
+                    self.failed = Some(error);
                 }
+                Err(error) => return Err(error),
             }
-            session.look();
-            if let Some(prefetch) = self.member.pace.next(&self.member.subscription, &session, credit.bytes) {
-                let (config, member) = (self.member.control.config(), self.member.subscription.member.as_str());
-                let set = session.set_prefetch(config, member, prefetch).await;
-                set.map_err(|failure| self.member.failed(&session, OPERATION, failure))?;
-                continue;
-            }
-            self.delay_again(&session).await?;
-            if credit.messages > 0 {
-                if session.inbox.begins_in_doubt() && !self.judge(&session).await? {
-                    return Ok(Fetched::Idle);
-                }
-                if self.lookout.is_due() {
-                    self.look_for_suspects(&session).await?;
-                    continue;
-                }
-                if self.lookout.has_turn(session.inbox.is_empty()) {
-                    return Ok(Fetched::Suspects);
-                }
-                if let Some(batch) = self.take(&session, credit).await {
-                    return Ok(batch);
-                }
-                if session.inbox.begins_in_doubt() {
-                    continue;
-                }
-            }
-            let next_look = self.lookout.next();
-            tokio::select! {
-                biased;
-                () = self.member.interrupted.notified() => return Ok(Fetched::Idle),
-                () = session.more() => continue,
-                () = session.link.ended() => continue,
-                () = tokio::time::sleep_until(next_look) => {}
-            }
-            if credit.messages == 0 {
-                self.lookout.put_off();
-                continue;
-            }
-            self.look_for_suspects(&session).await?;
-            if !self.lookout.has_turn(session.inbox.is_empty()) {
-                return Ok(Fetched::Idle);
-            }
-            return Ok(Fetched::Suspects);
         }
     }
 }

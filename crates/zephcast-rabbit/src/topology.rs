@@ -122,8 +122,22 @@ pub(crate) async fn group(
     ensure(connection, operation, &names.dead, &quorum()).await?;
     ensure(connection, operation, &names.suspects, &quorum()).await?;
     let is_new = ensure(connection, operation, &names.queue, &of_group(config, names)).await?;
-    if config.exchange == Exchange::Default {
-        return Ok(is_new);
+    bindings(connection, operation, config, names).await?;
+    Ok(is_new)
+}
+
+/// Makes sure that a group gets what it is to get of a stream that exists. What is bound already stays so.
+///
+/// # Errors
+/// `NotFound` when there is no such stream.
+pub(crate) async fn bindings(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<()> {
+    if config.exchange == Exchange::Default || config.topology != Topology::Declare {
+        return Ok(());
     }
     let everything = [everything(&config.exchange)];
     let bindings = if config.bindings.is_empty() { &everything } else { &config.bindings[..] };
@@ -131,7 +145,7 @@ pub(crate) async fn group(
     for binding in bindings {
         bind(&errand, names, binding).await?;
     }
-    Ok(is_new)
+    Ok(())
 }
 
 /// Makes sure that there is a queue in which messages wait before they come back to the group's.

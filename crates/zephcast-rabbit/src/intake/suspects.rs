@@ -11,13 +11,17 @@ use zephcast_core::driver::{Batch, Fetched, Incoming};
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::incoming;
-use crate::member::SUSPECTS;
+use crate::member::{Member, SUSPECTS};
 use crate::properties::{self, Decoded};
 use crate::session::Session;
 use crate::suspect::Suspect;
+use crate::topology;
 
 /// How often it is asked whether there are suspects.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a group is bound to its stream while nothing comes.
+const BIND: Duration = Duration::from_secs(5);
 
 /// Whether there are suspects, and whose turn it is.
 #[derive(Debug)]
@@ -83,7 +87,31 @@ impl RabbitIntake {
             Err(error) => return Err(error),
         }
         self.lookout.put_off();
+        self.keep_bound(session).await;
         Ok(())
+    }
+
+    /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and
+    /// know nothing of its groups.
+    async fn keep_bound(&mut self, session: &Session) {
+        if self.bound.elapsed() < BIND {
+            return;
+        }
+        self.bound = Instant::now();
+        let Member { control, names, subscription, .. } = &*self.member;
+        let bound = async {
+            topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await?;
+            topology::bindings(control, OPERATION, control.config(), names).await
+        };
+        tokio::select! {
+            biased;
+            // Whatever else is to be done is not kept waiting.
+            () = self.member.interrupted.notified() => self.member.interrupted.notify_one(),
+            () = session.link.ended() => {}
+            bound = bound => if let Err(error) = bound {
+                tracing::debug!(%error, "the group could not be bound anew");
+            }
+        }
     }
 
     /// Takes exactly one, or says that there is none. `None` when the session ended.
