@@ -100,7 +100,7 @@ impl Settler for RabbitSettler {
             self.member.lost_unsynced.store(true, Ordering::SeqCst);
         }
         match self.member.lost_unsynced.swap(false, Ordering::SeqCst) {
-            true => Ok(vec![UNIT]),
+            true => Ok(vec![UNIT, SUSPECTS]),
             false => Ok(Vec::new()),
         }
     }
