@@ -1,6 +1,6 @@
 //! A member in a process of its own, so that it can be killed: `member URL STREAM GROUP LEASE_MS PREFETCH`.
 //!
-//! Prints its name, and then a line with each payload before it acks that.
+//! Prints its name, and then a line with each payload before it acks that. Of the payload `abort` it dies.
 
 use std::error::Error;
 use std::io::Write;
@@ -17,7 +17,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut consumer = builder.prefetch(prefetch.parse()?).start().await?;
     say(consumer.member().as_str())?;
     while let Some(delivery) = consumer.next().await.transpose()? {
-        say(delivery.payload_str()?)?;
+        let payload = delivery.payload_str()?;
+        if payload == "abort" {
+            std::process::abort();
+        }
+        say(payload)?;
         // One that came too late comes again, which whoever reads the lines sees.
         let _ = delivery.ack();
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Interval;
 use zephcast::{Client, PublishError};
 use zephcast_conformance::History;
 
@@ -10,14 +11,12 @@ use super::Terms;
 
 const BURST: u64 = 100;
 
-/// Publishes so many messages, a hundred at a time, and says how many outcomes are unknown. What an outage held up is
-/// caught up with.
+/// Publishes so many messages, a hundred each time, and says how many outcomes are unknown.
 ///
 /// # Panics
 /// When the stream cannot be published to at all.
-pub async fn publish(terms: Terms, client: Client, history: Arc<History>, messages: u64, every: Duration) -> usize {
+pub async fn publish(terms: Terms, client: Client, history: Arc<History>, messages: u64, mut pace: Interval) -> usize {
     let publisher = client.publisher(terms.stream).timeout(Duration::from_secs(30)).await.expect("opens");
-    let mut pace = tokio::time::interval(every);
     let mut unknown = 0;
     for _ in 0..messages / BURST {
         pace.tick().await;

@@ -21,7 +21,7 @@ use zephcast_conformance::History;
 use storm::Storm;
 
 const MESSAGES: u64 = 50_000;
-/// All messages take about half a minute.
+/// All messages take about half a minute, and what an outage held up is caught up with.
 const EVERY: Duration = Duration::from_millis(52);
 const STREAM: &str = "storm";
 const GROUP: &str = "all";
@@ -58,7 +58,8 @@ async fn nothing_is_lost_and_nothing_repeated_without_a_fault() {
 
     let client = zephcast::connect(&url).await.expect("connects");
     let member = Member::join(TERMS, &client, history.clone()).await;
-    let publishing = tokio::spawn(shared::publish(TERMS, client.clone(), history.clone(), MESSAGES, EVERY));
+    let publishing =
+        tokio::spawn(shared::publish(TERMS, client.clone(), history.clone(), MESSAGES, tokio::time::interval(EVERY)));
     let mut storm = Storm::new(server, proxy, &url, history.clone(), client.clone(), member).await;
     storm.rage().await;
 

@@ -1,0 +1,78 @@
+//! The network between a member and the server breaks: the member notices, another one takes over, nothing is lost.
+
+use std::time::Duration;
+
+use integration_tests::proxy::{Direction, Proxy};
+use tokio::time::Instant;
+
+use super::lab::{self, LEASE};
+
+const MESSAGES: u32 = 20;
+
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    Reset,
+    BlackHole,
+    Deaf,
+    Mute,
+}
+
+impl Break {
+    fn happens(self, proxy: &Proxy) {
+        match self {
+            Self::Reset => proxy.reset(),
+            Self::BlackHole => proxy.set_black_hole(Direction::BOTH),
+            Self::Deaf => proxy.set_black_hole(&[Direction::FromServer]),
+            Self::Mute => proxy.set_black_hole(&[Direction::FromClient]),
+        }
+    }
+
+    /// How long it takes until the member knows. One that hears the server is told by it.
+    fn noticed_within(self) -> Duration {
+        match self {
+            Self::Reset => Duration::from_secs(1),
+            // The client library looks each second.
+            Self::BlackHole | Self::Deaf => LEASE + Duration::from_secs(2),
+            Self::Mute => LEASE + LEASE,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_cut_off_notices_and_another_one_takes_over() {
+    let server = lab::shared().await;
+    let breaks = [Break::Reset, Break::BlackHole, Break::Deaf, Break::Mute];
+    futures_util::future::join_all(breaks.map(async |kind| {
+        let stream = format!("network-{kind:?}");
+        let proxy = Proxy::start(server.addr()).await.expect("a proxy");
+        let cut = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+        let healthy = lab::connect(&server).await;
+        let mut member = lab::join(&cut, &stream, 100).await;
+        lab::publish(&healthy, &stream, 0..MESSAGES).await;
+        let held = lab::take(&mut member, MESSAGES as usize).await;
+        let mut other = lab::join(&healthy, &stream, 100).await;
+
+        let begin = Instant::now();
+        kind.happens(&proxy);
+        lab::lost(&held).await;
+        let noticed = begin.elapsed();
+        assert!(noticed <= kind.noticed_within(), "{kind:?} was noticed after {noticed:?}");
+        lab::refuses(held).await;
+        if matches!(kind, Break::Reset) {
+            // Back at once, it may have them all again.
+            proxy.down().await;
+            proxy.reset();
+        }
+        lab::all_come(&mut other, 0..MESSAGES).await;
+        println!("{kind:?}: noticed after {noticed:?}, taken over after {:?}", begin.elapsed());
+        proxy.up().await.expect("comes up");
+        proxy.heal();
+        other.close(Duration::from_secs(10)).await.expect("leaves");
+        lab::publish(&healthy, &stream, MESSAGES..MESSAGES + 5).await;
+        // What was refused is told once.
+        let _ = tokio::time::timeout(Duration::from_secs(20), member.commit()).await.expect("an answer");
+        lab::all_come(&mut member, MESSAGES..MESSAGES + 5).await;
+        lab::left(&server, &stream, &[]).await;
+    }))
+    .await;
+}

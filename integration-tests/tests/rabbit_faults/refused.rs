@@ -1,0 +1,113 @@
+//! What the server or the driver refuses, by kind, and how long that takes.
+
+use std::time::Duration;
+
+use integration_tests::rabbit_server::RabbitServer;
+use tokio::time::Instant;
+use zephcast::{Client, ErrorKind, Message, Result};
+
+use super::lab::{self, MOST};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_connect_is_told_so_at_once() {
+    let server = lab::shared().await;
+    server.ctl(&["add_vhost", "closed"]).await.expect("adds");
+    server.ctl(&["add_user", "bob", "secret"]).await.expect("adds");
+    let address = server.addr();
+    let cases = [
+        (format!("amqp://guest:wrong@{address}/%2f"), ErrorKind::Auth),
+        (format!("amqp://guest:guest@{address}/nowhere"), ErrorKind::NotFound),
+        (format!("amqp://bob:secret@{address}/closed"), ErrorKind::PermissionDenied),
+        (format!("amqps://guest:guest@{address}/%2f"), ErrorKind::Auth),
+        (format!("amqp://guest:guest@{address}/%2f?heart-beat=2"), ErrorKind::InvalidInput),
+    ];
+    for (url, expected) in cases {
+        let begin = Instant::now();
+        let error = zephcast::connect(&url).await.expect_err("is refused");
+        let took = begin.elapsed();
+        println!("{expected:?} after {took:?}: {error}");
+        assert_eq!(error.kind(), expected, "{error:?}");
+        assert!(took < Duration::from_secs(1), "{error} took {took:?}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("wrong") && !shown.contains("secret"), "{shown}");
+    }
+}
+
+/// One consumer, so that messages have where to go; and what each publish of these says, in order, all at once.
+async fn published(
+    server: &RabbitServer,
+    stream: &str,
+    messages: Vec<Message>,
+) -> (Client, Vec<Result<(), ErrorKind>>) {
+    let client = lab::connect(server).await;
+    let publisher = client.publisher(stream).await.expect("opens");
+    let outcomes = publisher.publish_all(messages).await;
+    for outcome in &outcomes {
+        if let Err(error) = outcome {
+            assert!(!error.is_unknown(), "{error:?}");
+        }
+    }
+    (client, outcomes.into_iter().map(|outcome| outcome.map(drop).map_err(|error| error.kind())).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_queue_takes_is_told_of_exactly_that_message() {
+    const STREAM: &str = "unroutable";
+    let server = lab::shared().await;
+    let bound = zephcast::connect(&format!("{}&binding=yes", server.url())).await.expect("connects");
+    let mut consumer = lab::join(&bound, STREAM, 100).await;
+    let is_bound = |number: u32| !number.is_multiple_of(3);
+    let keyed = |number: u32| {
+        let key = if is_bound(number) { "yes" } else { "no" };
+        Message::new(number.to_string()).with_key(key)
+    };
+    let (_client, outcomes) = published(&server, STREAM, (0..900).map(keyed).collect()).await;
+    for (number, outcome) in (0..).zip(outcomes) {
+        let expected = if is_bound(number) { Ok(()) } else { Err(ErrorKind::Unroutable) };
+        assert_eq!(outcome, expected, "{number}");
+    }
+    lab::all_come(&mut consumer, (0..900).filter(|number| is_bound(*number))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_fails_alone() {
+    const STREAM: &str = "too-large";
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    let mut consumer = lab::join(&client, STREAM, 100).await;
+    let message = |number: u32| {
+        let plain = Message::new(number.to_string());
+        match number {
+            30 => Message::new(vec![b'x'; MOST + 1]),
+            50 => plain.with_header("large", vec![b'x'; 200_000]),
+            70 => plain.with_key("x".repeat(256)),
+            // Just not too large, in its key.
+            80 => plain.with_key("x".repeat(255)),
+            _ => plain,
+        }
+    };
+    let (_publishing, outcomes) = published(&server, STREAM, (0..100).map(message).collect()).await;
+    for (number, outcome) in (0..).zip(outcomes) {
+        let expected = match number {
+            30 | 50 => Err(ErrorKind::TooLarge),
+            70 => Err(ErrorKind::InvalidInput),
+            _ => Ok(()),
+        };
+        assert_eq!(outcome, expected, "{number}");
+    }
+    lab::all_come(&mut consumer, (0..100).filter(|number| ![30, 50, 70].contains(number))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_of_another_type_is_used_as_it_is() {
+    const STREAM: &str = "of-another-type";
+    let server = lab::shared().await;
+    let fanout = zephcast::connect(&format!("{}&exchange=fanout", server.url())).await.expect("connects");
+    lab::join(&fanout, STREAM, 1).await.close(Duration::from_secs(5)).await.expect("leaves");
+    let client = lab::connect(&server).await;
+    let mut consumer = lab::join(&client, STREAM, 10).await;
+    lab::publish(&client, STREAM, 0..10).await;
+    lab::all_come(&mut consumer, 0..10).await;
+    let types = server.ctl(&["list_exchanges", "--no-table-headers", "name", "type"]).await.expect("lists");
+    assert!(types.lines().any(|line| line == "of-another-type\tfanout"), "{types}");
+}
