@@ -244,7 +244,8 @@ impl RabbitConfig {
         self
     }
 
-    /// Which messages of the stream a group created by this client gets. Default: all, by the routing key `#`.
+    /// Which messages of the stream a group gets. Default: all, by the routing key `#`. Bound whenever a member of this client
+    /// joins; what is bound otherwise stays so.
     #[must_use]
     pub fn bindings(mut self, bindings: impl IntoIterator<Item = Binding>) -> Self {
         self.bindings = bindings.into_iter().collect();
