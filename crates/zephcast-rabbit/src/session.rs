@@ -233,7 +233,8 @@ impl Session {
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
         }
         let number = self.syncs.fetch_add(1, Ordering::Relaxed);
-        let tag = ShortString::from(format!("sync-{number}"));
+        // What goes back when the channel closes goes consumer by consumer, by the order of their tags: last what is newest.
+        let tag = ShortString::from(format!("~sync-{number:020}"));
         let mut arguments = FieldTable::default();
         arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(i32::MIN));
         let options = BasicConsumeOptions::default();
