@@ -74,7 +74,13 @@ pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Na
         return Ok(None);
     }
     let reports = roll_call::ask(&brokers.publishing, of, consumers).await?;
+    let others = match (reports.len() as u64) < consumers {
+        true => strangers(brokers, of, &reports).await,
+        false => Vec::new(),
+    };
     let mut names: Vec<String> = reports.into_iter().map(|report| report.name).collect();
+    names.extend(others.into_iter().map(|other| other.tag));
+    names.truncate(usize::try_from(consumers).unwrap_or(usize::MAX));
     while (names.len() as u64) < consumers {
         names.push("another program".into());
     }
