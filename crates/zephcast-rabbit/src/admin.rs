@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
 use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, Starts, StreamName, StreamStatus};
 
+use crate::RabbitConfig;
 use crate::brokers::Brokers;
-use crate::error::{error, missing};
+use crate::error::{error, invalid, missing};
 use crate::member::UNIT;
 use crate::names::{NAMES, Names, group_of, is_roll_call};
 use crate::{check, dead_letters, removal, topology};
@@ -38,11 +39,20 @@ impl Admin for RabbitAdmin {
         }
         let control = &self.brokers.control;
         let config = control.config().with_settings(OPERATION, &spec.settings)?;
+        if let Some(key) = spec.settings.keys().find(|key| spec.groups.is_empty() && !RabbitConfig::is_of_exchange(key))
+        {
+            let text = format!("`{key}` says how a group's queue is made: name the groups along with it");
+            return Err(invalid(OPERATION, text));
+        }
         let groups: Vec<Names> =
             spec.groups.iter().map(|group| Names::new(&config, &spec.stream, group)).collect::<Result<_>>()?;
         topology::declare(control, OPERATION, &config, &spec.stream).await?;
         for names in &groups {
             topology::group(control, OPERATION, &config, names, false).await?;
+            // Whoever asks for something in particular is not given something else.
+            if !spec.settings.is_empty() {
+                topology::is_alike(control, OPERATION, &config, names).await?;
+            }
         }
         Ok(())
     }

@@ -148,6 +148,22 @@ pub(crate) async fn bindings(
     Ok(())
 }
 
+/// Makes sure that the queue of a group that exists is as these settings have it.
+///
+/// # Errors
+/// `Conflict`, in the server's words, which name the difference.
+pub(crate) async fn is_alike(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<()> {
+    match config.topology {
+        Topology::Declare => declare_queue(connection, operation, &names.queue, &of_group(config, names)).await,
+        Topology::Check | Topology::Expect => Ok(()),
+    }
+}
+
 /// Makes sure that there is a queue in which messages wait before they come back to the group's.
 pub(crate) async fn retry(connection: &Connection, operation: &'static str, names: &Names, name: &str) -> Result<()> {
     let mut arguments = quorum();
@@ -180,10 +196,18 @@ async fn ensure(connection: &Connection, operation: &'static str, name: &str, ar
     if queue(connection, operation, name).await?.is_some() {
         return Ok(false);
     }
+    declare_queue(connection, operation, name, arguments).await.map(|()| true)
+}
+
+async fn declare_queue(
+    connection: &Connection,
+    operation: &'static str,
+    name: &str,
+    arguments: &FieldTable,
+) -> Result<()> {
     let errand = Errand::begin(connection, operation).await?;
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let declared = errand.channel().queue_declare(name.into(), options, arguments.clone());
-    errand.try_call(declared).await.map(|_| true).map_err(|failure| errand.failed(failure))
+    errand.call(errand.channel().queue_declare(name.into(), options, arguments.clone())).await.map(drop)
 }
 
 /// What a group gets that says nothing about it.

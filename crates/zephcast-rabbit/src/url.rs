@@ -133,6 +133,11 @@ impl RabbitConfig {
         Ok(config)
     }
 
+    /// Whether a stream's setting is one of its exchange, and not of its groups' queues.
+    pub(crate) fn is_of_exchange(key: &str) -> bool {
+        matches!(key, "exchange" | "alternate-exchange")
+    }
+
     fn read_routing<'a>(&mut self, value: Values<'_, 'a>) -> Result<()> {
         if let Some(exchange) = choose(value, "exchange", &Exchange::ALL, |exchange| exchange.as_str())? {
             self.exchange = exchange;
