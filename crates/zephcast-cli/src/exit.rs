@@ -113,14 +113,15 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// An error and its causes in one line; a cause that its effect already told is left out.
+/// An error and its causes in one line; a cause that its effect already told, as what a server said, is left out.
 pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         // Of our own errors only the message: what was being done is told already.
         let told = error.downcast_ref::<Error>().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-        if !text.contains(&told) {
+        let last = text.rsplit(": ").next().unwrap_or_default();
+        if !text.contains(&told) && (last.is_empty() || !told.ends_with(last)) {
             let _ = write!(text, ": {told}");
         }
         cause = error.source();

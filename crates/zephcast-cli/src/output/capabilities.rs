@@ -62,7 +62,12 @@ impl From<&Capabilities> for Shown {
 impl Shown {
     /// A few lines for people.
     pub(crate) fn text(&self) -> String {
-        let starts = [("latest", self.start_latest), ("time", self.start_time), ("position", self.start_position)];
+        let starts = [
+            ("earliest", true),
+            ("latest", self.start_latest),
+            ("time", self.start_time),
+            ("position", self.start_position),
+        ];
         let flags = [
             ("assigns units", self.assigns_units),
             ("leases", self.leases),
@@ -82,7 +87,7 @@ impl Shown {
         };
         let most = self.max_payload.map_or_else(|| "?".into(), |bytes| format!("{bytes} bytes"));
         format!(
-            "  can: {}\n  cannot: {}\n  a new group starts at earliest, {}\n  positions: {}, order by {}, largest payload {most}",
+            "  can: {}\n  cannot: {}\n  a new group starts at {}\n  positions: {}, order by {}, largest payload {most}",
             named(&flags, true),
             named(&flags, false),
             named(&starts, true),
