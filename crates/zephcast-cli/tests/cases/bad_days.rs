@@ -7,15 +7,15 @@ use integration_tests::ports;
 use tokio::time::Instant;
 
 use super::lab::{CANARY, Lab, command, run};
-use crate::broker::NAME;
+use crate::broker::SCHEME;
 
 #[tokio::test]
 async fn what_cannot_be_used_is_named() {
     for (url, part) in [
-        (format!("{NAME}://127.0.0.1:1/?speed=high"), "speed"),
-        (format!("{NAME}://127.0.0.1:1/#insecure"), "fragment"),
+        (format!("{SCHEME}://127.0.0.1:1/?speed=high"), "speed"),
+        (format!("{SCHEME}://127.0.0.1:1/#insecure"), "fragment"),
         ("carrier-pigeon://roof".into(), "carrier-pigeon"),
-        (format!("{NAME}://127.0.0.1:99999"), "99999"),
+        (format!("{SCHEME}://127.0.0.1:99999"), "99999"),
         ("localhost:6379".into(), "SCHEME"),
         ("memory://?speed=high".into(), "speed"),
     ] {
@@ -87,7 +87,7 @@ async fn nothing_is_acked_into_a_closed_stdout() {
 #[tokio::test]
 async fn nobody_listening_is_given_up_after_the_connect_timeout_naming_host_and_port() {
     let port = ports::free().expect("a port");
-    let url = format!("{NAME}://app:{CANARY}@127.0.0.1:{port}");
+    let url = format!("{SCHEME}://app:{CANARY}@127.0.0.1:{port}");
     for arguments in [&["check"][..], &["consume", "s", "--group", "g"], &["publish", "s", "x"]] {
         let began = Instant::now();
         let done = run(command(&url, &[arguments, &["--connect-timeout", "1s"]].concat()), b"").await;
@@ -121,7 +121,9 @@ async fn an_outage_is_told_and_outlived() {
 #[tokio::test]
 async fn a_publish_without_an_answer_is_unknown() {
     let lab = Lab::own().await;
-    let mut talk = lab.talk(&["publish", &lab.stream(), "--create", "--timeout", "1s"]);
+    let stream = lab.stream();
+    lab.ready(&stream).await;
+    let mut talk = lab.talk(&["publish", &stream, "--create", "--timeout", "1s"]);
     talk.say("one").await;
     assert_eq!(talk.until("published").await["outcome"], "stored");
     let server = lab.server.as_ref().expect("its own");

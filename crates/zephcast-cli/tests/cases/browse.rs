@@ -172,7 +172,7 @@ async fn a_missing_stream_is_named_and_not_created() {
 
 #[tokio::test]
 async fn options_of_members_are_refused() {
-    let nobody = format!("{}://127.0.0.1:1", broker::NAME);
+    let nobody = format!("{}://127.0.0.1:1", broker::SCHEME);
     for (option, url) in [(&["--create"][..], nobody.as_str()), (&["--members", "2"], "memory://")] {
         let refused = run(command(url, &browse("s", option)), b"").await;
         assert_eq!(refused.code, 2, "{refused:?}");

@@ -7,13 +7,14 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{Instant, timeout};
 
-use super::lab::{LIMIT, Lab, payloads};
+use super::lab::{LIMIT, Lab};
 use crate::broker;
 
 #[tokio::test]
 async fn records_are_as_the_contract_says() {
     let lab = Lab::start().await;
     let stream = lab.stream();
+    lab.ready(&stream).await;
     lab.run(&["publish", &stream, "hello", "--key", "k", "--id", "i", "--create"], "").await;
     let done = lab.run(&["consume", &stream, "--group", "g", "--member", "me", "--count", "1"], "").await;
     assert_eq!(done.code, 0, "{done:?}");
@@ -93,24 +94,6 @@ async fn it_leaves_when_it_was_idle_for_long_enough() {
 }
 
 #[tokio::test]
-async fn a_new_group_starts_where_it_is_told() {
-    let lab = Lab::start().await;
-    let stream = lab.stream();
-    lab.fill(&stream, 3).await;
-    let whole = lab.run(&["consume", &stream, "--group", "earliest", "--count", "3"], "").await.of("delivery");
-    let at = whole[1]["position"].as_str().expect("text");
-    let from = lab.run(&["consume", &stream, "--group", "at", "--from", at, "--idle-exit", "300ms"], "").await;
-    assert_eq!(from.payloads(), ["m1", "m2"]);
-    let since = ["consume", &stream, "--group", "since", "--from", "2020-01-01T00:00:00Z", "--idle-exit", "300ms"];
-    assert_eq!(lab.run(&since, "").await.payloads(), ["m0", "m1", "m2"]);
-    let mut latest = lab.talk(&["consume", &stream, "--group", "latest", "--from", "latest", "--count", "1"]);
-    latest.until("joined").await;
-    lab.run(&["publish", &stream, "new"], "").await;
-    let (code, heard, _) = latest.finish().await;
-    assert_eq!((code, payloads(&heard)), (0, vec!["new".to_owned()]));
-}
-
-#[tokio::test]
 async fn several_members_share_the_stream() {
     let lab = Lab::start_wide().await;
     let stream = lab.stream();
@@ -171,16 +154,4 @@ async fn a_missing_stream_is_created_only_when_asked_to() {
     assert!(missing.stderr.contains(&stream) && missing.stderr.contains("--create"), "{missing:?}");
     let created = lab.run(&["consume", &stream, "--group", "g", "--create", "--idle-exit", "100ms"], "").await;
     assert_eq!(created.code, 0, "{created:?}");
-}
-
-#[tokio::test]
-async fn a_publish_to_a_stream_that_is_not_there_needs_create() {
-    let lab = Lab::own().await;
-    let stream = lab.stream();
-    let refused = lab.run(&["publish", &stream, "x"], "").await;
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains(&stream) && refused.stderr.contains("--create"), "{refused:?}");
-    assert_eq!(lab.run(&["stream", "show", &stream], "").await.code, 1, "nothing was made");
-    assert_eq!(lab.run(&["publish", &stream, "x", "--create"], "").await.code, 0);
-    assert_eq!(lab.run(&["publish", &stream, "x"], "").await.code, 0);
 }

@@ -78,8 +78,22 @@ impl Lab {
         Talk { stdin: child.stdin.take(), stdout, child, killed: false, heard: Vec::new() }
     }
 
-    /// Publishes lines and expects that all are stored.
+    /// Makes the stream with the group `g`, where nothing can be published before there is a group.
+    pub(crate) async fn ready(&self, stream: &str) {
+        self.ready_for(stream, "g").await;
+    }
+
+    /// As [`ready`](Self::ready), with another group.
+    pub(crate) async fn ready_for(&self, stream: &str, group: &str) {
+        if !broker::KEEPS_WITHOUT_GROUP {
+            let made = self.run(&["stream", "create", stream, "--group", group], "").await;
+            assert_eq!(made.code, 0, "{made:?}");
+        }
+    }
+
+    /// Publishes lines for the group `g` and expects that all are stored.
     pub(crate) async fn publish(&self, stream: &str, lines: &[String]) {
+        self.ready(stream).await;
         let done = self.run(&["publish", stream, "--create"], lines.join("\n")).await;
         assert_eq!(done.code, 0, "{done:?}");
     }

@@ -3,10 +3,16 @@
 use std::io;
 
 use integration_tests::kafka_server::{KafkaOptions, KafkaServer};
+use serde_json::Value;
 
 pub(crate) const NAME: &str = "kafka";
+pub(crate) const SCHEME: &str = "kafka";
 /// Where a server is that is there already.
 pub(crate) const URL_VARIABLE: &str = "ZEPHCAST_TEST_KAFKA_URL";
+/// Whether a stream keeps what is published before there is a group.
+pub(crate) const KEEPS_WITHOUT_GROUP: bool = true;
+/// Whether a message that ends its process is suspected from the first time on, before it is known to be alone.
+pub(crate) const FIRST_DEATH_COUNTS: bool = true;
 /// What `check` says of partitions.
 pub(crate) const HAS_PARTITIONS: bool = true;
 /// Whether it tells its own version, and since when a member has been idle.
@@ -35,6 +41,11 @@ pub(crate) fn url(server: &str, units: u32) -> String {
 pub(crate) fn check_position(position: &str, _published_ms: Option<u64>) {
     let (partition, offset) = position.split_once(':').expect("a partition and an offset");
     assert!([partition, offset].iter().all(|number| number.parse::<u64>().is_ok()), "{position}");
+}
+
+/// Where a message is said to be that was published.
+pub(crate) fn check_published(position: &Value) {
+    check_position(position.as_str().expect("text"), None);
 }
 
 impl Server {

@@ -1,0 +1,88 @@
+//! Streams and the queues of their groups.
+
+use serde_json::json;
+
+use crate::cases::lab::Lab;
+
+#[tokio::test]
+async fn streams_are_created_shown_listed_and_deleted() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let create = ["stream", "create", &stream, "--group", "a", "--group", "b.c"];
+    for _ in ["new", "alike"] {
+        let created = lab.run(&create, "").await;
+        assert_eq!(created.code, 0, "{created:?}");
+    }
+    let shown = lab.run(&["stream", "show", &stream], "").await;
+    assert_eq!(
+        shown.stdout.trim_end(),
+        format!(
+            r#"{{"event":"stream","stream":"{stream}","broker":"rabbitmq","depth":null,"units":["0"],"groups":["a","b.c"]}}"#
+        )
+    );
+    let listed = lab.run(&["stream", "list"], "").await.of("stream");
+    assert!(listed.iter().any(|listed| listed["stream"] == stream.as_str()), "{listed:?}");
+    let groups = lab.run(&["group", "list", &stream, "--window", "0s"], "").await.of("group");
+    let names: Vec<_> = groups.iter().map(|group| group["group"].as_str().expect("text")).collect();
+    assert_eq!(names, ["a", "b.c"]);
+
+    // A group that was made has what comes from then on.
+    assert_eq!(lab.run(&["publish", &stream], "one\ntwo\n").await.code, 0);
+    for group in ["a", "b.c"] {
+        let consumed = lab.run(&["consume", &stream, "--group", group, "--count", "2"], "").await;
+        assert_eq!((consumed.code, consumed.payloads()), (0, vec!["one".to_owned(), "two".to_owned()]));
+    }
+
+    let unsure = lab.run(&["stream", "delete", &stream], "").await;
+    assert_eq!(unsure.code, 2);
+    assert!(unsure.stderr.contains("--yes"), "{unsure:?}");
+    assert_eq!(lab.run(&["stream", "delete", &stream, "--yes"], "").await.code, 0);
+    for command in ["show", "delete"] {
+        let gone = lab.run(&["stream", command, &stream, "--yes"][..if command == "show" { 3 } else { 4 }], "").await;
+        assert_eq!(gone.code, 1, "{gone:?}");
+        assert!(gone.stderr.contains(&stream), "{gone:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_exists_otherwise_is_told_with_the_difference() {
+    let lab = Lab::own().await;
+    let create = |more: &'static [&'static str]| [&["stream", "create", "s"][..], more].concat();
+    let classic = create(&["--group", "g", "--set", "queue-type=classic", "--set", "max-length=5"]);
+    for _ in ["new", "alike"] {
+        assert_eq!(lab.run(&classic, "").await.code, 0);
+    }
+    let server = lab.server.as_ref().expect("its own");
+    let list = server.ctl(&["list_queues", "--no-table-headers", "name", "type"]).await.expect("a list");
+    assert!(list.lines().any(|line| line == "s.g\tclassic"), "{list}");
+    // Who asks for nothing in particular takes it as it is.
+    assert_eq!(lab.run(&create(&["--group", "g"]), "").await.code, 0);
+    for (other, parts) in [
+        (&["--group", "g", "--set", "max-length=5"][..], ["x-queue-type", "classic"]),
+        (&["--group", "g", "--set", "queue-type=classic", "--set", "max-length=7"], ["x-max-length", "'7'"]),
+        (&["--set", "exchange=fanout"], ["fanout", "topic"]),
+    ] {
+        let done = lab.run(&create(other), "").await;
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""), "{done:?}");
+        assert!(parts.iter().all(|part| done.stderr.contains(part)), "{done:?}");
+        assert_eq!(done.stderr.matches("inequivalent").count(), 1, "told once: {done:?}");
+    }
+    for (useless, part) in [("max-length=7", "group"), ("speed=high", "speed"), ("queue-type=stream", "quorum")] {
+        let done = lab.run(&["stream", "create", "s", "--set", useless], "").await;
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.stderr.contains(part), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bench_has_figures_and_leaves_nothing() {
+    let lab = Lab::own().await;
+    let done = lab.run(&["bench", "--messages", "2000", "--rate", "200"], "").await;
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
+    let bench = &done.of("bench")[0];
+    assert_eq!(bench["broker"], json!("rabbitmq"), "{bench}");
+    let listed = lab.run(&["stream", "list"], "").await;
+    assert_eq!((listed.code, listed.of("stream").len()), (0, 0), "{listed:?}");
+    let server = lab.server.as_ref().expect("its own");
+    assert_eq!(server.ctl(&["list_queues", "--no-table-headers", "name"]).await.expect("a list"), "");
+}
