@@ -1,5 +1,6 @@
 //! A private RabbitMQ that a test may kill, freeze, restart, and bring into need of memory.
 
+mod cluster;
 mod installation;
 mod site;
 
@@ -16,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::cluster::RabbitCluster;
 use self::site::Site;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -78,6 +80,11 @@ impl RabbitServer {
     pub fn url(&self) -> String {
         let (clients, management) = (self.addr(), self.management_addr());
         format!("amqp://guest:guest@{clients}/%2f?management=http://{management}")
+    }
+
+    /// Its name among the nodes of Erlang, as `rabbitmqctl` shows it.
+    pub fn name(&self) -> String {
+        self.site.name()
     }
 
     /// Where the server takes clients, to put a [`Proxy`](crate::proxy::Proxy) in front of it.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
@@ -27,15 +28,47 @@ pub(super) struct Site {
     distribution: u16,
     /// Of the daemon that tells such nodes where they find each other.
     port_mapper: u16,
+    /// The names of all nodes of its cluster; none when it is alone.
+    peers: Vec<String>,
 }
 
 impl Site {
     pub(super) fn new(options: &RabbitOptions, folder: &Path) -> io::Result<Self> {
-        let [clients, management, distribution, port_mapper] = ports::several()?;
-        let site = Self { folder: folder.to_owned(), clients, management, distribution, port_mapper };
-        fs::write(site.file("rabbitmq.conf"), site.settings(options))?;
-        fs::write(site.file("enabled_plugins"), PLUGINS)?;
+        let site = Self::vacant(folder)?;
+        site.furnish(options)?;
         Ok(site)
+    }
+
+    /// Of nodes that form a cluster, each in one of these folders.
+    pub(super) fn cluster(options: &RabbitOptions, folders: &[&Path]) -> io::Result<Vec<Self>> {
+        let mut sites = folders.iter().map(|folder| Self::vacant(folder)).collect::<io::Result<Vec<_>>>()?;
+        let peers: Vec<String> = sites.iter().map(Self::name).collect();
+        let port_mapper = sites[0].port_mapper;
+        for site in &mut sites {
+            site.peers.clone_from(&peers);
+            site.port_mapper = port_mapper;
+            site.furnish(options)?;
+            // One secret for all, by which they know each other. Erlang takes none that others may read.
+            let cookie = site.file(".erlang.cookie");
+            fs::write(&cookie, format!("ZEPHCAST{:010}{port_mapper:010}", std::process::id()))?;
+            fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
+        }
+        Ok(sites)
+    }
+
+    fn vacant(folder: &Path) -> io::Result<Self> {
+        let [clients, management, distribution, port_mapper] = ports::several()?;
+        Ok(Self { folder: folder.to_owned(), clients, management, distribution, port_mapper, peers: Vec::new() })
+    }
+
+    fn furnish(&self, options: &RabbitOptions) -> io::Result<()> {
+        fs::write(self.file("rabbitmq.conf"), self.settings(options))?;
+        fs::write(self.file("enabled_plugins"), PLUGINS)
+    }
+
+    /// The node's name among its kind.
+    pub(super) fn name(&self) -> String {
+        format!("zephcast-{}@localhost", self.clients)
     }
 
     pub(super) fn clients(&self) -> SocketAddr {
@@ -81,7 +114,15 @@ impl Site {
             "collect_statistics_interval = 1000".to_owned(),
         ];
         let gathered = GATHERED.map(|kept| format!("management.sample_retention_policies.{kept}.minute = 1"));
-        fixed.iter().chain(&gathered).chain(&options.settings).map(|line| format!("{line}\n")).collect()
+        let numbered = self.peers.iter().enumerate();
+        let peers: Vec<String> = match self.peers.is_empty() {
+            true => Vec::new(),
+            false => ["cluster_formation.peer_discovery_backend = classic_config".to_owned()]
+                .into_iter()
+                .chain(numbered.map(|(n, name)| format!("cluster_formation.classic_config.nodes.{} = {name}", n + 1)))
+                .collect(),
+        };
+        fixed.iter().chain(&gathered).chain(&peers).chain(&options.settings).map(|line| format!("{line}\n")).collect()
     }
 
     fn script(&self, name: &str) -> Command {
@@ -92,7 +133,7 @@ impl Site {
         }
         command
             .env("HOME", &self.folder)
-            .env("RABBITMQ_NODENAME", format!("zephcast-{}@localhost", self.clients))
+            .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_CONF_ENV_FILE", self.file("no-environment"))
             .env("RABBITMQ_CONFIG_FILE", self.file("rabbitmq.conf"))
             .env("RABBITMQ_CONFIG_FILES", self.file("no-more-settings"))
