@@ -4,9 +4,10 @@ mod debian;
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,13 +27,13 @@ pub(super) const RECIPE: Recipe = Recipe {
     default_port: 5672,
     first_port: 17_672,
     url: |nodes| {
-        let (clients, management) = (nodes[0][0], nodes[0][MANAGEMENT]);
-        format!("amqp://guest:guest@127.0.0.1:{clients}/%2f?management=http://127.0.0.1:{management}")
+        let clients = nodes.iter().map(|ports| format!("127.0.0.1:{}", ports[0])).collect::<Vec<_>>().join(",");
+        format!("amqp://guest:guest@{clients}/%2f?management=http://127.0.0.1:{}", nodes[0][MANAGEMENT])
     },
     compose_file: "compose/rabbitmq.yml",
     port_variables: &["ZEPHCAST_RABBITMQ_PORT", "ZEPHCAST_RABBITMQ_MANAGEMENT_PORT"],
     versions: Some(Versions { usual: None, variable: "ZEPHCAST_RABBITMQ_VERSION" }),
-    clusters: false,
+    clusters: true,
     ports: 4,
     recognises: |command_line, port| {
         command_line.contains("-s rabbit boot") && command_line.contains(&format!("{} ", mark(port)))
@@ -67,11 +68,27 @@ pub(super) async fn install(version: Option<&str>, workspace: &Workspace) -> any
     Ok(if unwrapped.is_file() { unwrapped.to_owned() } else { program })
 }
 
-/// Everything that it reads and writes is in the site, nothing of the system's server.
+/// Everything that they read and write is in the site, nothing of the system's server.
 pub(super) fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
-    let ports = &site.nodes[0];
-    let file = |name: &str| site.data.join(name);
-    fs::write(file("rabbitmq.conf"), settings(ports))?;
+    write_cookie(&site.data)?;
+    (0..site.nodes.len()).map(|index| command(site, index)).collect()
+}
+
+/// One secret for all nodes, by which they know each other. Each would make its own, and the last one written would count.
+fn write_cookie(home: &Path) -> io::Result<()> {
+    let file = home.join(".erlang.cookie");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    fs::write(&file, format!("{since:020X}{:010X}", std::process::id()))?;
+    // Erlang takes none that others may read.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o400))
+}
+
+fn command(site: &Site, index: usize) -> anyhow::Result<Command> {
+    let ports = &site.nodes[index];
+    let folder = site.data.join(format!("node-{}", index + 1));
+    let file = |name: &str| folder.join(name);
+    fs::create_dir(&folder)?;
+    fs::write(file("rabbitmq.conf"), settings(index, &site.nodes))?;
     fs::write(file("enabled_plugins"), PLUGINS)?;
     let mut command = match site.installed.is_dir() {
         true => debian::command(&site.installed, &site.data, UNWRAPPED),
@@ -83,7 +100,7 @@ pub(super) fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
     }
     command
         .env("HOME", &site.data)
-        .env("RABBITMQ_NODENAME", format!("zephcast-{}@localhost", ports[0]))
+        .env("RABBITMQ_NODENAME", node_name(ports))
         .env("RABBITMQ_CONF_ENV_FILE", file("no-environment"))
         .env("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf"))
         .env("RABBITMQ_CONFIG_FILES", file("no-more-settings"))
@@ -93,7 +110,8 @@ pub(super) fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
         .env("RABBITMQ_LOG_BASE", file("log"))
         .env("RABBITMQ_LOGS", "-")
         .env("RABBITMQ_DIST_PORT", ports[DISTRIBUTION].to_string())
-        .env("ERL_EPMD_PORT", ports[PORT_MAPPER].to_string())
+        // The nodes of a cluster find each other by one.
+        .env("ERL_EPMD_PORT", site.nodes[0][PORT_MAPPER].to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         // So that it can be told to end.
         .env("ERL_EPMD_RELAXED_COMMAND_CHECK", "1")
@@ -107,7 +125,11 @@ pub(super) fn commands(site: &Site) -> anyhow::Result<Vec<Command>> {
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
             format!("-kernel inet_dist_use_interface {{127,0,0,1}} {}", mark(ports[0])),
         );
-    Ok(vec![command])
+    Ok(command)
+}
+
+fn node_name(ports: &[u16]) -> String {
+    format!("zephcast-{}@localhost", ports[0])
 }
 
 /// Whether it takes clients, which it does when all else is ready.
@@ -134,16 +156,24 @@ fn end_port_mapper(address: SocketAddr) -> io::Result<()> {
     socket.read_to_end(&mut Vec::new()).map(drop)
 }
 
-fn settings(ports: &[u16]) -> String {
-    let (clients, management) = (ports[0], ports[MANAGEMENT]);
-    format!(
+fn settings(index: usize, nodes: &[Vec<u16>]) -> String {
+    let (clients, management) = (nodes[index][0], nodes[index][MANAGEMENT]);
+    let alone = format!(
         "listeners.tcp.1 = 127.0.0.1:{clients}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
 # What management shows is a second old at most; by default it is five.
 collect_statistics_interval = 1000
 "
-    )
+    );
+    if nodes.len() == 1 {
+        return alone;
+    }
+    let numbered = nodes.iter().enumerate();
+    let peers = numbered
+        .map(|(index, ports)| format!("cluster_formation.classic_config.nodes.{} = {}\n", index + 1, node_name(ports)));
+    let found = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
+    [alone, found].into_iter().chain(peers).collect()
 }
 
 /// What tells our process from others that are RabbitMQ, too: a setting of a program that is not there.
@@ -173,5 +203,16 @@ mod tests {
     fn its_url_says_where_its_management_is() {
         let url = (RECIPE.url)(&[&[1, 2, 3, 4]]);
         assert_eq!(url, "amqp://guest:guest@127.0.0.1:1/%2f?management=http://127.0.0.1:2");
+        let cluster = (RECIPE.url)(&[&[1, 3, 5, 7], &[2, 4, 6, 8]]);
+        assert_eq!(cluster, "amqp://guest:guest@127.0.0.1:1,127.0.0.1:2/%2f?management=http://127.0.0.1:3");
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_are_told_of_each_other() {
+        let (one, other) = (vec![1, 3, 5, 7], vec![2, 4, 6, 8]);
+        assert!(!settings(0, std::slice::from_ref(&one)).contains("cluster_formation"));
+        let told = settings(1, &[one, other]);
+        assert!(told.contains("listeners.tcp.1 = 127.0.0.1:2\n"), "{told}");
+        assert!(told.contains("nodes.1 = zephcast-1@localhost\n") && told.contains("nodes.2 = zephcast-2@localhost\n"));
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Wanted {
     /// The version to download and run (kafka; rabbitmq, as root)
     #[arg(long)]
     version: Option<String>,
-    /// How many processes form the cluster (kafka only)
+    /// How many processes form the cluster (kafka, rabbitmq)
     #[arg(long, value_parser = value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
 }
