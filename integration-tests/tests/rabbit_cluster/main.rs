@@ -62,8 +62,18 @@ async fn nothing_is_lost_and_all_goes_on_when_the_queues_leader_dies() {
     for member in members {
         member.await.expect("no panic").expect("it left");
     }
-    let status = client.group_status("orders", "billing").await.expect("a status");
-    assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
+    // The broker still counts members for a moment that have left, and with the first node its management may be gone.
+    timeout(WITHIN, async {
+        loop {
+            let status = client.group_status("orders", "billing").await.expect("a status");
+            assert_eq!(status.dead_letters, Some(0), "{status:?}");
+            if status.lag == Some(0) {
+                break;
+            }
+        }
+    })
+    .await
+    .expect("nothing is left");
     client.close(WITHIN).await.expect("closed");
 }
 
