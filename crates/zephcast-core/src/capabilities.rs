@@ -42,6 +42,9 @@ pub struct Capabilities {
     pub partitions: bool,
     /// Whether the broker drops a second copy of a publish that was sent again.
     pub idempotent_publish: bool,
+    /// Whether the broker itself counts what a member holds, and sends no more beyond the prefetch until it has read acks.
+    /// Then a window is written in quarters, so that it does not run dry meanwhile.
+    pub counts_prefetch: bool,
     /// Whether messages survive a restart of the process that publishes and of the broker.
     pub durable: bool,
 }
@@ -68,6 +71,7 @@ impl Capabilities {
             seek: false,
             partitions: false,
             idempotent_publish: false,
+            counts_prefetch: false,
             durable: false,
         }
     }

@@ -85,6 +85,7 @@ fn capabilities() -> Capabilities {
     capabilities.order = Order::SingleMember;
     // The server's own limit by default is 128 MiB before 4.0 and 16 MiB from then on; what it refuses is an error.
     capabilities.max_payload = Some(128 * 1024 * 1024);
+    capabilities.counts_prefetch = true;
     capabilities.durable = true;
     capabilities
 }

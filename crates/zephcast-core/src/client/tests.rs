@@ -56,7 +56,11 @@ fn defaults_are_as_documented() {
         let settings = &builder.settings;
         assert_eq!((builder.lease, settings.drain), (seconds(30), seconds(30)), "lease and drain of a {who}");
         assert_eq!((builder.prefetch, settings.prefetch_bytes), (1_000, 16 << 20), "prefetch of a {who}");
-        assert_eq!((settings.flush_count, settings.flush_after), (512, Duration::from_millis(5)), "flush of a {who}");
+        let mut capabilities = Capabilities::least(Broker::Other("nothing"));
+        let flush_count = builder.flush_count(&capabilities);
+        assert_eq!((flush_count, settings.flush_after), (512, Duration::from_millis(5)), "flush of a {who}");
+        capabilities.counts_prefetch = true;
+        assert_eq!(builder.flush_count(&capabilities), 250, "flush of a {who} where the broker counts");
         settings.retry
     });
     for retry in [consumers[0], consumers[1], group.retry, Retry::default()] {

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::driver::{Driver, Subscription};
 use crate::engine::{Isolation, Member, MemberCore, Settings};
-use crate::{Consumer, Error, ErrorKind, GroupName, MemberName, Result, Retry, Start, StreamName};
+use crate::{Capabilities, Consumer, Error, ErrorKind, GroupName, MemberName, Result, Retry, Start, StreamName};
 
 /// The shortest lease: below it a busy machine alone would lose deliveries.
 const MIN_LEASE: Duration = Duration::from_millis(100);
+
+/// After how many acks they are written, where nothing waits for them.
+const FLUSH_COUNT: u64 = 512;
 
 /// Sets up a [`Consumer`]. Names are checked by [`start`](Self::start).
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct ConsumerBuilder {
     pub(crate) lease: Duration,
     create: bool,
     pub(crate) prefetch: usize,
+    /// The user's; what it is without one depends on the broker.
+    flush_count: Option<u64>,
     pub(crate) settings: Settings,
 }
 
@@ -38,11 +43,12 @@ impl ConsumerBuilder {
             lease: Duration::from_secs(30),
             create: true,
             prefetch: 1_000,
+            flush_count: None,
             settings: Settings {
                 prefetch_bytes: 16 << 20,
                 retry: Retry::default(),
                 drain: Duration::from_secs(30),
-                flush_count: 512,
+                flush_count: FLUSH_COUNT,
                 flush_after: Duration::from_millis(5),
             },
         }
@@ -102,9 +108,10 @@ impl ConsumerBuilder {
     }
 
     /// When acks are written: after so many, or so long after the first, or at once when nothing else is to do.
-    /// Default 512 and 5 ms.
+    /// Default 512 and 5 ms; on RabbitMQ, which waits for them before it sends more, a quarter of the prefetch if that is
+    /// less.
     pub fn ack_flush(mut self, count: u64, after: Duration) -> Self {
-        self.settings.flush_count = count.max(1);
+        self.flush_count = Some(count.max(1));
         self.settings.flush_after = after;
         self
     }
@@ -148,10 +155,18 @@ impl ConsumerBuilder {
         let capabilities = self.driver.capabilities();
         capabilities.names.check(&subscription.stream)?;
         capabilities.starts.check(subscription.start)?;
-        let core = MemberCore::new(subscription.clone(), self.settings, capabilities.positions, self.isolation);
+        let settings = Settings { flush_count: self.flush_count(capabilities), ..self.settings };
+        let core = MemberCore::new(subscription.clone(), settings, capabilities.positions, self.isolation);
         let membership = self.driver.join(subscription).await?;
         let member = Member::start(core.clone(), membership);
         Ok(Consumer::new(core, member))
+    }
+
+    /// After how many acks they are written: as the user says, or else as is best for the broker.
+    pub(crate) fn flush_count(&self, capabilities: &Capabilities) -> u64 {
+        let quarter = u64::try_from(self.prefetch / 4).unwrap_or(u64::MAX).max(1);
+        let best = if capabilities.counts_prefetch { quarter.min(FLUSH_COUNT) } else { FLUSH_COUNT };
+        self.flush_count.unwrap_or(best)
     }
 
     fn subscription(&self) -> Result<Subscription> {
