@@ -81,11 +81,12 @@ fn report(member: &Member, session: &Session) -> Report {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     // Also what nobody fetched.
     session.look();
+    let consumers = session.consumer_count() as u64;
     let held = session.held();
     let suspects = session.suspects_held().len();
     Report {
         name: member.subscription.member.to_string(),
-        consumers: session.consumer_count() as u64,
+        consumers,
         in_flight: (held.iter().count() + suspects) as u64,
         oldest_ms: held.iter().next().map(|(_, first)| milliseconds(first.since.elapsed())),
         working_ms: member.working_for().map(milliseconds),

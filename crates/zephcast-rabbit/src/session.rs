@@ -26,6 +26,10 @@ use crate::names::Names;
 use crate::roll_call;
 use crate::suspect::Suspect;
 
+/// So many settlements may be on their way: with more than 32 unanswered the server keeps back the rest until the queue's log
+/// has some of them.
+const KEPT_BACK: u64 = 24;
+
 /// The argument of a consumer that says whose it is.
 pub(crate) const MEMBER: &str = "x-zephcast-member";
 
@@ -56,7 +60,10 @@ pub(crate) struct Session {
     unsynced: AtomicU64,
     /// Whether a suspect was settled of which it is not known that the broker has it.
     suspects_unsynced: AtomicBool,
-    syncs: AtomicU64,
+    /// What came last by a consumer that only passed through.
+    passing: Mutex<Option<u64>>,
+    /// The last that may have come by a consumer that was replaced.
+    replaced: Mutex<Option<u64>>,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -103,7 +110,8 @@ impl Session {
             suspects_held: Mutex::default(),
             unsynced: AtomicU64::new(0),
             suspects_unsynced: AtomicBool::new(false),
-            syncs: AtomicU64::new(0),
+            passing: Mutex::default(),
+            replaced: Mutex::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,
@@ -168,6 +176,11 @@ impl Session {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anything is unsettled.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.held().iter().next().is_some() || !self.suspects_held().is_empty()
+    }
+
     pub(crate) fn suspects_held(&self) -> MutexGuard<'_, BTreeMap<u64, Suspect>> {
         self.suspects_held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,8 +215,6 @@ impl Session {
     /// are on their way to the queue's log still, and were seen to come again after a crash. What passes through the log
     /// itself, as a new consumer does, is behind them.
     pub(crate) async fn sync(&self) -> Result<(), CallFailure> {
-        /// With more than 32 commands unanswered the server keeps back the rest until the log has some of them.
-        const KEPT_BACK: u64 = 24;
         let (sent, suspects) =
             (self.unsynced.swap(0, Ordering::SeqCst), self.suspects_unsynced.swap(false, Ordering::SeqCst));
         let synced = async {
@@ -232,9 +243,8 @@ impl Session {
             // Nobody else may consume, this member neither.
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
         }
-        let number = self.syncs.fetch_add(1, Ordering::Relaxed);
-        // What goes back when the channel closes goes consumer by consumer, by the order of their tags: last what is newest.
-        let tag = ShortString::from(format!("~sync-{number:020}"));
+        // Always the same tag: the server gives one message at most to it, also over several of these.
+        let tag = ShortString::from("~sync");
         let mut arguments = FieldTable::default();
         arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(i32::MIN));
         let options = BasicConsumeOptions::default();
@@ -242,6 +252,7 @@ impl Session {
         let mut passing = self.link.answer(consumed).await?;
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
+            *self.passing() = Some(delivery.delivery_tag);
             self.inbox.put(self.arrive(delivery));
         }
         Ok(())
@@ -267,13 +278,19 @@ impl Session {
         self.consumers().iter().map(|(_, prefetch)| prefetch).sum()
     }
 
-    /// How many consumers the server counts for this member.
+    /// How many consumers the server counts for this member: also those that get nothing any more, for as long as something
+    /// is unsettled that they were given.
     pub(crate) fn consumer_count(&self) -> usize {
-        self.consumers().len()
+        let held = self.held();
+        let first = held.iter().next().map(|(tag, _)| tag);
+        let replaced = *self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let passing = self.passing().is_some_and(|tag| held.get(tag).is_some());
+        let lingering = replaced.is_some_and(|last| first.is_some_and(|first| first <= last));
+        self.consumers().len() + usize::from(passing) + usize::from(lingering)
     }
 
-    /// Has the server hand out more messages at a time, or fewer. It sets that for new consumers only: for more there is one
-    /// more, for fewer another one instead of all.
+    /// Has the server hand out more messages at a time, or fewer. It sets that for new consumers only, so that another one
+    /// takes the place of the one that there is.
     pub(crate) async fn set_prefetch(
         &self,
         config: &RabbitConfig,
@@ -281,20 +298,41 @@ impl Session {
         prefetch: u16,
     ) -> Result<(), CallFailure> {
         let _gate = self.gate.lock().await;
-        let before = self.prefetch();
-        if prefetch < before {
-            self.cancel().await?;
-        }
-        let more = prefetch - self.prefetch();
-        self.link.answer(self.channel.basic_qos(more, BasicQosOptions::default())).await?;
+        self.inbox.expect_end();
+        self.link.answer(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
-        let tag = ShortString::from(format!("{member}~{number}"));
+        // By the order of tags the server gives back what consumers have when their channel closes: the newest last.
+        let tag = ShortString::from(format!("{member}~{number:06}"));
         let options = BasicConsumeOptions { exclusive: self.is_exclusive, ..BasicConsumeOptions::default() };
         let consumed = self.channel.basic_consume(self.queue.clone(), tag, options, arguments(config, member));
         let consumer = self.link.answer(consumed).await?;
-        self.consumers().push((consumer.tag(), more));
+        let former = std::mem::replace(&mut *self.consumers(), vec![(consumer.tag(), prefetch)]);
         self.inbox.add(consumer);
+        for (tag, _) in former {
+            self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        self.look();
+        let last = self.held().iter().last().map(|(tag, _)| tag);
+        *self.replaced.lock().unwrap_or_else(PoisonError::into_inner) = last;
         self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await
+    }
+
+    /// Sends back first what would come after newer messages otherwise: the server gives back consumer by consumer, and what
+    /// came by one that only passed through lies between the others'. With too much before it, it comes last.
+    pub(crate) async fn give_back_in_order(&self) {
+        let Some(passing) = *self.passing() else { return };
+        let first: Vec<u64> = self.held().iter().map(|(tag, _)| tag).take_while(|tag| *tag <= passing).collect();
+        // The server keeps back what is more, and forgets its order.
+        if first.last() != Some(&passing) || first.len() as u64 > KEPT_BACK {
+            return;
+        }
+        for tag in first {
+            self.give_back(tag).await;
+        }
+    }
+
+    fn passing(&self) -> MutexGuard<'_, Option<u64>> {
+        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn consumers(&self) -> MutexGuard<'_, Vec<(ShortString, u16)>> {

@@ -10,3 +10,4 @@ mod lab;
 mod network;
 mod outages;
 mod refused;
+mod window;

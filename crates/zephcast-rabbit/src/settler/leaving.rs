@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zephcast_core::Result;
 use zephcast_core::driver::Returned;
+use zephcast_core::{ErrorKind, Result};
 
-use crate::error::late;
+use crate::error::{error, late};
 use crate::hints::Hint;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::session::Session;
@@ -19,8 +19,13 @@ const OPERATION: &str = "leave";
 pub(super) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline: Duration) -> Result<()> {
     let until = zephcast_core::driver::after(tokio::time::Instant::now(), deadline);
     let Some(session) = member.session().filter(|session| !session.is_over()) else {
-        // What it held is with the group since its connection was lost.
-        return close(member, deadline).await;
+        // What it held is with the group since its connection was lost, settled by its user or not.
+        let lost = member.session().is_some_and(|session| session.is_unsynced() || session.holds_any());
+        close(member, deadline).await?;
+        return match lost {
+            true => Err(error(ErrorKind::LeaseLost, OPERATION, "the connection was lost with what the member held")),
+            false => Ok(()),
+        };
     };
     let left = tokio::time::timeout_at(until, give_everything_back(member, &session, returned)).await;
     left.map_err(|_| late(OPERATION))??;
@@ -33,6 +38,8 @@ async fn close(member: &Member, deadline: Duration) -> Result<()> {
 }
 
 async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
+    // Before the member takes no more: what passes through the queue's log is given a message then.
+    session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     // What was on its way when the member took no more.
     session.look();
@@ -59,6 +66,7 @@ async fn give_everything_back(member: &Member, session: &Arc<Session>, returned:
         suspect::give_back(member, session, tag, named.map(|named| named.attempts)).await?;
     }
     session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    session.give_back_in_order().await;
     let timeout = member.connection.config().request_timeout;
     session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))
 }
