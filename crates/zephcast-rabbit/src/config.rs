@@ -1,37 +1,20 @@
 //! Settings of a connection to RabbitMQ.
 
+mod credentials;
 mod env;
 mod routing;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use zephcast_core::{Client, Endpoint, GroupName, Result, StreamName, Tls};
 
+pub use self::credentials::Credentials;
 pub use self::routing::{Binding, Exchange, QueueType, Topology};
 use crate::RabbitDriver;
 use crate::error::invalid;
 use crate::names::escaped;
-
-/// Who logs in, and how.
-#[derive(Clone)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// A user and a password, by PLAIN.
-    Password {
-        /// The user.
-        user: String,
-        /// The password.
-        password: SecretString,
-    },
-    /// The certificate that the client shows in its TLS handshake, by EXTERNAL.
-    Certificate,
-    /// A user and a password, asked for at each connection, so that they can change while the client runs. An error is
-    /// told as it is; a retryable one lets the connection be tried again.
-    Provider(Arc<dyn Fn() -> Result<(String, SecretString)> + Send + Sync>),
-}
 
 /// Settings of a connection to RabbitMQ, each with a default.
 ///
@@ -380,17 +363,6 @@ impl RabbitConfig {
     }
 }
 
-/// Shows who, never a password.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => write!(f, "{user}:***"),
-            Self::Certificate => f.write_str("the client's certificate"),
-            Self::Provider(_) => f.write_str("asked for at each connection"),
-        }
-    }
-}
-
 /// Shows everything but passwords.
 impl fmt::Debug for RabbitConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -421,39 +393,4 @@ impl fmt::Debug for RabbitConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use zephcast_core::ErrorKind;
-
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_used_is_refused_before_anything_is_sent() {
-        let one = || RabbitConfig::new("h", 1);
-        let nobody: [(String, u16); 0] = [];
-        for (config, part) in [
-            (RabbitConfig::nodes(nobody), "at least one"),
-            (RabbitConfig::new("", 1), "a host"),
-            (one().connect_timeout(Duration::ZERO), "timeout"),
-            (one().request_timeout(Duration::ZERO), "timeout"),
-            (one().heartbeat(Duration::from_millis(10)), "heartbeat"),
-            (one().consumer_timeout(Some(Duration::ZERO)), "consumer timeout"),
-            (one().credentials(Credentials::Certificate), "amqps"),
-            (one().queue("amq.gen"), "amq."),
-            (one().queue(""), "not empty"),
-            (one().max_priority(5), "classic"),
-            (one().bindings([Binding::key("k".repeat(256))]), "255"),
-        ] {
-            let error = config.validate("connect").expect_err(part);
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part}");
-            assert!(error.to_string().contains(part), "{error}");
-        }
-        assert!(one().vhost("shop").queue("shared").validate("connect").is_ok());
-    }
-
-    #[test]
-    fn a_password_is_shown_nowhere() {
-        let config = RabbitConfig::new("h", 1).user("app", "canary");
-        assert!(format!("{config:?}").contains("app:***"));
-        assert!(!format!("{config:?}").contains("canary"));
-    }
-}
+mod tests;

@@ -3,7 +3,6 @@
 //! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last and by
 //! what it is, and looking takes messages without settling them: they are back when the channel closes.
 
-use std::hash::Hasher;
 use std::time::Duration;
 
 use lapin::message::Delivery;
@@ -15,6 +14,7 @@ use zephcast_core::{Position, PositionStyle, Result, Token};
 use crate::brokers::Brokers;
 use crate::errand::Errand;
 use crate::error::code;
+use crate::hints::fingerprint;
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::properties::{self, Decoded, Notes};
@@ -81,34 +81,9 @@ fn token(names: &Names, delivery: &Delivery) -> Token {
         delivery.properties.clone(),
         &names.prefix(),
     );
-    let mut hasher = Fnv::default();
-    if let Some(id) = message.id() {
-        hasher.write(id.as_bytes());
-    }
-    hasher.write(message.payload());
-    hasher.write(notes.origin_text.unwrap_or_default().as_bytes());
-    Token(notes.last_failed_ms.unwrap_or(0), hasher.finish())
-}
-
-/// FNV-1a of 64 bits (RFC 9923): the same in every process.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+    let id = message.id().map_or(&[][..], |id| id.as_bytes());
+    let origin = notes.origin_text.unwrap_or_default();
+    Token(notes.last_failed_ms.unwrap_or(0), fingerprint([id, message.payload(), origin.as_bytes()]))
 }
 
 pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: Position) -> Result<Redrive> {

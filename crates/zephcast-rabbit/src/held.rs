@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::hints::Mark;
+use crate::hints::{Hint, Mark};
 use crate::properties::Original;
 
 /// A delivery, as far as it is needed when it is moved, given back or lost.
@@ -18,6 +18,13 @@ pub(crate) struct HeldMessage {
     /// What of its headers and properties is more than a message shows.
     pub(crate) original: Option<Box<Original>>,
     pub(crate) since: Instant,
+}
+
+impl HeldMessage {
+    /// What can be said of it when it comes again; nothing where the broker does not count.
+    pub(crate) fn hint(&self) -> Option<Hint> {
+        Some(Hint { mark: self.mark, count: self.count? + 1, attempts: self.attempts, is_innocent: false })
+    }
 }
 
 /// By delivery tag. Tags of a channel begin at 1 and leave nothing out.

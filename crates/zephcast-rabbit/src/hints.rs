@@ -10,7 +10,7 @@ use std::fmt;
 use crate::error::error;
 use zephcast_core::{ErrorKind, Result};
 
-/// Tells messages of a group apart, over processes and versions of this library. Sixty-four bits of FNV-1a (RFC 9923) of
+/// Tells messages of a group apart, over processes and versions of this library. By the [`fingerprint`] of
 /// the id, else of the beginning of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mark(u64);
@@ -22,12 +22,16 @@ impl Mark {
     pub(crate) fn of(id: Option<&[u8]>, payload: &[u8]) -> Self {
         let seen = id.unwrap_or(&payload[..payload.len().min(Self::ENOUGH)]);
         let length = (payload.len() as u64).to_be_bytes();
-        let hash = seen
-            .iter()
-            .chain(&length)
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-        Self(hash)
+        Self(fingerprint([seen, &length]))
     }
+}
+
+/// FNV-1a of 64 bits (RFC 9923): the same in every process and version.
+pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    parts
+        .into_iter()
+        .flatten()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// What is known of one message.
@@ -40,6 +44,13 @@ pub(crate) struct Hint {
     pub(crate) attempts: u32,
     /// Whether it comes from a member that lived.
     pub(crate) is_innocent: bool,
+}
+
+impl Hint {
+    /// The same, of a member that lives.
+    pub(crate) fn innocent(self) -> Self {
+        Self { is_innocent: true, ..self }
+    }
 }
 
 /// What was written down about a group's messages.

@@ -119,10 +119,7 @@ impl Member {
             self.lost_unsynced.store(true, Ordering::SeqCst);
         }
         let held = session.held();
-        let hints = held.iter().filter_map(|(_, held)| {
-            let count = held.count? + 1;
-            Some(Hint { mark: held.mark, count, attempts: held.attempts, is_innocent: true })
-        });
+        let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
         self.outlived.lock().unwrap_or_else(PoisonError::into_inner).extend(hints);
     }
 

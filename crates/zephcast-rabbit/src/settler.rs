@@ -124,3 +124,6 @@ fn all(unit: &UnitSettlements) -> impl Iterator<Item = (UnitId, Token)> {
     let others = unit.others.iter().filter(|(_, disposition)| !matches!(disposition, Disposition::Keep { .. }));
     unit.acked.iter().copied().chain(others.map(|(token, _)| *token)).map(|token| (unit.unit, token))
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ async fn give_everything_back(member: &Member, session: &Arc<Session>, returned:
         .iter()
         .filter_map(|(tag, held)| {
             let attempts = attempts.get(&tag).copied().unwrap_or(held.attempts);
-            Some(Hint { mark: held.mark, count: held.count? + 1, attempts, is_innocent: true })
+            Some(Hint { attempts, ..held.hint()?.innocent() })
         })
         .collect();
     if let Err(error) = member.write_hints(OPERATION, &hints).await {

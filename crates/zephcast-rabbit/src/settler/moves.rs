@@ -28,7 +28,8 @@ impl RabbitSettler {
     ) -> Result<()> {
         let (mut copies, mut moved, mut hints, mut given_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut queues = BTreeSet::new();
-        for (tag, disposition) in others {
+        // What an earlier call with the same settlements brought through is held no longer, and must not be copied again.
+        for (tag, disposition) in others.iter().filter(|(tag, _)| is_held(session, unit, *tag)) {
             match disposition {
                 // Of a suspect the broker counts.
                 Disposition::Keep { .. } if unit == SUSPECTS => {}
@@ -38,7 +39,7 @@ impl RabbitSettler {
                 }
                 Disposition::Return { attempts } => {
                     let hint = kept(session, *tag, *attempts);
-                    hints.extend(hint.map(|hint| Hint { is_innocent: true, ..hint }));
+                    hints.extend(hint.map(Hint::innocent));
                     given_back.push(*tag);
                 }
                 Disposition::Later { .. } | Disposition::Dead { .. } => {
@@ -121,7 +122,14 @@ fn kept(session: &Session, tag: u64, attempts: u32) -> Option<Hint> {
     let mut held = session.held();
     let held = held.get_mut(tag)?;
     held.attempts = attempts;
-    Some(Hint { mark: held.mark, count: held.count? + 1, attempts, is_innocent: false })
+    held.hint()
+}
+
+fn is_held(session: &Session, unit: UnitId, tag: u64) -> bool {
+    match unit {
+        SUSPECTS => session.suspects_held().contains_key(&tag),
+        _ => session.held().get(tag).is_some(),
+    }
 }
 
 fn original_of(session: &Session, unit: UnitId, tag: u64) -> Option<Box<Original>> {

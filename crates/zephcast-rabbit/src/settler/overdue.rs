@@ -19,11 +19,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     let overdue: Vec<(u64, Option<Hint>)> = {
         let held = session.held();
         let old = held.iter().take_while(|(_, held)| held.since.elapsed() >= limit);
-        let hint = |held: &crate::held::HeldMessage| {
-            let count = held.count? + 1;
-            Some(Hint { mark: held.mark, count, attempts: held.attempts, is_innocent: true })
-        };
-        old.map(|(tag, held)| (tag, hint(held))).collect()
+        old.map(|(tag, held)| (tag, held.hint().map(Hint::innocent))).collect()
     };
     if overdue.is_empty() {
         return Ok(Vec::new());
