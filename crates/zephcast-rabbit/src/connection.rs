@@ -140,6 +140,9 @@ impl Connection {
         if state.link.as_ref().is_some_and(|link| link.is_over()) {
             state.link = None;
         }
+        if let Some(link) = state.link.take_if(|link| link.is_used_up()) {
+            link.retire();
+        }
         Ok(state.link.clone())
     }
 

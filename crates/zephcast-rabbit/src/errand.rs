@@ -62,3 +62,6 @@ impl Drop for Errand<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::poll_immediate;
@@ -47,6 +48,8 @@ struct Job {
 pub(crate) struct Lane {
     link: Arc<Link>,
     jobs: mpsc::UnboundedSender<Job>,
+    /// Set when a queue refused a message.
+    refused: Arc<AtomicBool>,
 }
 
 impl Lane {
@@ -56,13 +59,17 @@ impl Lane {
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
         let (jobs, todo) = mpsc::unbounded_channel();
-        tokio::spawn(run(channel, todo));
-        Ok(Self { link, jobs })
+        let refused = Arc::new(AtomicBool::new(false));
+        tokio::spawn(run(channel, todo, refused.clone()));
+        Ok(Self { link, jobs, refused })
     }
 
-    /// Whether nothing can be published here any more.
+    /// Whether the next messages belong on another lane.
+    ///
+    /// So they do once a queue refused one. The server's side of a channel remembers the refusal: where a quorum queue had
+    /// lost its leader, all that follows on the channel is refused, also when there is a new leader.
     pub(crate) fn is_over(&self) -> bool {
-        self.jobs.is_closed() || self.link.is_over()
+        self.jobs.is_closed() || self.link.is_over() || self.refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -84,9 +91,9 @@ impl Lane {
 }
 
 /// What is known of the jobs whose messages are not all decided.
-#[derive(Default)]
 struct Open {
     jobs: HashMap<u64, OpenJob>,
+    refused: Arc<AtomicBool>,
 }
 
 struct OpenJob {
@@ -102,10 +109,10 @@ struct Place {
     index: usize,
 }
 
-async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>) {
+async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, refused: Arc<AtomicBool>) {
     let mut waiting = FuturesUnordered::new();
     let mut verdicts = Verdicts::default();
-    let mut open = Open::default();
+    let mut open = Open { jobs: HashMap::new(), refused };
     let mut number = 0;
     loop {
         tokio::select! {
@@ -193,6 +200,9 @@ impl Open {
 
     fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
         for (place, verdict) in decided {
+            if matches!(verdict, Verdict::Nack) {
+                self.refused.store(true, Ordering::Relaxed);
+            }
             let Some(job) = self.jobs.get_mut(&place.job) else { continue };
             job.outcomes[place.index] = Some(Outcome::from(verdict));
             job.undecided -= 1;

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(crate) struct Link {
     closing: Mutex<Vec<Channel>>,
     health: watch::Receiver<Health>,
     timeout: Duration,
+    /// How many channels there have been.
+    channels: AtomicU32,
 }
 
 impl Link {
@@ -121,12 +124,37 @@ impl Link {
             _socket: socket.closes_when_dropped(),
             health,
             timeout: config.request_timeout.min(LONGEST),
+            channels: AtomicU32::new(0),
         })
     }
 
     /// A new channel.
     pub(crate) async fn channel(&self) -> Result<Channel, CallFailure> {
+        self.channels.fetch_add(1, Ordering::Relaxed);
         self.answer(self.connection.create_channel()).await
+    }
+
+    /// Whether channel numbers are about to be used a second time. The client library remembers for ever which channels the
+    /// server closed, and fails whatever has the number of one later.
+    pub(crate) fn is_used_up(&self) -> bool {
+        let most = match self.connection.configuration().channel_max() {
+            0 => u16::MAX,
+            most => most,
+        };
+        // Those who have the connection already may open some more.
+        self.channels.load(Ordering::Relaxed) > u32::from(most) * 3 / 4
+    }
+
+    /// Closes it once nobody uses it any more.
+    pub(crate) fn retire(self: Arc<Self>) {
+        tokio::spawn(async move {
+            // Whoever wanted an answer has it by then; whoever stays is there for longer, and closes it by letting go.
+            tokio::time::sleep(self.timeout).await;
+            if let Some(link) = Arc::into_inner(self) {
+                // One that does not close is dropped, which ends it too.
+                let _ = link.close().await;
+            }
+        });
     }
 
     /// Waits for an answer, at most as long as the request timeout.

@@ -106,9 +106,11 @@ impl Mover {
                 self.forget(queue.as_str());
                 Err(error(ErrorKind::Unavailable, operation, format!("the queue {queue:?} is gone")))
             }
-            Outcome::Refused => {
-                Err(error(ErrorKind::Blocked, operation, format!("the queue {queue:?} is full and takes no more")))
-            }
+            Outcome::Refused => Err(error(
+                ErrorKind::Blocked,
+                operation,
+                format!("the queue {queue:?} takes none: it is full, or has no leader for now"),
+            )),
             Outcome::NotSent => {
                 Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))
             }

@@ -92,7 +92,7 @@ impl RabbitSink {
                 Err(PublishError::Failed(error(ErrorKind::Unroutable, OPERATION, text)))
             }
             Outcome::Refused => {
-                let text = "a queue of the stream is full and takes no more";
+                let text = "a queue of the stream takes none: it is full, or has no leader for now";
                 Err(PublishError::Failed(error(ErrorKind::Blocked, OPERATION, text)))
             }
             Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, source))),

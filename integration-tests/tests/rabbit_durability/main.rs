@@ -11,8 +11,6 @@ const STREAM: &str = "durable";
 const GROUP: &str = "all";
 const TRIALS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A younger queue does not survive a crash of its server, which writes down only later that it has one.
-const GROWN_UP: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_up_to_a_frontier_outlives_the_server() {
@@ -53,7 +51,7 @@ async fn trials(messages: u32, settle: impl AsyncFn(&Consumer, Vec<Delivery>) ->
     let mut server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
     let client = zephcast::connect(&server.url()).await.expect("connects");
     let mut consumer = join(&client).await;
-    tokio::time::sleep(GROWN_UP).await;
+    server.write_down_queues().await.expect("writes");
     for trial in 0..TRIALS {
         let publisher = client.publisher(STREAM).await.expect("opens");
         let numbers = trial * 1_000..trial * 1_000 + messages;
@@ -62,7 +60,7 @@ async fn trials(messages: u32, settle: impl AsyncFn(&Consumer, Vec<Delivery>) ->
         }
         let mut held = Vec::new();
         while held.len() < messages as usize {
-            held.push(next(&mut consumer).await);
+            held.push(next(&mut consumer, &server).await);
         }
         let settled = settle(&consumer, held).await;
         server.kill9().expect("kills");
@@ -74,7 +72,7 @@ async fn trials(messages: u32, settle: impl AsyncFn(&Consumer, Vec<Delivery>) ->
         let mut left: Vec<u32> = numbers.filter(|number| !settled.contains(number)).collect();
         let count = left.len();
         while !left.is_empty() {
-            let delivery = next(&mut consumer).await;
+            let delivery = next(&mut consumer, &server).await;
             let number = number(&delivery);
             assert!(!settled.contains(&number), "trial {trial}: {number} was settled, and comes again");
             left.retain(|other| *other != number);
@@ -89,8 +87,12 @@ async fn join(client: &Client) -> Consumer {
     client.consumer(STREAM).group(GROUP).prefetch(500).start().await.expect("joins")
 }
 
-async fn next(consumer: &mut Consumer) -> Delivery {
-    let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("comes in time");
+async fn next(consumer: &mut Consumer, server: &RabbitServer) -> Delivery {
+    let Ok(next) = tokio::time::timeout(PATIENCE, consumer.next()).await else {
+        let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers"];
+        let queues = server.ctl(&[&["list_queues"], &columns[..]].concat()).await;
+        panic!("nothing comes to a member with {:?}:\n{}", consumer.report(), queues.expect("a list"));
+    };
     next.expect("no end").expect("no permanent error")
 }
 

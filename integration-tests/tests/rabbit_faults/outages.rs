@@ -12,15 +12,12 @@ use super::lab::{self, LEASE};
 const STREAM: &str = "outages";
 const HELD: usize = 20;
 
-/// A younger queue does not survive a crash of its server, which writes down only later that it has one.
-const GROWN_UP: Duration = Duration::from_millis(1500);
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_and_publishers_come_back_by_themselves() {
     let mut server = lab::private().await;
     let client = zephcast::connect(&format!("{}&heartbeat=2", server.url())).await.expect("connects");
     let mut consumer = lab::join(&client, STREAM, 100).await;
-    tokio::time::sleep(GROWN_UP).await;
+    server.write_down_queues().await.expect("writes");
     let mut numbers = 0..;
 
     survives("close_all_connections", &client, &mut consumer, &mut numbers, async |_| {

@@ -11,7 +11,7 @@ pub(crate) enum Outcome {
     Stored,
     /// No queue took it.
     Unroutable,
-    /// A queue that is full refused it.
+    /// A queue refused it: it is full, or has no leader.
     Refused,
     /// The channel was closed before anything of it was sent.
     NotSent,
