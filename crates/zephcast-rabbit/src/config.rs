@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use zephcast_core::{Client, Endpoint, GroupName, Result, StreamName, Tls};
 
 pub use self::credentials::Credentials;
-pub use self::routing::{Binding, Exchange, QueueType, Topology};
+pub use self::routing::{Binding, DeadLetters, Exchange, QueueType, Topology};
 use crate::RabbitDriver;
 use crate::error::invalid;
 use crate::names::escaped;
@@ -68,6 +68,8 @@ pub struct RabbitConfig {
     pub message_ttl: Option<Duration>,
     /// See [`max_priority`](Self::max_priority).
     pub max_priority: Option<u8>,
+    /// See [`dead_letters`](Self::dead_letters).
+    pub dead_letters: DeadLetters,
     /// See [`topology`](Self::topology).
     pub topology: Topology,
 }
@@ -110,6 +112,7 @@ impl RabbitConfig {
             max_length: None,
             message_ttl: None,
             max_priority: None,
+            dead_letters: DeadLetters::Group,
             topology: Topology::Declare,
         }
     }
@@ -296,6 +299,17 @@ impl RabbitConfig {
         self
     }
 
+    /// Who takes a message that is given up to the dead letters. Default [`DeadLetters::Group`]. With
+    /// [`DeadLetters::Native`] a member joins only once it is certain that the queue has a dead letter exchange, without
+    /// which the broker would drop what is rejected: by the management API, unless the queue is as this client would
+    /// create it. Whether that exchange loses nothing is up to its owner: for a quorum queue `x-dead-letter-strategy` is
+    /// best `at-least-once`. What lies where it leads cannot be listed or redriven here.
+    #[must_use]
+    pub fn dead_letters(mut self, dead_letters: DeadLetters) -> Self {
+        self.dead_letters = dead_letters;
+        self
+    }
+
     /// What this client may do about exchanges, queues and bindings. Default [`Topology::Declare`].
     #[must_use]
     pub fn topology(mut self, topology: Topology) -> Self {
@@ -387,6 +401,7 @@ impl fmt::Debug for RabbitConfig {
             .field("max_length", &self.max_length)
             .field("message_ttl", &self.message_ttl)
             .field("max_priority", &self.max_priority)
+            .field("dead_letters", &self.dead_letters)
             .field("topology", &self.topology)
             .finish()
     }

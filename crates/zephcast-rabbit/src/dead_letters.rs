@@ -17,6 +17,7 @@ use crate::error::code;
 use crate::hints::fingerprint;
 use crate::member::UNIT;
 use crate::names::Names;
+use crate::native;
 use crate::properties::{self, Decoded, Notes};
 use crate::status::existing;
 use crate::topology;
@@ -29,6 +30,7 @@ pub(crate) async fn list(
     after: Option<Position>,
     limit: usize,
 ) -> Result<Vec<DeadLetter>> {
+    native::refuse(brokers, OPERATION)?;
     let after = after.map(|after| after.token);
     let mut letters = Vec::new();
     let mut look = Look::open(brokers, names).await?;
@@ -87,6 +89,7 @@ fn token(names: &Names, delivery: &Delivery) -> Token {
 }
 
 pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: Position) -> Result<Redrive> {
+    native::refuse(brokers, OPERATION)?;
     let mut look = Look::open(brokers, names).await?;
     while let Some((delivery, tag)) = look.next().await? {
         if token(names, &delivery) != at.token {
@@ -116,6 +119,7 @@ async fn send_back(brokers: &Brokers, names: &Names, delivery: Delivery) -> Resu
 }
 
 pub(crate) async fn purge(brokers: &Brokers, names: &Names) -> Result<u64> {
+    native::refuse(brokers, OPERATION)?;
     existing(brokers, OPERATION, names).await?;
     let errand = Errand::begin(&brokers.control, OPERATION).await?;
     let purged = errand.channel().queue_purge(names.dead.as_str().into(), QueuePurgeOptions::default());

@@ -105,7 +105,7 @@ impl Driver for RabbitDriver {
     }
 
     async fn join(&self, subscription: Subscription) -> Result<Membership> {
-        Member::join(self.brokers.control.clone(), self.brokers.mover.clone(), subscription).await
+        Member::join(self.brokers.clone(), subscription).await
     }
 
     async fn group_status(&self, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {

@@ -93,11 +93,13 @@ impl RabbitIntake {
         }
         session.look();
         if let Some(prefetch) = self.member.pace.next(&self.member.subscription, session, credit.bytes) {
-            let (config, member) = (self.member.control.config(), self.member.subscription.member.as_str());
+            let (config, member) = (self.member.brokers.control.config(), self.member.subscription.member.as_str());
             let set = session.set_prefetch(config, member, prefetch).await;
             set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
             return Ok(None);
         }
+        let rejected = session.reject_condemned().await;
+        rejected.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
         self.delay_again(session).await?;
         if credit.messages > 0 {
             if session.inbox.begins_in_doubt() {

@@ -21,6 +21,7 @@ mod management;
 mod member;
 mod mover;
 mod names;
+mod native;
 mod pace;
 mod properties;
 mod removal;
@@ -35,7 +36,7 @@ mod tls;
 mod topology;
 mod url;
 
-pub use self::config::{Binding, Credentials, Exchange, QueueType, RabbitConfig, Topology};
+pub use self::config::{Binding, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
 pub use self::driver::RabbitDriver;
 pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
 pub use zephcast_core::{

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, Result, UnitId};
 
+use crate::brokers::Brokers;
 use crate::connection::Connection;
 use crate::hints::Hint;
 use crate::intake::RabbitIntake;
-use crate::mover::Mover;
 use crate::names::Names;
+use crate::native;
 use crate::pace::Pace;
 use crate::properties::Outgoing;
 use crate::roll_call;
@@ -34,9 +35,8 @@ pub(crate) struct Member {
     pub(crate) names: Names,
     /// For consuming and settling alone.
     pub(crate) connection: Connection,
-    /// For everything that is rarely asked, such as which queues there are.
-    pub(crate) control: Arc<Connection>,
-    pub(crate) mover: Arc<Mover>,
+    /// For everything else.
+    pub(crate) brokers: Arc<Brokers>,
     session: Mutex<Option<Arc<Session>>>,
     epochs: AtomicU64,
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
@@ -52,22 +52,17 @@ pub(crate) struct Member {
 
 impl Member {
     /// Joins: makes sure that the group exists, and subscribes.
-    pub(crate) async fn join(
-        control: Arc<Connection>,
-        mover: Arc<Mover>,
-        subscription: Subscription,
-    ) -> Result<Membership> {
+    pub(crate) async fn join(brokers: Arc<Brokers>, subscription: Subscription) -> Result<Membership> {
         const OPERATION: &str = "join";
-        let names = Names::new(control.config(), &subscription.stream, &subscription.group)?;
+        let names = Names::new(brokers.control.config(), &subscription.stream, &subscription.group)?;
         // Noticed within the lease, which is two heartbeats.
         let heartbeat = subscription.lease / 2;
-        let connection = control.another(format!("member {}", subscription.member), heartbeat);
+        let connection = brokers.control.another(format!("member {}", subscription.member), heartbeat);
         let member = Arc::new(Self {
             subscription,
             names,
             connection,
-            control,
-            mover,
+            brokers,
             session: Mutex::default(),
             epochs: AtomicU64::new(0),
             lost_unsynced: AtomicBool::new(false),
@@ -83,11 +78,17 @@ impl Member {
 
     /// A new session: one attempt. Whether the group's queue had to be made.
     pub(crate) async fn open(self: &Arc<Self>, operation: &'static str) -> Result<bool> {
-        let is_new =
-            topology::group(&self.control, operation, self.control.config(), &self.names, self.subscription.create)
-                .await?;
+        let is_new = topology::group(
+            &self.brokers.control,
+            operation,
+            self.brokers.control.config(),
+            &self.names,
+            self.subscription.create,
+        )
+        .await?;
+        native::check(&self.brokers, operation, &self.names).await?;
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
-        let prefetch = self.pace.first(&self.subscription, self.control.config());
+        let prefetch = self.pace.first(&self.subscription, self.brokers.control.config());
         let tag = self.subscription.member.as_str();
         let (session, questions) =
             Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;
@@ -154,29 +155,29 @@ impl Member {
             properties: BasicProperties::default(),
             payload: crate::hints::write(hints).into(),
         };
-        self.mover.store(operation, vec![copy]).await?.into_iter().collect()
+        self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
     }
 
     async fn ensure_hints(&self, operation: &'static str) -> Result<()> {
         let queue = &self.names.hints;
-        if !self.mover.knows(queue) {
-            topology::hints(&self.control, operation, queue).await?;
-            self.mover.learn(queue);
+        if !self.brokers.mover.knows(queue) {
+            topology::hints(&self.brokers.control, operation, queue).await?;
+            self.brokers.mover.learn(queue);
         }
         Ok(())
     }
 
     /// Makes sure that these queues beside the group's are there.
     pub(crate) async fn ensure(&self, operation: &'static str, queues: &BTreeSet<String>) -> Result<()> {
-        for queue in queues.iter().filter(|queue| !self.mover.knows(queue)) {
+        for queue in queues.iter().filter(|queue| !self.brokers.mover.knows(queue)) {
             if *queue == self.names.dead {
-                topology::dead(&self.control, operation, &self.names).await?;
+                topology::dead(&self.brokers.control, operation, &self.names).await?;
             } else if *queue == self.names.suspects {
-                topology::suspects(&self.control, operation, &self.names).await?;
+                topology::suspects(&self.brokers.control, operation, &self.names).await?;
             } else if *queue != self.names.queue {
-                topology::retry(&self.control, operation, &self.names, queue).await?;
+                topology::retry(&self.brokers.control, operation, &self.names, queue).await?;
             }
-            self.mover.learn(queue);
+            self.brokers.mover.learn(queue);
         }
         Ok(())
     }

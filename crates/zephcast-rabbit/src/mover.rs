@@ -44,7 +44,8 @@ impl Mover {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn forget(&self, queue: &str) {
+    /// A queue was deleted.
+    pub(crate) fn forget(&self, queue: &str) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
     }
 

@@ -70,7 +70,8 @@ pub(crate) async fn answer(member: Weak<Member>, session: Weak<Session>, mut que
         let Some(to) = question.properties.reply_to().clone() else { continue };
         let report = serde_json::to_vec(&report(&member, &session)).unwrap_or_default();
         if let Err(error) =
-            send(member.mover.connection(), ShortString::default(), to, BasicProperties::default(), &report).await
+            send(member.brokers.mover.connection(), ShortString::default(), to, BasicProperties::default(), &report)
+                .await
         {
             tracing::debug!(%error, "a question was not answered");
         }

@@ -11,13 +11,16 @@ use std::time::Duration;
 use futures_util::future::poll_immediate;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Consumer};
 use zephcast_core::{Result, Token};
 
 use crate::RabbitConfig;
 use crate::arrival::Arrival;
+use crate::config::DeadLetters;
 use crate::connection::Connection;
 use crate::held::Held;
 use crate::inbox::{End, Inbox};
@@ -53,6 +56,10 @@ pub(crate) struct Session {
     pub(crate) inbox: Inbox,
     /// What the names of the group's own queues begin with.
     own_prefix: String,
+    /// Whether dead letters are the queue's own.
+    is_native: bool,
+    /// What came to be rejected, by delivery tag.
+    condemned: Mutex<Vec<u64>>,
     held: Mutex<Held>,
     /// The suspects in hand, by delivery tag.
     suspects_held: Mutex<BTreeMap<u64, Suspect>>,
@@ -106,6 +113,8 @@ impl Session {
             gate: tokio::sync::Mutex::default(),
             inbox: Inbox::new(consumer),
             own_prefix: names.prefix(),
+            is_native: config.dead_letters == DeadLetters::Native,
+            condemned: Mutex::default(),
             held: Mutex::default(),
             suspects_held: Mutex::default(),
             unsynced: AtomicU64::new(0),
@@ -156,11 +165,28 @@ impl Session {
         self.inbox.more(|delivery| self.arrive(delivery)).await;
     }
 
-    /// From now on it is held.
-    fn arrive(&self, delivery: Delivery) -> Arrival {
+    /// From now on it is held. `None` when it is not for the group any more.
+    fn arrive(&self, delivery: Delivery) -> Option<Arrival> {
         let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
         self.held().insert(arrival.tag, arrival.held(original));
-        arrival
+        if self.is_native && arrival.notes.reason.is_some() {
+            self.condemned.lock().unwrap_or_else(PoisonError::into_inner).push(arrival.tag);
+            self.inbox.wake();
+            return None;
+        }
+        Some(arrival)
+    }
+
+    /// Rejects what came to be rejected.
+    pub(crate) async fn reject_condemned(&self) -> Result<(), CallFailure> {
+        let condemned = std::mem::take(&mut *self.condemned.lock().unwrap_or_else(PoisonError::into_inner));
+        if condemned.is_empty() {
+            return Ok(());
+        }
+        for tag in condemned {
+            self.reject(tag).await;
+        }
+        self.sync().await
     }
 
     /// The delivery tag of a token, if it is of this session.
@@ -202,6 +228,15 @@ impl Session {
         self.unsynced.fetch_add(1, Ordering::SeqCst);
         let options = BasicNackOptions { multiple: false, requeue: true };
         let _ = poll_immediate(self.channel.basic_nack(tag, options)).await;
+    }
+
+    /// Has the queue give one message up, if it is held: to its dead letter exchange.
+    pub(crate) async fn reject(&self, tag: u64) {
+        if self.held().remove(tag).is_none() {
+            return;
+        }
+        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        let _ = poll_immediate(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false })).await;
     }
 
     /// Whether the broker has yet to say that it has everything.
@@ -253,7 +288,9 @@ impl Session {
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
             *self.passing() = Some(delivery.delivery_tag);
-            self.inbox.put(self.arrive(delivery));
+            if let Some(arrival) = self.arrive(delivery) {
+                self.inbox.put(arrival);
+            }
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::error::{missing, missing_group};
 use crate::management::ConsumerFigures;
 use crate::member::UNIT;
 use crate::names::Names;
+use crate::native;
 use crate::roll_call::{self, Report};
 use crate::session::MEMBER;
 use crate::topology;
@@ -46,7 +47,7 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     status.lag = lag;
     status.in_flight = in_flight;
     status.delayed = Some(delayed);
-    status.dead_letters = Some(dead);
+    status.dead_letters = (!native::is_on(brokers)).then_some(dead);
     status.oldest_pending = reports.iter().filter_map(|report| report.oldest_ms).max().map(Duration::from_millis);
     status.members = reports.iter().map(member).chain(others.iter().map(stranger)).flatten().collect();
     status.units = vec![UnitStatus { unit: UNIT, committed: None, end: None, lag, owner: None }];

@@ -28,10 +28,10 @@ pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, atte
     if let Some(attempts) = attempts {
         notes.attempts = attempts.max(notes.attempts);
     }
-    let most = member.mover.most_properties(OPERATION).await?;
+    let most = member.brokers.mover.most_properties(OPERATION).await?;
     let mut copy = properties::encode_copy(&suspect.message, suspect.original.as_deref(), &notes, most)?;
     copy.routing_key = queue.as_str().into();
-    member.mover.store(OPERATION, vec![copy]).await?.into_iter().collect::<Result<()>>()?;
+    member.brokers.mover.store(OPERATION, vec![copy]).await?.into_iter().collect::<Result<()>>()?;
     session.suspects_held().remove(&tag);
     session.ack_suspect(tag).await;
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use zephcast_core::{Endpoint, Result, Tls};
 
-use crate::config::{Binding, Credentials, Exchange, QueueType, RabbitConfig, Topology};
+use crate::config::{Binding, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
 use crate::error;
 
 const OPERATION: &str = "read URL";
@@ -16,7 +16,7 @@ const OPERATION: &str = "read URL";
 const KEYS: [&str; 6] = ["management", "request-timeout", "heartbeat", "consumer-timeout", "auth", "topology"];
 
 /// What a URL's query may say of exchanges, queues and consumers.
-const ROUTING_KEYS: [&str; 11] = [
+const ROUTING_KEYS: [&str; 12] = [
     "exchange",
     "alternate-exchange",
     "binding",
@@ -28,6 +28,7 @@ const ROUTING_KEYS: [&str; 11] = [
     "max-length",
     "message-ttl",
     "max-priority",
+    "dead-letters",
 ];
 
 /// What the settings of a stream may say.
@@ -62,6 +63,7 @@ impl RabbitConfig {
     /// | `consumer-priority` | [`consumer_priority`](Self::consumer_priority) |
     /// | `max-length`, `max-priority` | [`max_length`](Self::max_length), [`max_priority`](Self::max_priority) |
     /// | `message-ttl` | [`message_ttl`](Self::message_ttl) in milliseconds |
+    /// | `dead-letters` | [`dead_letters`](Self::dead_letters): `group`, `native` |
     /// | `topology` | [`topology`](Self::topology): `declare`, `check`, `expect` |
     /// | `tls-ca`, `tls-cert`, `tls-key` | PEM files, see [`Tls`]; with `amqps` only |
     ///
@@ -154,6 +156,10 @@ impl RabbitConfig {
         if let Some(kind) = choose(value, "queue-type", &[QueueType::Quorum, QueueType::Classic], |kind| kind.as_str())?
         {
             self.queue_type = kind;
+        }
+        let ways = [DeadLetters::Group, DeadLetters::Native];
+        if let Some(dead_letters) = choose(value, "dead-letters", &ways, |ways| ways.as_str())? {
+            self.dead_letters = dead_letters;
         }
         if let Some(single) = read(value, "single-active-consumer", "`true` or `false`")? {
             self.single_active_consumer = single;

@@ -87,6 +87,29 @@ impl QueueType {
     }
 }
 
+/// Who takes a message that a group gives up to its dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadLetters {
+    /// The member: into the queue `STREAM.GROUP.dead`, with the reason, the attempts and where it was.
+    #[default]
+    Group,
+    /// The broker: the message is rejected, and goes where the queue's `x-dead-letter-exchange` sends it, with the broker's
+    /// own header `x-death`. For queues that others own and whose dead letters have their way already.
+    Native,
+}
+
+impl DeadLetters {
+    /// As URLs write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// What a client may do about exchanges, queues and bindings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,9 +117,10 @@ pub enum Topology {
     /// Creates what is missing. What exists is used as it is.
     #[default]
     Declare,
-    /// Creates nothing; fails with `NotFound` where something is missing.
+    /// Creates no exchange and no group's queue; fails with `NotFound` where one is missing. The queues beside a group's,
+    /// for retries, dead letters and suspects, are created when they are needed first.
     Check,
-    /// Neither creates nor asks: for users who may not. What is missing is found out when it is used.
+    /// As [`Check`](Self::Check), and does not ask either: what is missing is found out when it is used.
     Expect,
 }
 

@@ -20,7 +20,7 @@ impl RabbitIntake {
             return Ok(());
         }
         let member = self.member.clone();
-        let most = member.mover.most_properties(OPERATION).await?;
+        let most = member.brokers.mover.most_properties(OPERATION).await?;
         let (mut copies, mut queues) = (Vec::with_capacity(early.len()), BTreeSet::new());
         for arrival in &early {
             let left = Duration::from_millis(arrival.notes.due_ms.unwrap_or(now).saturating_sub(now));
@@ -32,7 +32,7 @@ impl RabbitIntake {
         }
         let stored = async {
             member.ensure(OPERATION, &queues).await?;
-            member.mover.store(OPERATION, copies).await
+            member.brokers.mover.store(OPERATION, copies).await
         };
         let stored = match stored.await {
             Ok(stored) => stored,

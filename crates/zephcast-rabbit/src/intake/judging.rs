@@ -1,5 +1,6 @@
 //! Messages that were delivered before: who comes from a member that lived, and who may have killed one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl RabbitIntake {
     /// Puts what is still in doubt where it is tried one by one, and counted.
     async fn move_suspects(&mut self, session: &Session, doubtful: Vec<Arrival>, hints: &Hints) -> Result<()> {
         let member = self.member.clone();
-        let most = member.mover.most_properties(OPERATION).await?;
+        let most = member.brokers.mover.most_properties(OPERATION).await?;
         let (mut copies, mut tags) = (Vec::new(), Vec::new());
         for arrival in doubtful {
             let mut notes = arrival.notes_for_copy(session.token(arrival.tag));
@@ -72,7 +73,8 @@ impl RabbitIntake {
             }
         }
         tracing::debug!(count = tags.len(), stream = %member.names.stream, "suspects are moved");
-        let stored = member.mover.store(OPERATION, copies).await?;
+        member.ensure(OPERATION, &BTreeSet::from([member.names.suspects.clone()])).await?;
+        let stored = member.brokers.mover.store(OPERATION, copies).await?;
         for (tag, stored) in tags.into_iter().zip(stored) {
             stored?;
             session.inbox.remove(tag);
@@ -97,7 +99,7 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
 /// Reads what is written down, and leaves it where it is.
 async fn read(member: &Member) -> Result<Hints> {
     let mut hints = Hints::default();
-    let errand = Errand::begin(&member.control, OPERATION).await?;
+    let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {

@@ -11,6 +11,7 @@ use zephcast_core::driver::{Batch, Fetched, Incoming};
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::incoming;
+use crate::config::Topology;
 use crate::member::{Member, SUSPECTS};
 use crate::properties::{self, Decoded};
 use crate::session::Session;
@@ -20,13 +21,17 @@ use crate::topology;
 /// How often it is asked whether there are suspects.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is asked whether they have a queue by now, where none is made beforehand.
+const RARE_LOOK: Duration = Duration::from_secs(30);
+
 /// How often a group is bound to its stream while nothing comes.
 const BIND: Duration = Duration::from_secs(5);
 
 /// Whether there are suspects, and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Lookout {
-    looked: Option<Instant>,
+    /// `None` before the first look.
+    next: Option<Instant>,
     are_there: bool,
     /// Whether others have been handed out since suspects had their turn.
     others_had_turn: bool,
@@ -34,23 +39,23 @@ pub(super) struct Lookout {
 
 impl Default for Lookout {
     fn default() -> Self {
-        Self { looked: None, are_there: false, others_had_turn: true }
+        Self { next: None, are_there: false, others_had_turn: true }
     }
 }
 
 impl Lookout {
     /// Whether it is time to look.
     pub(super) fn is_due(&self) -> bool {
-        self.looked.is_none()
+        self.next.is_none()
     }
 
     /// When to look next.
     pub(super) fn next(&self) -> Instant {
-        self.looked.map_or_else(Instant::now, |looked| looked + LOOK)
+        self.next.unwrap_or_else(Instant::now)
     }
 
     pub(super) fn put_off(&mut self) {
-        self.looked = Some(Instant::now());
+        self.next = Some(Instant::now() + LOOK);
     }
 
     /// There are some.
@@ -75,6 +80,11 @@ impl Lookout {
 impl RabbitIntake {
     /// Asks whether there are suspects.
     pub(super) async fn look_for_suspects(&mut self, session: &Arc<Session>) -> Result<()> {
+        if !self.have_suspects_a_queue().await? {
+            self.lookout.are_there = false;
+            self.lookout.next = Some(Instant::now() + RARE_LOOK);
+            return Ok(());
+        }
         let queue = self.member.names.suspects.as_str().into();
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = session.suspects_channel().queue_declare(queue, options, FieldTable::default());
@@ -83,12 +93,28 @@ impl RabbitIntake {
         match answer {
             Ok(queue) => self.lookout.are_there = queue.message_count() > 0,
             // Deleted: the next session makes it again.
-            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => session.give_up(),
+            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => {
+                self.member.brokers.mover.forget(&self.member.names.suspects);
+                session.give_up();
+            }
             Err(error) => return Err(error),
         }
         self.lookout.put_off();
         self.keep_bound(session).await;
         Ok(())
+    }
+
+    /// A client that makes no queues beforehand makes this one for the first suspect, and so do the others.
+    async fn have_suspects_a_queue(&self) -> Result<bool> {
+        let Member { brokers, names, .. } = &*self.member;
+        if brokers.control.config().topology == Topology::Declare || brokers.mover.knows(&names.suspects) {
+            return Ok(true);
+        }
+        let is_there = topology::queue(&brokers.control, OPERATION, &names.suspects).await?.is_some();
+        if is_there {
+            brokers.mover.learn(&names.suspects);
+        }
+        Ok(is_there)
     }
 
     /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and
@@ -98,7 +124,8 @@ impl RabbitIntake {
             return;
         }
         self.bound = Instant::now();
-        let Member { control, names, subscription, .. } = &*self.member;
+        let Member { brokers, names, subscription, .. } = &*self.member;
+        let control = &brokers.control;
         let bound = async {
             topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await?;
             topology::bindings(control, OPERATION, control.config(), names).await
@@ -121,7 +148,10 @@ impl RabbitIntake {
         let answer = session.link.answer(asked).await;
         let got = match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
             Ok(got) => got,
-            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => {
+                self.member.brokers.mover.forget(&self.member.names.suspects);
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let Some(got) = got else {

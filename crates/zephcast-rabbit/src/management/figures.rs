@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::lenient::{known, or_default};
 
 /// The fields of [`QueueFigures`], so that an answer has no others.
-pub(super) const QUEUE_COLUMNS: &str = "name,type,state,arguments,consumers,messages_ready,messages_unacknowledged,\
+pub(super) const QUEUE_COLUMNS: &str = "name,type,state,arguments,effective_policy_definition,consumers,messages_ready,messages_unacknowledged,\
                                         message_bytes,head_message_timestamp,message_stats";
 
 /// A queue. What the server does not know yet is `None`, never 0.
@@ -20,6 +20,9 @@ pub(crate) struct QueueFigures {
     pub(crate) state: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) arguments: Map<String, Value>,
+    /// What policies say of it.
+    #[serde(rename = "effective_policy_definition", default, deserialize_with = "or_default")]
+    pub(crate) policy: Map<String, Value>,
     #[serde(default, deserialize_with = "known")]
     pub(crate) consumers: Option<u64>,
     #[serde(rename = "messages_ready", default, deserialize_with = "known")]

@@ -11,6 +11,7 @@ use crate::clock::now_ms;
 use crate::hints::Hint;
 use crate::member::SUSPECTS;
 use crate::names::Delay;
+use crate::native;
 use crate::properties::{self, Notes, Original, Outgoing};
 use crate::session::Session;
 use crate::suspect;
@@ -26,7 +27,8 @@ impl RabbitSettler {
         unit: UnitId,
         others: &[(u64, &Disposition)],
     ) -> Result<()> {
-        let (mut copies, mut moved, mut hints, mut given_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut copies, mut moved, mut hints) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut given_back, mut rejected) = (Vec::new(), Vec::new());
         let mut queues = BTreeSet::new();
         // What an earlier call with the same settlements brought through is held no longer, and must not be copied again.
         for (tag, disposition) in others.iter().filter(|(tag, _)| is_held(session, unit, *tag)) {
@@ -41,6 +43,9 @@ impl RabbitSettler {
                     let hint = kept(session, *tag, *attempts);
                     hints.extend(hint.map(Hint::innocent));
                     given_back.push(*tag);
+                }
+                Disposition::Dead { .. } if native::is_on(&self.member.brokers) && unit != SUSPECTS => {
+                    rejected.push(*tag)
                 }
                 Disposition::Later { .. } | Disposition::Dead { .. } => {
                     let original = original_of(session, unit, *tag);
@@ -58,11 +63,14 @@ impl RabbitSettler {
                 session.give_back(tag).await;
             }
         }
+        for tag in rejected {
+            session.reject(tag).await;
+        }
         if copies.is_empty() {
             return Ok(());
         }
         self.member.ensure(OPERATION, &queues).await?;
-        let stored = self.member.mover.store(OPERATION, copies).await?;
+        let stored = self.member.brokers.mover.store(OPERATION, copies).await?;
         let mut failure = None;
         for (tag, stored) in moved.into_iter().zip(stored) {
             match stored {
@@ -102,7 +110,9 @@ impl RabbitSettler {
                     due_ms: None,
                 };
                 let mut copy = self.encode(message, original, &notes).await?;
-                copy.routing_key = names.dead.as_str().into();
+                // A suspect is in a queue of ours: whoever gets it from the group's rejects it there.
+                let queue = if native::is_on(&self.member.brokers) { &names.queue } else { &names.dead };
+                copy.routing_key = queue.as_str().into();
                 Ok(copy)
             }
             Disposition::Keep { .. } | Disposition::Return { .. } => {
@@ -112,7 +122,7 @@ impl RabbitSettler {
     }
 
     async fn encode(&self, message: &Message, original: Option<&Original>, notes: &Notes) -> Result<Outgoing> {
-        let most = self.member.mover.most_properties(OPERATION).await?;
+        let most = self.member.brokers.mover.most_properties(OPERATION).await?;
         properties::encode_copy(message, original, notes, most)
     }
 }

@@ -12,7 +12,7 @@ const OPERATION: &str = "renew";
 /// Gives back what has been unsettled for almost as long as the server allows: what is held no longer. It comes again, from
 /// a member that lives.
 pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
-    let Some(timeout) = member.control.config().consumer_timeout else { return Ok(Vec::new()) };
+    let Some(timeout) = member.brokers.control.config().consumer_timeout else { return Ok(Vec::new()) };
     let Some(session) = member.session().filter(|session| !session.is_over()) else { return Ok(Vec::new()) };
     let limit = allowed(timeout, member.subscription.lease);
     // In the order of delivery, so that the first that is young enough ends it.

@@ -1,0 +1,5 @@
+//! Beside programs of others, which know the broker and nothing of zephcast.
+
+mod dead_letters;
+mod interop;
+mod other;

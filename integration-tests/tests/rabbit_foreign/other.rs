@@ -1,0 +1,92 @@
+//! A program of somebody else.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::message::Delivery as Raw;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
+use tokio::time::timeout;
+
+/// The longest that anything awaited here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// It has the server, and a channel.
+pub(crate) struct Other {
+    pub(crate) server: RabbitServer,
+    channel: Channel,
+    connection: Connection,
+}
+
+impl Other {
+    /// With a server of its own.
+    pub(crate) async fn begin() -> Self {
+        let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+        let url = format!("amqp://guest:guest@{}/%2f", server.addr());
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("connects");
+        Self { server, channel: channel(&connection).await, connection }
+    }
+
+    pub(crate) async fn exchange(&self, name: &str) {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declared = self.channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+        declared.await.expect("declares");
+    }
+
+    /// A quorum queue.
+    pub(crate) async fn queue(&self, name: &str, arguments: &[(&str, &str)]) {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments.iter().chain(&[("x-queue-type", "quorum")]) {
+            table.insert((*name).into(), AMQPValue::LongString(LongString::from(*value)));
+        }
+        self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), table).await.expect("declares");
+    }
+
+    pub(crate) async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        let options = QueueBindOptions::default();
+        let bound = self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default());
+        bound.await.expect("binds");
+    }
+
+    /// Publishes, and waits until it is stored.
+    pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let sent = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
+        let confirmed = sent.expect("sends").await.expect("is answered");
+        assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+    }
+
+    /// One message of a queue, not settled.
+    pub(crate) async fn take(&self, queue: &str) -> Raw {
+        let options = BasicConsumeOptions::default();
+        let consumer = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await;
+        let mut consumer = consumer.expect("consumes");
+        let Ok(delivery) = timeout(PATIENCE, consumer.next()).await else {
+            let columns = ["list_queues", "name", "messages_ready", "messages_unacknowledged"];
+            panic!("nothing comes to {queue}: {}", self.server.ctl(&columns).await.expect("a list"));
+        };
+        let delivery = delivery.expect("no end").expect("works");
+        let cancelled = self.channel.basic_cancel(consumer.tag(), lapin::options::BasicCancelOptions::default());
+        cancelled.await.expect("cancels");
+        delivery
+    }
+
+    /// It crashes with what it took, and is started anew.
+    pub(crate) async fn crash(&mut self) {
+        self.channel.close(200, "".into()).await.expect("closes");
+        self.channel = channel(&self.connection).await;
+    }
+}
+
+/// One that confirms what is published, and gives one message at a time.
+async fn channel(connection: &Connection) -> Channel {
+    let channel = connection.create_channel().await.expect("opens");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    channel.basic_qos(1, BasicQosOptions::default()).await.expect("limits");
+    channel
+}
