@@ -62,7 +62,8 @@ impl Cli {
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// The broker: memory://, kafka:// or kafka+ssl://user:password@host:port, redis://, rediss://, redis+sentinel:// or
-    /// redis+cluster://user:password@host:port/db; valkey is redis, valkeys is rediss
+    /// redis+cluster://user:password@host:port/db, amqp:// or amqps://user:password@host:port/vhost; valkey is redis,
+    /// valkeys is rediss
     #[arg(long, global = true, env = "ZEPHCAST_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Vec<String>,
     /// What stdout shows [default: text at a terminal, json in a pipe]

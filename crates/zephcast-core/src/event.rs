@@ -54,6 +54,12 @@ pub enum Event {
         /// The longest that an answer was held back since this was looked at before.
         delay: Duration,
     },
+    /// The broker takes no messages for now, as with too little memory or disk, for the reason that it gives: what is
+    /// published waits, and so does what the group sends on, such as retries and dead letters. Told on RabbitMQ only, to the
+    /// members of a client that published something.
+    Blocked(String),
+    /// The broker takes messages again, after this long.
+    Unblocked(Duration),
     /// The group was gone from the broker, by a deletion or with the broker's data, and was created again where it had
     /// begun. What it had settled comes again if the stream still has it; what was lost with it nobody can count. Told by
     /// each member that found the group gone.

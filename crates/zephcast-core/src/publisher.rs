@@ -20,6 +20,7 @@ pub use self::builder::PublisherBuilder;
 use self::queue::Queue;
 use self::worker::Worker;
 use crate::deadline::after;
+use crate::driver::Sink;
 use crate::{Broker, Error, ErrorKind, Message, MessageId, PublishError, Receipt, StreamName};
 
 /// Publishes to one stream. Clones share the pipeline; messages are sent in the order in which they were enqueued. One
@@ -33,9 +34,9 @@ pub struct Publisher {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     stream: StreamName,
+    sink: Arc<dyn Sink>,
     broker: Broker,
     max_payload: Option<usize>,
     timeout: Duration,
@@ -48,6 +49,14 @@ struct Shared {
 }
 
 impl Publisher {
+    /// Why what is published waits, as far as is known: the broker is away
+    /// ([`Unavailable`](ErrorKind::Unavailable)) or takes no messages for now ([`Blocked`](ErrorKind::Blocked)). `None`
+    /// when nothing is known to be wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Error> {
+        self.shared.sink.trouble()
+    }
+
     /// Publishes a message and waits for the broker's confirmation.
     ///
     /// # Errors
@@ -251,6 +260,12 @@ impl Future for PendingReceipt {
                 Err(PublishError::Unknown(Error::new(ErrorKind::Closed, "publish", text).on(self.broker)))
             }
         })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("stream", &self.stream).field("broker", &self.broker).finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::Channel;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use zephcast_core::driver::after;
 use zephcast_core::{Error, ErrorKind, Result};
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     was_let_in: AtomicBool,
     /// With which server the next attempt begins.
     next: AtomicUsize,
+    /// Why the server takes nothing for now, if so.
+    blocking: watch::Sender<Option<String>>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -48,6 +51,7 @@ impl Connection {
             purpose: purpose.into(),
             state: Mutex::default(),
             was_let_in: AtomicBool::new(false),
+            blocking: watch::Sender::new(None),
             connecting: tokio::sync::Mutex::new(()),
         }
     }
@@ -118,7 +122,7 @@ impl Connection {
         let begin = self.next.fetch_add(1, Ordering::Relaxed);
         let mut last = None;
         for host in (0..hosts.len()).map(|n| &hosts[(begin + n) % hosts.len()]) {
-            match Link::open(&self.config, host, self.heartbeat, &self.purpose).await {
+            match Link::open(&self.config, host, self.heartbeat, &self.purpose, &self.blocking).await {
                 Ok(link) => return Ok(link),
                 Err(error) => {
                     let is_refusal = !error.is_retryable();
@@ -170,6 +174,11 @@ impl Connection {
     /// Why the server takes nothing for now, if so.
     pub(crate) fn blocked(&self) -> Option<String> {
         self.state().link.as_ref().and_then(|link| link.blocked())
+    }
+
+    /// Follows why the server takes nothing for now.
+    pub(crate) fn blocking(&self) -> watch::Receiver<Option<String>> {
+        self.blocking.subscribe()
     }
 
     /// Why the last attempt to connect failed, if there is no connection.

@@ -1,5 +1,6 @@
 //! The receiving half of a member.
 
+mod blockage;
 mod early;
 mod judging;
 mod suspects;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use zephcast_core::driver::{Batch, Credit, Fetched, Intake};
 use zephcast_core::{Error, Event, Result};
 
+use self::blockage::Blockage;
 use self::suspects::Lookout;
 use crate::error::translate;
 use crate::inbox::End;
@@ -33,6 +35,7 @@ pub(crate) struct RabbitIntake {
     /// Since when something is in doubt.
     in_doubt_since: Option<Instant>,
     lookout: Lookout,
+    blockage: Blockage,
     /// When the group was bound to its stream last.
     bound: Instant,
 }
@@ -41,7 +44,15 @@ impl RabbitIntake {
     /// Of a member that has just subscribed.
     pub(crate) fn new(member: Arc<Member>) -> Self {
         let news = VecDeque::from([Fetched::Assigned(vec![UNIT])]);
-        Self { member, news, failed: None, in_doubt_since: None, lookout: Lookout::default(), bound: Instant::now() }
+        Self {
+            blockage: Blockage::new(&member.brokers.publishing),
+            member,
+            news,
+            failed: None,
+            in_doubt_since: None,
+            lookout: Lookout::default(),
+            bound: Instant::now(),
+        }
     }
 
     /// The session in which messages come, or a new one after the end of the last: one attempt. `None` when there is news.
@@ -133,6 +144,7 @@ impl RabbitIntake {
             () = self.member.interrupted.notified() => return Ok(Some(Fetched::Idle)),
             () = session.more() => return Ok(None),
             () = session.link.ended() => return Ok(None),
+            () = self.blockage.changed() => return Ok(None),
             () = tokio::time::sleep_until(next_look) => {}
         }
         if credit.messages == 0 {
@@ -163,6 +175,9 @@ impl Intake for RabbitIntake {
             }
             if let Some(error) = self.failed.take() {
                 return Err(error);
+            }
+            if let Some(event) = self.blockage.news() {
+                return Ok(Fetched::Event(event));
             }
             let Some(session) = self.session().await? else { continue };
             match self.next(&session, credit).await {

@@ -79,6 +79,7 @@ impl Link {
         (host, port): &(String, u16),
         heartbeat: Duration,
         purpose: &str,
+        blocking: &watch::Sender<Option<String>>,
     ) -> Result<Self> {
         const OPERATION: &str = "connect";
         let uri = uri(config, host, *port, heartbeat);
@@ -117,7 +118,7 @@ impl Link {
         let connected = tokio::time::timeout(config.connect_timeout.min(LONGEST), connecting).await;
         let connection = connected.map_err(|_| late(OPERATION))?.map_err(|source| translate(OPERATION, source))?;
         given_up.keep();
-        let health = watch_over(&connection);
+        let health = watch_over(&connection, blocking.clone());
         Ok(Self {
             connection,
             closing: Mutex::default(),
@@ -231,7 +232,7 @@ impl Link {
 }
 
 /// Follows what the server says of the connection, for as long as it lasts.
-fn watch_over(connection: &lapin::Connection) -> watch::Receiver<Health> {
+fn watch_over(connection: &lapin::Connection, blocking: watch::Sender<Option<String>>) -> watch::Receiver<Health> {
     let (sender, health) = watch::channel(Health::default());
     let mut events = connection.events_listener().boxed();
     let status = connection.status().clone();
@@ -239,8 +240,14 @@ fn watch_over(connection: &lapin::Connection) -> watch::Receiver<Health> {
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
-                Event::ConnectionBlocked(reason) => sender.send_modify(|health| health.blocked = Some(reason)),
-                Event::ConnectionUnblocked => sender.send_modify(|health| health.blocked = None),
+                Event::ConnectionBlocked(reason) => {
+                    sender.send_modify(|health| health.blocked = Some(reason.clone()));
+                    blocking.send_replace(Some(reason));
+                }
+                Event::ConnectionUnblocked => {
+                    sender.send_modify(|health| health.blocked = None);
+                    blocking.send_replace(None);
+                }
                 // That a channel was closed is told here, too, and ends nothing else.
                 Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
                 Event::Error(source) => sender.send_modify(|health| {
@@ -249,6 +256,8 @@ fn watch_over(connection: &lapin::Connection) -> watch::Receiver<Health> {
                 _ => {}
             }
         }
+        // The next connection is told anew.
+        blocking.send_replace(None);
     });
     health
 }

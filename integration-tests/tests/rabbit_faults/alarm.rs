@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zephcast::ErrorKind;
+use zephcast::{ErrorKind, Event};
 
 use super::lab;
 
@@ -18,10 +18,18 @@ async fn who_publishes_waits_for_memory_and_who_consumes_goes_on() {
     lab::publish(&client, STREAM, 0..20).await;
     lab::publish(&leaving, STREAM, 20..21).await;
     let mut held = lab::take(&mut consumer, 21).await;
+    let mut events = consumer.events();
 
     server.raise_memory_alarm().await.expect("an alarm");
     let patient = client.publisher(STREAM).timeout(Duration::from_secs(60)).await.expect("opens");
-    let waiting = tokio::spawn(async move { patient.publish("100").await });
+    assert!(patient.trouble().is_none());
+    let waiting = tokio::spawn({
+        let patient = patient.clone();
+        async move { patient.publish("100").await }
+    });
+    let told = lab::hears(&mut events, |event| matches!(event, Event::Blocked(_))).await;
+    assert!(format!("{told:?}").contains("low on memory"), "{told:?}");
+    assert_eq!(patient.trouble().expect("it waits").kind(), ErrorKind::Blocked);
     for client in [&client, &leaving] {
         let hasty = client.publisher(STREAM).timeout(Duration::from_millis(700)).await.expect("opens");
         let (refused, took) = loop {
@@ -61,6 +69,8 @@ async fn who_publishes_waits_for_memory_and_who_consumes_goes_on() {
     assert!(!waiting.is_finished(), "it was published in spite of the alarm");
     server.clear_memory_alarm().await.expect("no alarm");
     waiting.await.expect("no panic").expect("goes through at last");
+    lab::hears(&mut events, |event| matches!(event, Event::Unblocked(_))).await;
+    assert!(patient.trouble().is_none());
     lab::all_come(&mut consumer, [100]).await;
     // Members that leave during an alarm do so in time, and what they held goes to others.
     lab::publish(&client, STREAM, 200..220).await;

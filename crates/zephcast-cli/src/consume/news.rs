@@ -25,6 +25,8 @@ pub(crate) fn record(member: &MemberName, event: &Event, several: bool) -> Optio
         Event::NodeDown(node) => Record::NodeDown { node: node.clone() },
         Event::NodeUp(node) => Record::NodeUp { node: node.clone() },
         Event::Throttled { node, delay } => Record::Throttled { node: node.clone(), delay_ms: milliseconds(*delay) },
+        Event::Blocked(reason) => Record::Blocked { reason: reason.clone() },
+        Event::Unblocked(after) => Record::Unblocked { seconds: seconds(*after) },
         _ => return None,
     })
 }
@@ -54,6 +56,10 @@ pub(crate) fn text(member: &MemberName, event: &Event) -> String {
         Event::Throttled { node, delay } => {
             format!("{member}: {node} makes it wait for up to {} s, since it is over its quota", seconds(*delay))
         }
+        Event::Blocked(reason) => {
+            format!("{member}: the broker takes no messages for now: {}", crate::output::printable(reason))
+        }
+        Event::Unblocked(after) => format!("{member}: the broker takes messages again after {} s", seconds(*after)),
         Event::DeadLettered { position, reason } => {
             format!("{member}: {position} went to the dead letters: {}", crate::output::printable(reason))
         }

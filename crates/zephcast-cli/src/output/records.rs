@@ -25,6 +25,8 @@ pub(crate) enum Record {
     NodeDown { node: String },
     NodeUp { node: String },
     Throttled { node: String, delay_ms: u64 },
+    Blocked { reason: String },
+    Unblocked { seconds: f64 },
     Error(Complaint),
     Report(Report),
     Published(Published),

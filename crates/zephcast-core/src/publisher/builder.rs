@@ -85,6 +85,7 @@ impl PublisherBuilder {
         let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
         let shared = Arc::new(Shared {
             stream,
+            sink: sink.clone(),
             broker: capabilities.broker,
             max_payload: capabilities.max_payload,
             timeout: self.timeout,

@@ -45,7 +45,7 @@ impl RabbitSettler {
                     given_back.push(*tag);
                 }
                 Disposition::Dead { .. } if native::is_on(&self.member.brokers) && unit != SUSPECTS => {
-                    rejected.push(*tag)
+                    rejected.push(*tag);
                 }
                 Disposition::Later { .. } | Disposition::Dead { .. } => {
                     let original = original_of(session, unit, *tag);
