@@ -352,6 +352,10 @@ impl RabbitConfig {
         if self.max_priority.is_some() && self.queue_type != QueueType::Classic {
             return refuse("only a classic queue knows priorities: add `queue-type=classic`");
         }
+        let limits = [self.max_length.is_some(), self.message_ttl.is_some(), self.single_active_consumer];
+        if self.queue_type == QueueType::Stream && limits.contains(&true) {
+            return refuse("what a stream queue keeps, and who reads it, is for a policy or its readers to say");
+        }
         if let Some(binding) = self.bindings.iter().find(|binding| binding.routing_key.len() > 255) {
             return refuse(&format!("a routing key has at most 255 bytes, not {}", binding.routing_key.len()));
         }

@@ -60,6 +60,15 @@ pub(crate) fn has_code(source: &LapinError, code: u16) -> bool {
     reply(source).is_some_and(|(answered, _)| answered == code)
 }
 
+/// The refusal to make a group of the readers of a stream queue.
+pub(crate) fn no_group(operation: &'static str, queue: &str) -> Error {
+    let text = format!(
+        "the queue {queue:?} is a stream queue, which gives every reader everything and keeps what is acked: bind a quorum \
+         queue to the same exchange for the group"
+    );
+    error(ErrorKind::Unsupported, operation, text)
+}
+
 /// Makes an error of the client library ours; the original stays reachable as its source.
 pub(crate) fn translate(operation: &'static str, source: LapinError) -> Error {
     let (kind, message) = match reply(&source) {

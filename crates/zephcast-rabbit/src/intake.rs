@@ -15,10 +15,11 @@ use zephcast_core::{Error, Event, Result};
 
 use self::blockage::Blockage;
 use self::suspects::Lookout;
-use crate::error::translate;
+use crate::error::{no_group, translate};
 use crate::inbox::End;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::session::Session;
+use crate::topology;
 
 const OPERATION: &str = "fetch";
 
@@ -36,6 +37,8 @@ pub(crate) struct RabbitIntake {
     in_doubt_since: Option<Instant>,
     lookout: Lookout,
     blockage: Blockage,
+    /// Whether the queue is known to be no stream queue.
+    is_no_log: bool,
     /// When the group was bound to its stream last.
     bound: Instant,
 }
@@ -51,6 +54,7 @@ impl RabbitIntake {
             failed: None,
             in_doubt_since: None,
             lookout: Lookout::default(),
+            is_no_log: false,
             bound: Instant::now(),
         }
     }
@@ -109,6 +113,9 @@ impl RabbitIntake {
             set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
             return Ok(None);
         }
+        if session.has_offsets() && !self.is_no_log {
+            self.refuse_log(session).await?;
+        }
         let rejected = session.reject_condemned().await;
         rejected.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
         self.delay_again(session).await?;
@@ -156,6 +163,17 @@ impl RabbitIntake {
             return Ok(Some(Fetched::Idle));
         }
         Ok(Some(Fetched::Suspects))
+    }
+
+    /// Makes sure that this is no stream queue, which the headers of messages that lay in one say as well.
+    async fn refuse_log(&mut self, session: &Session) -> Result<()> {
+        let (control, queue) = (&self.member.brokers.control, &self.member.names.queue);
+        if topology::is_log(control, OPERATION, queue).await? {
+            session.give_up();
+            return Err(no_group(OPERATION, queue));
+        }
+        self.is_no_log = true;
+        Ok(())
     }
 
     /// What the session held is lost.

@@ -12,7 +12,9 @@ use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, Result, UnitId};
 
 use crate::brokers::Brokers;
+use crate::config::QueueType;
 use crate::connection::Connection;
+use crate::error::no_group;
 use crate::hints::Hint;
 use crate::intake::RabbitIntake;
 use crate::names::Names;
@@ -55,6 +57,9 @@ impl Member {
     pub(crate) async fn join(brokers: Arc<Brokers>, subscription: Subscription) -> Result<Membership> {
         const OPERATION: &str = "join";
         let names = Names::new(brokers.control.config(), &subscription.stream, &subscription.group)?;
+        if brokers.control.config().queue_type == QueueType::Stream {
+            return Err(no_group(OPERATION, &names.queue));
+        }
         // Noticed within the lease, which is two heartbeats.
         let heartbeat = subscription.lease / 2;
         let connection = brokers.control.another(format!("member {}", subscription.member), heartbeat);

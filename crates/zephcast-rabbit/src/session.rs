@@ -33,6 +33,9 @@ use crate::suspect::Suspect;
 /// has some of them.
 const KEPT_BACK: u64 = 24;
 
+/// The header by which a stream queue says where a message is.
+const OFFSET: &str = "x-stream-offset";
+
 /// The argument of a consumer that says whose it is.
 pub(crate) const MEMBER: &str = "x-zephcast-member";
 
@@ -56,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) inbox: Inbox,
     /// What the names of the group's own queues begin with.
     own_prefix: String,
+    /// Whether something came with an offset, as from a stream queue.
+    has_offsets: AtomicBool,
     /// Whether dead letters are the queue's own.
     is_native: bool,
     /// What came to be rejected, by delivery tag.
@@ -113,6 +118,7 @@ impl Session {
             gate: tokio::sync::Mutex::default(),
             inbox: Inbox::new(consumer),
             own_prefix: names.prefix(),
+            has_offsets: AtomicBool::new(false),
             is_native: config.dead_letters == DeadLetters::Native,
             condemned: Mutex::default(),
             held: Mutex::default(),
@@ -167,6 +173,9 @@ impl Session {
 
     /// From now on it is held. `None` when it is not for the group any more.
     fn arrive(&self, delivery: Delivery) -> Option<Arrival> {
+        if delivery.properties.headers().as_ref().is_some_and(|headers| headers.contains_key(OFFSET)) {
+            self.has_offsets.store(true, Ordering::Relaxed);
+        }
         let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
         self.held().insert(arrival.tag, arrival.held(original));
         if self.is_native && arrival.notes.reason.is_some() {
@@ -175,6 +184,11 @@ impl Session {
             return None;
         }
         Some(arrival)
+    }
+
+    /// Whether what comes may be from a stream queue.
+    pub(crate) fn has_offsets(&self) -> bool {
+        self.has_offsets.load(Ordering::Relaxed)
     }
 
     /// Rejects what came to be rejected.

@@ -1,7 +1,7 @@
 //! Exchanges, queues and bindings: what a stream and a group are at the broker.
 
 use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use zephcast_core::{Result, StreamName};
 
@@ -34,8 +34,12 @@ pub(crate) async fn stream(
     stream: &StreamName,
     create: bool,
 ) -> Result<()> {
-    if config.exchange == Exchange::Default || config.topology == Topology::Expect {
+    if config.topology == Topology::Expect {
         return Ok(());
+    }
+    if config.exchange == Exchange::Default {
+        let is_made = create && config.topology == Topology::Declare;
+        return if is_made { declare(connection, operation, config, stream).await } else { Ok(()) };
     }
     if has_exchange(connection, operation, stream.as_str()).await? {
         return Ok(());
@@ -57,7 +61,11 @@ pub(crate) async fn declare(
     stream: &StreamName,
 ) -> Result<()> {
     if config.exchange == Exchange::Default {
-        return Ok(());
+        // Otherwise the queue is a group's, and comes with it.
+        return match config.queue_type {
+            QueueType::Stream => log(connection, operation, config.queue.as_deref().unwrap_or(stream.as_str())).await,
+            QueueType::Quorum | QueueType::Classic => Ok(()),
+        };
     }
     let errand = Errand::begin(connection, operation).await?;
     declare_exchange(&errand, stream, config).await
@@ -117,6 +125,10 @@ pub(crate) async fn group(
             };
         }
         Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
+    }
+    if config.queue_type == QueueType::Stream {
+        log(connection, operation, &names.queue).await?;
+        return bindings(connection, operation, config, names).await.map(|()| false);
     }
     // What the group's queue gives up goes there, so it comes first.
     ensure(connection, operation, &names.dead, &quorum()).await?;
@@ -191,6 +203,29 @@ pub(crate) async fn hints(connection: &Connection, operation: &'static str, name
     ensure(connection, operation, name, &arguments).await.map(drop)
 }
 
+/// Makes sure that there is a stream queue.
+async fn log(connection: &Connection, operation: &'static str, name: &str) -> Result<()> {
+    let mut arguments = FieldTable::default();
+    insert(&mut arguments, "x-queue-type", text(QueueType::Stream.as_str()));
+    ensure(connection, operation, name, &arguments).await.map(drop)
+}
+
+/// Whether a queue that this client consumes is a stream queue. Asked by consuming it for oneself alone and without a limit:
+/// a stream queue wants a limit, and any other has a consumer already.
+pub(crate) async fn is_log(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
+    let errand = Errand::begin(connection, operation).await?;
+    let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let consumed = errand.channel().basic_consume(name.into(), ShortString::default(), options, FieldTable::default());
+    match errand.try_call(consumed).await {
+        Err(failure) if failure.has_code(code::PRECONDITION_FAILED) => {
+            Ok(errand.failed(failure).message().contains("prefetch"))
+        }
+        Err(failure) if failure.has_code(code::ACCESS_REFUSED) => Ok(false),
+        Err(failure) => Err(errand.failed(failure)),
+        Ok(_) => Ok(false),
+    }
+}
+
 /// Declares a queue unless there is one: what exists is somebody's decision. Whether it had to.
 async fn ensure(connection: &Connection, operation: &'static str, name: &str, arguments: &FieldTable) -> Result<bool> {
     if queue(connection, operation, name).await?.is_some() {
@@ -228,6 +263,7 @@ fn of_group(config: &RabbitConfig, names: &Names) -> FieldTable {
             insert(&mut arguments, "x-overflow", text("reject-publish"));
             arguments
         }
+        QueueType::Stream => unreachable!("no group has a stream queue"),
     };
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
     insert(&mut arguments, "x-dead-letter-routing-key", text(&names.dead));

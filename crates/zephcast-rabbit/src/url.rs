@@ -58,7 +58,7 @@ impl RabbitConfig {
     /// | `alternate-exchange` | [`alternate_exchange`](Self::alternate_exchange) |
     /// | `binding` | [`bindings`](Self::bindings): routing keys, separated by commas |
     /// | `queue` | [`queue`](Self::queue) |
-    /// | `queue-type` | [`queue_type`](Self::queue_type): `quorum`, `classic` |
+    /// | `queue-type` | [`queue_type`](Self::queue_type): `quorum`, `classic`, `stream` |
     /// | `single-active-consumer`, `exclusive-consumer` | `true` or `false`, see [`single_active_consumer`](Self::single_active_consumer) |
     /// | `consumer-priority` | [`consumer_priority`](Self::consumer_priority) |
     /// | `max-length`, `max-priority` | [`max_length`](Self::max_length), [`max_priority`](Self::max_priority) |
@@ -153,8 +153,8 @@ impl RabbitConfig {
         if let Some(name) = value("queue") {
             self.queue = Some(name.to_owned());
         }
-        if let Some(kind) = choose(value, "queue-type", &[QueueType::Quorum, QueueType::Classic], |kind| kind.as_str())?
-        {
+        let kinds = [QueueType::Quorum, QueueType::Classic, QueueType::Stream];
+        if let Some(kind) = choose(value, "queue-type", &kinds, |kind| kind.as_str())? {
             self.queue_type = kind;
         }
         let ways = [DeadLetters::Group, DeadLetters::Native];
@@ -273,7 +273,7 @@ mod tests {
             ("amqps://u:p@h?auth=external", "certificate"),
             ("amqp://h?auth=magic", "`plain` or `external`"),
             ("amqp://h?exchange=x", "one of `topic`"),
-            ("amqp://h?queue-type=stream", "one of `quorum`"),
+            ("amqp://h?queue-type=mirrored", "one of `quorum`"),
             ("amqp://h?heartbeat=0", "heartbeat"),
             ("amqp://h?request-timeout=x", "milliseconds"),
             ("amqp://h?management=ftp://h", "http://"),

@@ -2,4 +2,5 @@
 
 mod dead_letters;
 mod interop;
+mod logs;
 mod other;

@@ -6,11 +6,11 @@ use futures_util::StreamExt;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::message::Delivery as Raw;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use tokio::time::timeout;
 
 /// The longest that anything awaited here may take.
@@ -40,11 +40,12 @@ impl Other {
 
     /// A quorum queue.
     pub(crate) async fn queue(&self, name: &str, arguments: &[(&str, &str)]) {
-        let mut table = FieldTable::default();
-        for (name, value) in arguments.iter().chain(&[("x-queue-type", "quorum")]) {
-            table.insert((*name).into(), AMQPValue::LongString(LongString::from(*value)));
-        }
-        self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), table).await.expect("declares");
+        self.queue_of("quorum", name, arguments).await;
+    }
+
+    pub(crate) async fn queue_of(&self, kind: &str, name: &str, arguments: &[(&str, &str)]) {
+        let arguments = table(&[arguments, &[("x-queue-type", kind)]].concat());
+        self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await.expect("declares");
     }
 
     pub(crate) async fn bind(&self, queue: &str, exchange: &str, key: &str) {
@@ -61,19 +62,24 @@ impl Other {
         assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
     }
 
+    pub(crate) async fn consume(&self, queue: &str, arguments: &[(&str, &str)]) -> Consumer {
+        let options = BasicConsumeOptions::default();
+        self.channel.basic_consume(queue.into(), "".into(), options, table(arguments)).await.expect("consumes")
+    }
+
+    pub(crate) async fn cancel(&self, consumer: Consumer) {
+        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.expect("cancels");
+    }
+
     /// One message of a queue, not settled.
     pub(crate) async fn take(&self, queue: &str) -> Raw {
-        let options = BasicConsumeOptions::default();
-        let consumer = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await;
-        let mut consumer = consumer.expect("consumes");
+        let mut consumer = self.consume(queue, &[]).await;
         let Ok(delivery) = timeout(PATIENCE, consumer.next()).await else {
             let columns = ["list_queues", "name", "messages_ready", "messages_unacknowledged"];
             panic!("nothing comes to {queue}: {}", self.server.ctl(&columns).await.expect("a list"));
         };
-        let delivery = delivery.expect("no end").expect("works");
-        let cancelled = self.channel.basic_cancel(consumer.tag(), lapin::options::BasicCancelOptions::default());
-        cancelled.await.expect("cancels");
-        delivery
+        self.cancel(consumer).await;
+        delivery.expect("no end").expect("works")
     }
 
     /// It crashes with what it took, and is started anew.
@@ -89,4 +95,12 @@ async fn channel(connection: &Connection) -> Channel {
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     channel.basic_qos(1, BasicQosOptions::default()).await.expect("limits");
     channel
+}
+
+fn table(arguments: &[(&str, &str)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert((*name).into(), AMQPValue::LongString(LongString::from(*value)));
+    }
+    table
 }

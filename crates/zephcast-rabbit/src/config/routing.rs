@@ -74,6 +74,9 @@ pub enum QueueType {
     Quorum,
     /// On one node. How often a message was delivered is not known of it.
     Classic,
+    /// A log that keeps what was read, for programs that read it by its protocol or from an offset. It can be created and
+    /// published to; no group can have it, since it gives everybody everything and an ack removes nothing.
+    Stream,
 }
 
 impl QueueType {
@@ -83,6 +86,7 @@ impl QueueType {
         match self {
             Self::Quorum => "quorum",
             Self::Classic => "classic",
+            Self::Stream => "stream",
         }
     }
 }

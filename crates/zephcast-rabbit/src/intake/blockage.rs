@@ -46,10 +46,9 @@ impl Blockage {
     /// Cancel safe.
     pub(super) async fn changed(&mut self) {
         // Marked again, so that it is news still. The sender is the client's, which outlives its members.
-        if self.reason.changed().await.is_ok() {
-            self.reason.mark_changed();
-        } else {
-            std::future::pending().await
+        match self.reason.changed().await {
+            Ok(()) => self.reason.mark_changed(),
+            Err(_) => std::future::pending().await,
         }
     }
 }
