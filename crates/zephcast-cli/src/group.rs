@@ -84,7 +84,7 @@ async fn show(
 ) -> Result<Exit, Failure> {
     let groups = match group {
         Some(group) => vec![group],
-        None => client.admin().stream(stream).await?.groups,
+        None => looks::groups(client.admin().stream(stream).await?)?,
     };
     let earlier = look(client, stream, &groups).await?;
     let now = if judging.window.is_zero() {

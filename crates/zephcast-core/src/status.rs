@@ -173,8 +173,8 @@ pub struct StreamStatus {
     pub depth: Option<u64>,
     /// Its units.
     pub units: Vec<UnitId>,
-    /// Its groups.
-    pub groups: Vec<GroupName>,
+    /// Its groups, if the broker can say.
+    pub groups: Option<Vec<GroupName>>,
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Stream {
             broker: Broker::Memory,
             depth: Some(self.units().map(depth).sum()),
             units: self.units().collect(),
-            groups: lock(&self.groups).keys().cloned().collect(),
+            groups: Some(lock(&self.groups).keys().cloned().collect()),
         }
     }
 

@@ -69,7 +69,7 @@ impl Admin for RabbitAdmin {
         for exchange in management.exchanges(OPERATION).await? {
             let is_own = exchange.name.is_empty() || exchange.name.starts_with("amq.") || is_roll_call(&exchange.name);
             let Some(name) = StreamName::new(&exchange.name).ok().filter(|_| !is_own) else { continue };
-            streams.push(status(name.clone(), groups(&self.brokers, OPERATION, &name).await?));
+            streams.push(status(name.clone(), Some(groups(&self.brokers, OPERATION, &name).await?)));
         }
         streams.sort_by(|one, other| one.stream.cmp(&other.stream));
         Ok(streams)
@@ -81,7 +81,9 @@ impl Admin for RabbitAdmin {
         if !topology::has_exchange(&self.brokers.control, OPERATION, stream.as_str()).await? {
             return Err(missing(OPERATION, stream.as_str()));
         }
-        Ok(status(stream.clone(), groups(&self.brokers, OPERATION, stream).await?))
+        let groups = groups(&self.brokers, OPERATION, stream).await;
+        let told = groups.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
+        Ok(status(stream.clone(), told.ok()))
     }
 
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()> {
@@ -149,13 +151,13 @@ pub(crate) async fn groups(
     Ok(bindings.iter().filter_map(|binding| group_of(stream, &binding.queue)).collect())
 }
 
-fn status(stream: StreamName, groups: BTreeSet<GroupName>) -> StreamStatus {
+fn status(stream: StreamName, groups: Option<BTreeSet<GroupName>>) -> StreamStatus {
     // Messages lie in the queues of groups, each with copies of its own.
     StreamStatus {
         stream,
         broker: Broker::RabbitMq,
         depth: None,
         units: vec![UNIT],
-        groups: groups.into_iter().collect(),
+        groups: groups.map(|groups| groups.into_iter().collect()),
     }
 }

@@ -1,12 +1,14 @@
 //! Taking things away: groups with their queues, and whole streams.
 
+use std::collections::BTreeSet;
+
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
-use zephcast_core::{GroupName, Result, StreamName};
+use zephcast_core::{Error, ErrorKind, GroupName, Result, StreamName};
 
 use crate::admin::groups;
 use crate::brokers::Brokers;
 use crate::errand::Errand;
-use crate::error::missing;
+use crate::error::{code, error, missing};
 use crate::names::{Names, group_of};
 use crate::{status, topology};
 
@@ -26,17 +28,48 @@ pub(crate) async fn delete_group(brokers: &Brokers, names: &Names) -> Result<()>
 /// finds what is left.
 ///
 /// # Errors
-/// `NotFound`, naming it, when it does not exist; `Unsupported` when nobody says which groups it has.
+/// `NotFound`, naming it, when it does not exist; `Conflict` when it has groups and nobody says which: nothing is deleted.
 pub(crate) async fn delete_stream(brokers: &Brokers, stream: &StreamName) -> Result<()> {
     const OPERATION: &str = "delete a stream";
     if !topology::has_exchange(&brokers.control, OPERATION, stream.as_str()).await? {
         return Err(missing(OPERATION, stream.as_str()));
     }
+    let known = match known(brokers, stream).await {
+        Ok(known) => known,
+        Err(unknown) => return delete_unbound(brokers, stream, unknown).await,
+    };
     let broom = Broom::open(brokers, OPERATION).await?;
-    for group in groups(brokers, OPERATION, stream).await?.into_iter().chain(left_over(brokers, stream).await?) {
+    for group in known {
         broom.sweep(&Names::new(brokers.control.config(), stream, &group)?).await?;
     }
     broom.exchange(stream.as_str()).await
+}
+
+/// The groups that a stream has, and had.
+async fn known(brokers: &Brokers, stream: &StreamName) -> Result<BTreeSet<GroupName>> {
+    let mut known = groups(brokers, "delete a stream", stream).await?;
+    known.extend(left_over(brokers, stream).await?);
+    Ok(known)
+}
+
+/// Deletes the exchange of a stream unless anything is bound to it, which the server itself sees to: a queue of a group
+/// that nobody names would stay, full of what no member gets any more.
+async fn delete_unbound(brokers: &Brokers, stream: &StreamName, unknown: Error) -> Result<()> {
+    const OPERATION: &str = "delete a stream";
+    let errand = Errand::begin(&brokers.control, OPERATION).await?;
+    let options = ExchangeDeleteOptions { if_unused: true, ..ExchangeDeleteOptions::default() };
+    let deleted = errand.channel().exchange_delete(stream.as_str().into(), options);
+    match errand.try_call(deleted).await {
+        Ok(()) => Ok(()),
+        Err(failure) if failure.has_code(code::PRECONDITION_FAILED) => {
+            let text = format!(
+                "the stream {stream:?} has groups, and only the management API knows which: nothing was deleted; name it \
+                 with `management=http://HOST:15672`, or delete each group first"
+            );
+            Err(error(ErrorKind::Conflict, OPERATION, text).caused_by(unknown))
+        }
+        Err(failure) => Err(errand.failed(failure)),
+    }
 }
 
 /// Groups of which there are suspects at least: somebody deleted their queues by other means.

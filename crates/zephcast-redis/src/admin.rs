@@ -98,7 +98,7 @@ impl Admin for RedisAdmin {
             broker: Broker::Redis,
             depth: Some(count(OPERATION, &depth)?),
             units: vec![UNIT],
-            groups: known.into_iter().filter_map(|group| GroupName::new(group.name).ok()).collect(),
+            groups: Some(known.into_iter().filter_map(|group| GroupName::new(group.name).ok()).collect()),
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use zephcast::{Client, ErrorKind, GroupName, GroupStatus, Result, StreamName};
+use zephcast::{Client, Error, ErrorKind, GroupName, GroupStatus, Result, StreamName, StreamStatus};
 
 use crate::output::groups::GroupRecord;
 
@@ -16,9 +16,22 @@ pub(crate) async fn look(client: &Client, stream: &StreamName, group: Option<&Gr
     if let Some(group) = group {
         return Ok(vec![client.group_status(stream, group).await?]);
     }
-    let groups = client.admin().stream(stream).await?.groups;
+    let groups = groups(client.admin().stream(stream).await?)?;
     let looks = join_all(groups.iter().map(|group| client.group_status(stream, group))).await;
     looks.into_iter().filter(|look| !matches!(look, Err(error) if error.kind() == ErrorKind::NotFound)).collect()
+}
+
+/// The groups of a stream.
+///
+/// # Errors
+/// `Unavailable` when the broker cannot say now which those are.
+pub(crate) fn groups(status: StreamStatus) -> Result<Vec<GroupName>> {
+    let StreamStatus { stream, broker, groups, .. } = status;
+    groups.ok_or_else(|| {
+        let text =
+            format!("which groups {stream:?} has cannot be told; `zephcast check` says why, and one can be named");
+        Error::new(ErrorKind::Unavailable, "list groups", text).on(broker)
+    })
 }
 
 /// What was seen of each group, as far back as judging needs it.

@@ -15,7 +15,7 @@ use super::named::Named;
 use crate::CLOSE;
 use crate::args::monitor::MonitorArgs;
 use crate::exit::{Failure, describe};
-use crate::group::looks::Looks;
+use crate::group::looks::{self, Looks};
 use crate::output::groups::GroupRecord;
 use crate::output::{Output, printable, seconds};
 use crate::signals::Shutdown;
@@ -106,12 +106,19 @@ impl<'a> Watcher<'a> {
     }
 
     async fn look(&mut self, client: &Client) -> Result<Vec<GroupStatus>> {
-        let streams = self.streams(client).await?;
         let wanted = &self.arguments.groups;
-        let groups = streams.iter().flat_map(|stream| stream.groups.iter().map(|group| (&stream.stream, group)));
-        let groups = groups.filter(|(_, group)| wanted.is_empty() || wanted.contains(group));
-        let look = |(stream, group)| async move { (stream, group, client.group_status(stream, group).await) };
-        let mut looks = stream::iter(groups.map(look)).buffered(AT_A_TIME);
+        let mut groups = Vec::new();
+        for status in self.streams(client).await? {
+            let stream = status.stream.clone();
+            let of_stream = looks::groups(status)?.into_iter();
+            let of_stream = of_stream.filter(|group| wanted.is_empty() || wanted.contains(group));
+            groups.extend(of_stream.map(|group| (stream.clone(), group)));
+        }
+        let look = |(stream, group): (StreamName, GroupName)| async move {
+            let status = client.group_status(&stream, &group).await;
+            (stream, group, status)
+        };
+        let mut looks = stream::iter(groups.into_iter().map(look)).buffered(AT_A_TIME);
         let mut seen = Vec::new();
         while let Some((stream, group, look)) = looks.next().await {
             match look {
@@ -119,7 +126,7 @@ impl<'a> Watcher<'a> {
                 // Deleted since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.is_retryable() => return Err(error),
-                Err(error) => refused(&mut self.told, stream, group, &error),
+                Err(error) => refused(&mut self.told, &stream, &group, &error),
             }
         }
         Ok(seen)

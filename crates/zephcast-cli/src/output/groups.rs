@@ -143,7 +143,7 @@ pub(crate) struct StreamRecord {
     broker: &'static str,
     depth: Option<u64>,
     units: Vec<String>,
-    groups: Vec<String>,
+    groups: Option<Vec<String>>,
 }
 
 impl From<&StreamStatus> for StreamRecord {
@@ -154,7 +154,7 @@ impl From<&StreamStatus> for StreamRecord {
             broker: status.broker.as_str(),
             depth: status.depth,
             units: status.units.iter().map(ToString::to_string).collect(),
-            groups: status.groups.iter().map(ToString::to_string).collect(),
+            groups: status.groups.as_ref().map(|groups| groups.iter().map(ToString::to_string).collect()),
         }
     }
 }
@@ -163,7 +163,11 @@ impl StreamRecord {
     /// One line for people.
     pub(crate) fn text(&self) -> String {
         let depth = figure(self.depth);
-        let groups = if self.groups.is_empty() { "none".to_owned() } else { self.groups.join(", ") };
+        let groups = match &self.groups {
+            None => "?".to_owned(),
+            Some(groups) if groups.is_empty() => "none".to_owned(),
+            Some(groups) => groups.join(", "),
+        };
         format!("{}  depth {depth}, units {}, groups {groups}", self.stream, self.units.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cases::lab::Lab;
+use crate::cases::lab::{Lab, command, run};
 
 #[tokio::test]
 async fn streams_are_created_shown_listed_and_deleted() {
@@ -42,6 +42,44 @@ async fn streams_are_created_shown_listed_and_deleted() {
         assert_eq!(gone.code, 1, "{gone:?}");
         assert!(gone.stderr.contains(&stream), "{gone:?}");
     }
+}
+
+#[tokio::test]
+async fn without_the_management_streams_are_made_and_shown_and_deleted_where_nothing_is_lost() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    // Nobody listens there.
+    let url = format!("{}?management=http://127.0.0.1:1", lab.url.split('?').next().expect("a URL"));
+    let alone = async |arguments: &[&str]| run(command(&url, arguments), b"").await;
+    let all_that_is_known = format!(
+        r#"{{"event":"stream","stream":"{stream}","broker":"rabbitmq","depth":null,"units":["0"],"groups":null}}"#
+    );
+    for arguments in [&["stream", "create", &stream][..], &["stream", "show", &stream]] {
+        let done = alone(arguments).await;
+        assert_eq!((done.code, done.stdout.trim_end(), done.stderr.as_str()), (0, all_that_is_known.as_str(), ""));
+    }
+    assert_eq!(alone(&["stream", "delete", &stream, "--yes"]).await.code, 0, "it has no group");
+    assert_eq!(lab.run(&["stream", "show", &stream], "").await.code, 1);
+
+    let text = ["stream", "create", &stream, "--group", "g", "--output", "text"];
+    let made = alone(&text).await;
+    assert_eq!((made.code, made.stdout.trim_end()), (0, format!("{stream}  depth ?, units 1, groups ?").as_str()));
+    assert_eq!(alone(&["publish", &stream, "kept"]).await.code, 0);
+    let listed = alone(&["group", "list", &stream, "--window", "0s"]).await;
+    assert_eq!((listed.code, listed.stdout.as_str()), (1, ""), "not that it has none: {listed:?}");
+    assert!(listed.stderr.contains("zephcast check"), "{listed:?}");
+
+    let refused = alone(&["stream", "delete", &stream, "--yes"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
+    let parts = [stream.as_str(), "nothing was deleted", "management=", "each group first", "127.0.0.1:1"];
+    assert!(parts.iter().all(|part| refused.stderr.contains(part)), "{refused:?}");
+    let kept = alone(&["consume", &stream, "--group", "g", "--count", "1"]).await;
+    assert_eq!(kept.payloads(), ["kept"]);
+    for arguments in [&["group", "delete", &stream, "g", "--yes"][..], &["stream", "delete", &stream, "--yes"]] {
+        let done = alone(arguments).await;
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    assert_eq!(lab.run(&["stream", "show", &stream], "").await.code, 1);
 }
 
 #[tokio::test]

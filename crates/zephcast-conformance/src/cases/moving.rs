@@ -229,7 +229,7 @@ async fn missing(lab: Lab) -> Checked {
         }
     }
     let groups = admin.stream(lab.stream()).await?.groups;
-    ensure!(groups == [lab.group()?], "there was one group, and now there are {groups:?}");
+    ensure!(groups == Some(vec![lab.group()?]), "there was one group, and now there are {groups:?}");
     let Err(error) = admin.stream(&nothing).await else { return Err(Broken::new("a stream was created")) };
     ensure!(error.kind() == ErrorKind::NotFound, "{error}");
     close(&lab, consumer).await
@@ -256,7 +256,7 @@ async fn deleted(lab: Lab) -> Checked {
     lab.within("the end of the group", admin.delete_group(lab.stream(), &group)).await??;
 
     let groups = admin.stream(lab.stream()).await?.groups;
-    ensure!(groups == std::slice::from_ref(&other), "the other group is left, and there are {groups:?}");
+    ensure!(groups == Some(vec![other.clone()]), "the other group is left, and there are {groups:?}");
     let gone = [
         process.group_status(lab.stream().as_str(), GROUP).await.map(drop),
         admin.dead_letters(lab.stream(), &group, None, 1).await.map(drop),

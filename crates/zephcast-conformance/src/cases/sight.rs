@@ -94,11 +94,12 @@ async fn listed(lab: Lab) -> Checked {
     let Some(ours) = all.iter().find(|status| status.stream == *lab.stream()) else {
         return Err(Broken::new(format!("{} is not among {} streams", lab.stream(), all.len())));
     };
-    let mut groups: Vec<_> = ours.groups.iter().map(ToString::to_string).collect();
+    let mut groups: Vec<_> = ours.groups.iter().flatten().map(ToString::to_string).collect();
     groups.sort();
     ensure!(groups == ["one", "two"], "its groups are {groups:?}");
     let alone = process.admin().stream(lab.stream()).await?;
-    ensure!(alone.groups.len() == 2 && alone.depth.is_none_or(|depth| depth == 1), "by itself it is {alone:?}");
+    let has_both = alone.groups.as_ref().is_some_and(|groups| groups.len() == 2);
+    ensure!(has_both && alone.depth.is_none_or(|depth| depth == 1), "by itself it is {alone:?}");
     Ok(())
 }
 

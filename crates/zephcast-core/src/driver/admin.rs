@@ -28,8 +28,9 @@ pub trait Admin: Send + Sync {
     /// Deletes a stream with its groups and all helper queues.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist; and what
-    /// [every call](super::Driver#errors) can fail with.
+    /// [`NotFound`](crate::ErrorKind::NotFound), naming the stream, when it does not exist;
+    /// [`Conflict`](crate::ErrorKind::Conflict) when it has groups and the broker cannot say which: nothing is changed;
+    /// and what [every call](super::Driver#errors) can fail with.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropped, retries, dead letters and groups may be gone while the stream is still there. Where it

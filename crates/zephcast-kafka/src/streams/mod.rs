@@ -62,7 +62,7 @@ async fn statuses(
             broker: Broker::Kafka,
             depth: depth.filter(|_| known.is_led()),
             units: (0..known.partitions).map(UnitId).collect(),
-            groups: groups.of(stream.as_str()).filter_map(|id| cluster.config().group_of(stream, id)).collect(),
+            groups: Some(groups.of(stream.as_str()).filter_map(|id| cluster.config().group_of(stream, id)).collect()),
         })
     };
     Ok(streams.iter().filter_map(status).collect())

@@ -21,7 +21,7 @@ async fn a_stream_that_exists_alike_is_fine_and_otherwise_a_conflict() {
     let known = driver.admin().stream(&spec.stream).await.unwrap();
     assert_eq!(known.units.len(), 3);
     assert_eq!(known.depth, Some(0));
-    assert_eq!(known.groups, spec.groups);
+    assert_eq!(known.groups, Some(spec.groups));
     alike.partitions = Some(4);
     let error = driver.admin().create_stream(&alike).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);

@@ -27,7 +27,7 @@ async fn creating_alike_is_fine_and_otherwise_names_the_difference() {
     let error = lab.admin().create_stream(&larger).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("retention-bytes"), "{error}");
     let status = lab.admin().stream(&stream()).await.unwrap();
-    assert_eq!((status.units.len(), status.groups, status.depth), (3, vec![group()], Some(0)));
+    assert_eq!((status.units.len(), status.groups, status.depth), (3, Some(vec![group()]), Some(0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ async fn an_impossible_position_is_refused_and_makes_no_group() {
         let error = lab.start_at("audit", Start::Position(bad)).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
     }
-    assert_eq!(lab.admin().stream(&stream()).await.unwrap().groups, []);
+    assert_eq!(lab.admin().stream(&stream()).await.unwrap().groups, Some(Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
