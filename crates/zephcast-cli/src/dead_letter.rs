@@ -83,36 +83,19 @@ async fn redrive(
         Some(letters) => letters?,
         None => Letters::none(client, &arguments.whose),
     };
-    let mut missing: BTreeSet<&str> = arguments.ids.iter().map(String::as_str).collect();
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    let mut redriven = 0;
+    let mut done = Done { count: 0, missing: arguments.ids.iter().map(String::as_str).collect() };
     let outcome = loop {
-        if redriven >= limit {
-            break Ok(Exit::Done);
+        match batch(arguments, &mut letters, limit - done.count, shutdown).await {
+            Ok(batch) if batch.is_empty() => break Ok(Exit::Done),
+            Ok(batch) => match send_back(client, &arguments.whose, &batch, &mut done, output, shutdown).await {
+                Ok(()) => {}
+                Err(ended) => break ended,
+            },
+            Err(ended) => break ended,
         }
-        if shutdown.requested() {
-            break Ok(Exit::Interrupted);
-        }
-        let letter = match shutdown.unless_asked(letters.next()).await {
-            Some(Ok(Some(letter))) => letter,
-            Some(Ok(None)) if shutdown.requested() => break Ok(Exit::Interrupted),
-            Some(Ok(None)) => break Ok(Exit::Done),
-            None => break Ok(Exit::Interrupted),
-            Some(Err(error)) => break Err(error.into()),
-        };
-        if !is_meant(arguments, &letter) {
-            continue;
-        }
-        match shutdown.finish(client.admin().redrive(stream, group, letter.position)).await {
-            Some(Ok(Redrive::Redriven)) => redriven += 1,
-            // Somebody else took it in the meantime.
-            Some(Ok(Redrive::Gone)) => {}
-            Some(Err(error)) => break Err(error.into()),
-            None => break Err(Failure::unknown(format_args!("{} on {stream:?} was redriven", letter.position))),
-        }
-        missing.retain(|id| !names(id, &letter));
-        output.progress(&format!("redriven {redriven}"));
     };
+    let Done { count: redriven, missing } = done;
     output.progress("");
     // What was done is told also when the rest failed.
     output.show(&Record::Redriven { count: redriven as u64 }, |_| format!("redriven {redriven}")).await?;
@@ -125,6 +108,85 @@ async fn redrive(
         ))
         .advise("`zephcast dead-letter list` shows their ids and reasons")),
     }
+}
+
+/// How the command ends.
+type Ended = Result<Exit, Failure>;
+
+/// What was redriven so far.
+struct Done<'a> {
+    count: usize,
+    /// The ids that no letter had.
+    missing: BTreeSet<&'a str>,
+}
+
+/// The next dead letters that are meant, at most so many; none at the end.
+///
+/// # Errors
+/// How the command ends instead.
+async fn batch(
+    arguments: &RedriveArgs,
+    letters: &mut Letters<'_>,
+    limit: usize,
+    shutdown: &mut Shutdown,
+) -> Result<Vec<DeadLetter>, Ended> {
+    let mut batch = Vec::new();
+    while batch.len() < limit.min(PAGE) {
+        if shutdown.requested() {
+            return Err(Ok(Exit::Interrupted));
+        }
+        match shutdown.unless_asked(letters.next()).await {
+            Some(Ok(Some(letter))) if is_meant(arguments, &letter) => batch.push(letter),
+            Some(Ok(Some(_))) => {}
+            Some(Ok(None)) if shutdown.requested() => return Err(Ok(Exit::Interrupted)),
+            Some(Ok(None)) => break,
+            Some(Err(error)) => return Err(Err(error.into())),
+            None => return Err(Ok(Exit::Interrupted)),
+        }
+    }
+    Ok(batch)
+}
+
+/// Redrives them, as many at a time as the broker does at once.
+///
+/// # Errors
+/// How the command ends instead.
+async fn send_back(
+    client: &Client,
+    Whose { stream, group }: &Whose,
+    mut batch: &[DeadLetter],
+    done: &mut Done<'_>,
+    output: &Output,
+    shutdown: &mut Shutdown,
+) -> Result<(), Ended> {
+    while !batch.is_empty() {
+        if shutdown.requested() {
+            return Err(Ok(Exit::Interrupted));
+        }
+        let places: Vec<Position> = batch.iter().map(|letter| letter.position).collect();
+        let Some(answers) = shutdown.finish(client.admin().redrive_some(stream, group, &places)).await else {
+            let places = places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Err(Failure::unknown(format_args!("{places} on {stream:?} was redriven"))));
+        };
+        let (answered, rest) = batch.split_at(answers.len().clamp(1, batch.len()));
+        let mut failed = None;
+        for (letter, answer) in answered.iter().zip(answers) {
+            match answer {
+                Ok(redrive) => {
+                    // Or somebody else took it in the meantime.
+                    done.count += usize::from(redrive == Redrive::Redriven);
+                    done.missing.retain(|id| !names(id, letter));
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        output.progress(&format!("redriven {}", done.count));
+        if let Some(error) = failed {
+            return Err(Err(error.into()));
+        }
+        batch = rest;
+    }
+    Ok(())
 }
 
 fn is_meant(arguments: &RedriveArgs, letter: &DeadLetter) -> bool {

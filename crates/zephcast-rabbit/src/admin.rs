@@ -122,8 +122,20 @@ impl Admin for RabbitAdmin {
     }
 
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive> {
-        let names = Names::new(self.brokers.control.config(), stream, group)?;
-        dead_letters::redrive(&self.brokers, &names, position).await
+        let mut answers = self.redrive_some(stream, group, &[position]).await;
+        answers.pop().unwrap_or(Ok(Redrive::Gone))
+    }
+
+    async fn redrive_some(
+        &self,
+        stream: &StreamName,
+        group: &GroupName,
+        positions: &[Position],
+    ) -> Vec<Result<Redrive>> {
+        match Names::new(self.brokers.control.config(), stream, group) {
+            Ok(names) => dead_letters::redrive(&self.brokers, &names, positions).await,
+            Err(error) => vec![Err(error)],
+        }
     }
 
     async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64> {

@@ -3,14 +3,19 @@
 //! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last and by
 //! what it is, and looking takes messages without settling them: they are back when the channel closes.
 
+mod redrive;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueuePurgeOptions};
 use tokio::time::Instant;
-use zephcast_core::driver::{DeadLetter, Redrive};
+use zephcast_core::driver::DeadLetter;
 use zephcast_core::{Position, PositionStyle, Result, Token};
 
+pub(crate) use self::redrive::redrive;
 use crate::brokers::Brokers;
 use crate::errand::Errand;
 use crate::error::code;
@@ -18,7 +23,7 @@ use crate::hints::fingerprint;
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::native;
-use crate::properties::{self, Decoded, Notes};
+use crate::properties::{self, Decoded};
 use crate::status::existing;
 use crate::topology;
 
@@ -86,36 +91,6 @@ fn token(names: &Names, delivery: &Delivery) -> Token {
     let id = message.id().map_or(&[][..], |id| id.as_bytes());
     let origin = notes.origin_text.unwrap_or_default();
     Token(notes.last_failed_ms.unwrap_or(0), fingerprint([id, message.payload(), origin.as_bytes()]))
-}
-
-pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: Position) -> Result<Redrive> {
-    native::refuse(brokers, OPERATION)?;
-    let mut look = Look::open(brokers, names).await?;
-    while let Some((delivery, tag)) = look.next().await? {
-        if token(names, &delivery) != at.token {
-            continue;
-        }
-        send_back(brokers, names, delivery).await?;
-        // Only now that it is with its group again: rather twice than never.
-        look.settle(tag).await?;
-        look.close().await?;
-        return Ok(Redrive::Redriven);
-    }
-    look.close().await?;
-    existing(brokers, OPERATION, names).await?;
-    Ok(Redrive::Gone)
-}
-
-/// Publishes a dead letter for its group alone, as it came there first.
-async fn send_back(brokers: &Brokers, names: &Names, delivery: Delivery) -> Result<()> {
-    let key = delivery.routing_key;
-    let Decoded { message, notes, original } =
-        properties::decode(delivery.data.into(), key.as_str(), delivery.properties, &names.prefix());
-    let notes = Notes { origin: notes.origin, published_ms: notes.published_ms, ..Notes::default() };
-    let most = brokers.mover.most_properties(OPERATION).await?;
-    let mut copy = properties::encode_copy(&message, original.as_deref(), &notes, most)?;
-    copy.routing_key = names.queue.as_str().into();
-    brokers.mover.store(OPERATION, vec![copy]).await?.into_iter().collect()
 }
 
 pub(crate) async fn purge(brokers: &Brokers, names: &Names) -> Result<u64> {

@@ -73,3 +73,27 @@ async fn what_is_redriven_goes_to_its_own_group_only() {
     let own = lab.run(&["consume", &stream, "--group", "g", "--count", "1"], "").await;
     assert_eq!(own.payloads(), ["m0"]);
 }
+
+#[tokio::test]
+async fn many_are_redriven_once_each_up_to_a_limit() {
+    // More than are read at a time.
+    const COUNT: usize = 130;
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let lines = lab.fill(&stream, COUNT).await;
+    let reject = ["consume", &stream, "--group", "g", "--exec", "exit 65", "--count", "130", "--concurrency", "8"];
+    let rejected = lab.run(&reject, "").await;
+    assert_eq!(rejected.code, 0, "{rejected:?}");
+    let redrive = ["dead-letter", "redrive", &stream, "g"];
+    let limited = lab.run(&[&redrive[..], &["--limit", "20"]].concat(), "").await;
+    assert_eq!((limited.code, limited.stdout.as_str()), (0, "{\"event\":\"redriven\",\"count\":20}\n"));
+    let all = lab.run(&redrive, "").await;
+    assert_eq!((all.code, all.stdout.as_str()), (0, "{\"event\":\"redriven\",\"count\":110}\n"));
+    assert_eq!(lab.run(&["dead-letter", "list", &stream, "g"], "").await.of("dead_letter").len(), 0);
+    let mut again = lab.run(&["consume", &stream, "--group", "g", "--count", "130"], "").await.payloads();
+    again.sort();
+    let mut lines = lines;
+    lines.sort();
+    assert_eq!(again, lines);
+    assert_eq!(lab.status_when(&stream, |status| status["in_flight"] == 0).await["lag"], 0, "none came twice");
+}

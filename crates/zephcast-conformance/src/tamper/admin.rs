@@ -68,6 +68,15 @@ impl Admin for TamperedAdmin {
         self.inner().redrive(stream, group, position).await
     }
 
+    async fn redrive_some(
+        &self,
+        stream: &StreamName,
+        group: &GroupName,
+        positions: &[Position],
+    ) -> Vec<Result<Redrive>> {
+        self.inner().redrive_some(stream, group, positions).await
+    }
+
     async fn purge_dead_letters(&self, stream: &StreamName, group: &GroupName) -> Result<u64> {
         self.inner().purge_dead_letters(stream, group).await
     }

@@ -174,6 +174,29 @@ pub trait Admin: Send + Sync {
     /// be both. Calling again redrives what is there or answers `Gone`.
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive>;
 
+    /// Does what [`redrive`](Self::redrive) does to the first of these, as many as the broker does well at once and one at
+    /// least: an answer for each of them, in order. Of those without an answer nothing was touched; call again for them.
+    /// One that fails hinders no other.
+    ///
+    /// By default it is one at a time.
+    ///
+    /// # Errors
+    /// Each answer's are those of [`redrive`](Self::redrive).
+    ///
+    /// # Cancel safety
+    /// As [`redrive`](Self::redrive), for each of them.
+    async fn redrive_some(
+        &self,
+        stream: &StreamName,
+        group: &GroupName,
+        positions: &[Position],
+    ) -> Vec<Result<Redrive>> {
+        match positions.first() {
+            Some(first) => vec![self.redrive(stream, group, *first).await],
+            None => Vec::new(),
+        }
+    }
+
     /// Removes every dead letter of the group and returns how many there were.
     ///
     /// # Errors
