@@ -13,6 +13,7 @@ use zephcast_core::{Client, Endpoint, GroupName, Result, StreamName, Tls};
 pub use self::credentials::Credentials;
 pub use self::routing::{Binding, DeadLetters, Exchange, QueueType, Topology};
 use crate::RabbitDriver;
+use crate::connection::server;
 use crate::error::invalid;
 use crate::names::escaped;
 
@@ -37,7 +38,7 @@ pub struct RabbitConfig {
     /// See [`tls`](Self::tls).
     pub tls: Option<Tls>,
     /// See [`management`](Self::management).
-    pub management: Option<Endpoint>,
+    pub management: Vec<Endpoint>,
     /// See [`connect_timeout`](Self::connect_timeout).
     pub connect_timeout: Duration,
     /// See [`request_timeout`](Self::request_timeout).
@@ -96,7 +97,7 @@ impl RabbitConfig {
             vhost: "/".into(),
             credentials: Credentials::Password { user: "guest".into(), password: "guest".into() },
             tls: None,
-            management: None,
+            management: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
@@ -173,11 +174,12 @@ impl RabbitConfig {
     }
 
     /// Where the management API speaks HTTP: `http://host:15672` or `https://user:password@host:15671`; without a user,
-    /// that of the connection. Default: port 15672 of the first host is tried. What only it knows, such as how many
-    /// messages are delivered and not settled, is `None` where there is none.
+    /// that of the connection. Of several, each is asked when those before it cannot be reached, beginning with the one
+    /// that answered last. Default: port 15672 of each host is tried. What only it knows, such as how many messages are
+    /// delivered and not settled, is `None` where there is none.
     #[must_use]
-    pub fn management(mut self, endpoint: Endpoint) -> Self {
-        self.management = Some(endpoint);
+    pub fn management(mut self, endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+        self.management = endpoints.into_iter().collect();
         self
     }
 
@@ -373,11 +375,7 @@ impl RabbitConfig {
 
     /// Hosts and ports, as errors name them.
     pub(crate) fn servers(&self) -> String {
-        let shown = self.hosts.iter().map(|(host, port)| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        });
-        shown.collect::<Vec<_>>().join(",")
+        self.hosts.iter().map(server).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -218,7 +218,8 @@ pub(crate) fn blocked_by(operation: &'static str, reason: &str) -> Error {
     error(ErrorKind::Blocked, operation, text)
 }
 
-fn server((host, port): &(String, u16)) -> String {
+/// A host and a port, as a URL has them.
+pub(crate) fn server((host, port): &(String, u16)) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -12,7 +12,7 @@ use crate::RabbitConfig;
 use crate::admin::RabbitAdmin;
 use crate::brokers::Brokers;
 use crate::config::Credentials;
-use crate::connection::{Connection, first};
+use crate::connection::{Connection, first, server};
 use crate::management::Management;
 use crate::member::Member;
 use crate::mover::Mover;
@@ -61,21 +61,31 @@ fn management(config: &RabbitConfig) -> Result<Option<Management>> {
         Credentials::Password { user, password } => (user.clone(), password.clone()),
         _ => (String::new(), SecretString::from(String::new())),
     };
-    let endpoint = match &config.management {
-        Some(endpoint) => endpoint.clone(),
-        None if user.is_empty() => return Ok(None),
-        None => {
-            let host = &config.hosts[0].0;
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            // Without TLS a password would go in clear to a server that nobody named.
-            if config.tls.is_some() {
-                return Ok(None);
-            }
-            Endpoint::parse(&format!("http://{host}:{}", RabbitConfig::MANAGEMENT_PORT))?
+    let guessed;
+    let endpoints = match &config.management[..] {
+        // Without TLS a password would go in clear to a server that nobody named.
+        [] if user.is_empty() || config.tls.is_some() => return Ok(None),
+        [] => {
+            guessed = usual_management(config)?;
+            std::slice::from_ref(&guessed)
         }
+        named => named,
     };
     let (vhost, timeout) = (config.vhost.clone(), config.request_timeout);
-    Management::new(&endpoint, user, &password, vhost, config.tls.as_ref(), timeout).map(Some)
+    Management::new(endpoints, &user, &password, vhost, config.tls.as_ref(), timeout).map(Some)
+}
+
+/// Where each of the hosts usually has it.
+fn usual_management(config: &RabbitConfig) -> Result<Endpoint> {
+    let mut places: Vec<String> = Vec::new();
+    for (host, _) in &config.hosts {
+        let place = server(&(host.clone(), RabbitConfig::MANAGEMENT_PORT));
+        // Several servers of one machine.
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Endpoint::parse(&format!("http://{}", places.join(",")))
 }
 
 fn capabilities() -> Capabilities {

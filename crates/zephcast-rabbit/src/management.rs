@@ -38,7 +38,7 @@ use self::figures::{AlarmCheck, AnyBinding, Overview, QUEUE_COLUMNS};
 use self::path::{beginning_with, escaped, exactly};
 use self::requests::Requests;
 use self::server::Server;
-use crate::error::error;
+use crate::error::{error, invalid};
 
 pub(crate) use self::consumers::ConsumerFigures;
 #[cfg_attr(not(test), expect(unused_imports, reason = "the driver that reads them comes next"))]
@@ -53,7 +53,8 @@ const TOTALS: &str = "disable_stats=true&enable_queue_totals=true";
 /// asked at the same time do not wait for each other; all but one of their connections are closed afterwards.
 ///
 /// # Errors
-/// Of every question: `Unavailable` if nobody can be reached, `Timeout` if the answer to one request is late, `Auth` for
+/// Of every question: `Unavailable` if nobody can be reached, `Timeout` if the answer to one request is late, by the last
+/// server that was tried; `Auth` for
 /// credentials or a certificate that are not good, `PermissionDenied` for a user without the tag that it needs, and
 /// `Broker` for what is no management API or answers what cannot be understood.
 ///
@@ -67,20 +68,25 @@ pub(crate) struct Management {
 }
 
 impl Management {
-    /// Credentials in `endpoint` win over the ones given, and so do TLS files. A path in it stands before `/api`; without
-    /// a port it means 80 or 443. Of several hosts, the first that takes a connection is asked.
+    /// Credentials in an endpoint win over the ones given, and so do TLS files. A path in it stands before `/api`; without
+    /// a port it means 80 or 443. Each host of each is asked in turn when those before it cannot be reached.
     ///
     /// # Errors
-    /// `InvalidInput` for another scheme than `http` or `https`, for an unknown key, for files that cannot be used.
+    /// `InvalidInput` for no endpoint, another scheme than `http` or `https`, an unknown key, files that cannot be used.
     pub(crate) fn new(
-        endpoint: &Endpoint,
-        user: String,
+        endpoints: &[Endpoint],
+        user: &str,
         password: &SecretString,
         vhost: String,
         tls: Option<&Tls>,
         timeout: Duration,
     ) -> Result<Self> {
-        let requests = Requests::new(Server::new(endpoint, user, password, tls)?, timeout);
+        let servers = endpoints.iter().map(|endpoint| Server::all(endpoint, user, password, tls));
+        let servers = servers.collect::<Result<Vec<_>>>()?.concat();
+        if servers.is_empty() {
+            return Err(invalid("read management URL", "there is none"));
+        }
+        let requests = Requests::new(servers, timeout);
         Ok(Self { requests, vhost, has_single_totals: AtomicBool::new(true) })
     }
 
@@ -146,7 +152,7 @@ impl Management {
     /// What the user may touch in the virtual host. `None` if it may not ask, which only an administrator may, or if
     /// permissions are not kept by RabbitMQ itself.
     pub(crate) async fn permissions(&self, operation: &'static str) -> Result<Option<Permissions>> {
-        let user = escaped(self.requests.user());
+        let user = escaped(self.requests.server().user());
         match self.requests.read(operation, &format!("/permissions/{}/{user}", escaped(&self.vhost))).await {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
             told => told,

@@ -49,7 +49,7 @@ impl RabbitConfig {
     ///
     /// | key | means |
     /// |---|---|
-    /// | `management` | [`management`](Self::management), a URL; by default the variable `RABBITMQ_MANAGEMENT_URL` |
+    /// | `management` | [`management`](Self::management), URLs, or more hosts of one, separated by commas, an `@` in them written `%40`; by default the variable `RABBITMQ_MANAGEMENT_URL` |
     /// | `request-timeout` | [`request_timeout`](Self::request_timeout) in milliseconds |
     /// | `heartbeat` | [`heartbeat`](Self::heartbeat) in seconds |
     /// | `consumer-timeout` | [`consumer_timeout`](Self::consumer_timeout) in seconds, 0 for none |
@@ -197,19 +197,34 @@ fn read_credentials(endpoint: &Endpoint) -> Result<Option<Credentials>> {
     }
 }
 
-fn read_management(endpoint: &Endpoint) -> Result<Option<Endpoint>> {
+/// URLs and hosts, separated by commas: what begins with no scheme is one more host of the URL before it.
+fn read_management(endpoint: &Endpoint) -> Result<Vec<Endpoint>> {
     let from_environment = || std::env::var("RABBITMQ_MANAGEMENT_URL").ok().filter(|url| !url.is_empty());
-    let Some(url) = endpoint.query("management").map(str::to_owned).or_else(from_environment) else { return Ok(None) };
+    let named = endpoint.query("management").map(str::to_owned).or_else(from_environment);
+    let mut urls: Vec<String> = Vec::new();
+    for part in named.iter().flat_map(|named| named.split(',')) {
+        match urls.last_mut() {
+            Some(url) if !part.contains("://") => url.extend([",", part]),
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    urls.iter().map(|url| read_management_url(url)).collect()
+}
+
+fn read_management_url(url: &str) -> Result<Endpoint> {
     let refuse = |why: &str| invalid(format!("the URL of the management API: {why}"));
-    let management = Endpoint::parse(&url).map_err(|error| refuse(error.message()))?;
+    let management = Endpoint::parse(url).map_err(|error| refuse(error.message()))?;
     if !matches!(management.scheme(), "http" | "https") {
         return Err(refuse("it begins with http:// or https://"));
     }
-    if management.hosts().len() != 1 {
-        return Err(refuse("it has one host"));
+    if management.hosts().is_empty() {
+        return Err(refuse("the host is missing"));
+    }
+    if management.path().contains(',') {
+        return Err(refuse("with a path for each host, write every URL in full"));
     }
     management.allow_query(&[]).map_err(|error| refuse(error.message()))?;
-    Ok(Some(management))
+    Ok(management)
 }
 
 /// The value of a key, if it is given.
@@ -246,11 +261,35 @@ mod tests {
         assert_eq!(config.servers(), "[::1]:7000,b:5672");
         assert_eq!((config.vhost.as_str(), config.heartbeat), ("shop/a", Duration::from_secs(5)));
         assert_eq!(config.queue.as_deref(), Some("shared"));
+        assert_eq!(management(&config), ["http://h:1"]);
         assert_eq!((config.exchange, config.queue_type), (Exchange::Fanout, QueueType::Classic));
         assert_eq!(config.bindings, [Binding::key("a.#"), Binding::key("b")]);
         assert_eq!((config.max_priority, config.consumer_priority), (Some(5), -2));
         assert_eq!(config.topology, Topology::Check);
-        assert!(config.management.is_some());
+    }
+
+    /// Each as scheme, hosts and path.
+    fn management(config: &RabbitConfig) -> Vec<String> {
+        let host = |(name, port): &(String, Option<u16>)| format!("{name}:{}", port.unwrap_or_default());
+        let shown = config.management.iter().map(|url| {
+            let hosts = url.hosts().iter().map(host).collect::<Vec<_>>().join(",");
+            format!("{}://{hosts}{}", url.scheme(), if url.path().is_empty() { "" } else { "/.." })
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn the_management_may_be_at_several_places() {
+        let read = |value: &str| RabbitConfig::from_url(&format!("amqp://h?management={value}")).unwrap();
+        assert_eq!(management(&read("http://a:1,b:2,[::1]:3")), ["http://a:1,b:2,::1:3"]);
+        assert_eq!(
+            management(&read("http://a:1,https://b:2/mq,http://c:3,d:4")),
+            ["http://a:1", "https://b:2/..", "http://c:3,d:4"]
+        );
+        let shared = read("http://app:s,x%40a:1,b:2");
+        assert_eq!(management(&shared), ["http://a:1,b:2"]);
+        assert_eq!(shared.management[0].user(), Some("app"));
+        assert!(!format!("{shared:?}").contains("s,x"), "{shared:?}");
     }
 
     #[test]
@@ -277,7 +316,10 @@ mod tests {
             ("amqp://h?heartbeat=0", "heartbeat"),
             ("amqp://h?request-timeout=x", "milliseconds"),
             ("amqp://h?management=ftp://h", "http://"),
-            ("amqp://h?management=http://a,b", "one host"),
+            ("amqp://h?management=http://", "host is missing"),
+            ("amqp://h?management=http://a,ftp://b", "http://"),
+            ("amqp://h?management=http://a/mq,b/mq", "in full"),
+            ("amqp://h?management=a:15672", "management API"),
             ("amqp://h?single-active-consumer=1", "`true` or `false`"),
             ("amqp://:p@h", "without a user"),
         ] {

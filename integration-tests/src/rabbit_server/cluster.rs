@@ -1,6 +1,7 @@
 //! Several nodes that are one RabbitMQ.
 
 use std::io;
+use std::net::SocketAddr;
 
 use futures_util::future::try_join_all;
 use tempfile::TempDir;
@@ -38,11 +39,14 @@ impl RabbitCluster {
         unreachable!("the last attempt returns")
     }
 
-    /// `amqp://guest:guest@127.0.0.1:PORT,127.0.0.1:PORT/%2f?management=http://127.0.0.1:PORT` with all nodes, and the
-    /// management of the first one.
+    /// `amqp://guest:guest@127.0.0.1:PORT,127.0.0.1:PORT/%2f?management=http://127.0.0.1:PORT,127.0.0.1:PORT` with all
+    /// nodes.
     pub fn url(&self) -> String {
-        let clients: Vec<String> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
-        format!("amqp://guest:guest@{}/%2f?management=http://{}", clients.join(","), self.nodes[0].management_addr())
+        let all = |of: fn(&RabbitServer) -> SocketAddr| {
+            self.nodes.iter().map(|node| of(node).to_string()).collect::<Vec<_>>().join(",")
+        };
+        let (clients, management) = (all(RabbitServer::addr), all(RabbitServer::management_addr));
+        format!("amqp://guest:guest@{clients}/%2f?management=http://{management}")
     }
 
     /// One of the nodes, counted from 0.

@@ -27,8 +27,9 @@ pub(super) const RECIPE: Recipe = Recipe {
     default_port: 5672,
     first_port: 17_672,
     url: |nodes| {
-        let clients = nodes.iter().map(|ports| format!("127.0.0.1:{}", ports[0])).collect::<Vec<_>>().join(",");
-        format!("amqp://guest:guest@{clients}/%2f?management=http://127.0.0.1:{}", nodes[0][MANAGEMENT])
+        let all = |which: usize| nodes.iter().map(|ports| format!("127.0.0.1:{}", ports[which])).collect::<Vec<_>>();
+        let (clients, management) = (all(0).join(","), all(MANAGEMENT).join(","));
+        format!("amqp://guest:guest@{clients}/%2f?management=http://{management}")
     },
     compose_file: "compose/rabbitmq.yml",
     port_variables: &["ZEPHCAST_RABBITMQ_PORT", "ZEPHCAST_RABBITMQ_MANAGEMENT_PORT"],
@@ -204,7 +205,7 @@ mod tests {
         let url = (RECIPE.url)(&[&[1, 2, 3, 4]]);
         assert_eq!(url, "amqp://guest:guest@127.0.0.1:1/%2f?management=http://127.0.0.1:2");
         let cluster = (RECIPE.url)(&[&[1, 3, 5, 7], &[2, 4, 6, 8]]);
-        assert_eq!(cluster, "amqp://guest:guest@127.0.0.1:1,127.0.0.1:2/%2f?management=http://127.0.0.1:3");
+        assert_eq!(cluster, "amqp://guest:guest@127.0.0.1:1,127.0.0.1:2/%2f?management=http://127.0.0.1:3,127.0.0.1:4");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Drop for Impostor {
 
 fn management(url: &str, tls: Option<&Tls>) -> Management {
     let endpoint: Endpoint = url.parse().unwrap();
-    Management::new(&endpoint, "app".into(), &"canary".into(), "/".into(), tls, LIMIT).unwrap()
+    Management::new(&[endpoint], "app", &"canary".into(), "/".into(), tls, LIMIT).unwrap()
 }
 
 /// Until one of the two hangs up.
@@ -157,6 +157,57 @@ async fn a_good_connection_is_kept_and_a_closed_one_made_anew() {
     }
 }
 
+/// A place where nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// One that takes connections and says nothing.
+async fn silent() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_is_passed_over() {
+    let version = || json("200 OK", r#"{"rabbitmq_version":"3.10.8"}"#);
+    let away = Impostor::start(|_| (http("503 Service Unavailable", "text/html", ""), false)).await;
+    let good = Impostor::start(move |_| (version(), true)).await;
+    let (_listener, silent) = silent().await;
+    let urls = format!("http://{},{silent},{},{}", nobody().await, away.address, good.address);
+    let endpoint: Endpoint = urls.parse().unwrap();
+    let soon = Duration::from_millis(200);
+    let management = Management::new(&[endpoint], "app", &"canary".into(), "/".into(), None, soon).unwrap();
+    for n in 1..=3 {
+        assert_eq!(management.version("test").await.unwrap(), "3.10.8");
+        // The one that answered is asked first from then on.
+        assert_eq!((away.connections(), good.connections()), (1, n));
+    }
+}
+
+#[tokio::test]
+async fn where_none_can_be_reached_each_is_asked_once_and_the_last_one_is_named() {
+    let away = || Impostor::start(|_| (http("502 Bad Gateway", "text/html", ""), false));
+    let (one, other, nobody) = (away().await, away().await, nobody().await);
+    let endpoints = [one.address, other.address, nobody].map(|at| format!("http://{at}").parse::<Endpoint>().unwrap());
+    let management = Management::new(&endpoints, "app", &"canary".into(), "/".into(), None, LIMIT).unwrap();
+    let error = management.version("test").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains(&nobody.to_string()), "{error}");
+    assert_eq!((one.connections(), other.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn who_refuses_is_believed() {
+    let refusing = Impostor::start(|_| (json("401 Unauthorized", ""), false)).await;
+    let good = Impostor::start(|_| (json("200 OK", r#"{"rabbitmq_version":"3.10.8"}"#), false)).await;
+    let management = management(&format!("http://{},{}", refusing.address, good.address), None);
+    let error = management.version("test").await.unwrap_err();
+    assert_eq!((error.kind(), good.connections()), (ErrorKind::Auth, 0), "{error}");
+    assert!(error.message().contains(&refusing.address.to_string()), "{error}");
+}
+
 #[tokio::test]
 async fn a_question_that_is_given_up_leaves_nothing_behind() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -202,7 +253,7 @@ async fn names_arrive_escaped_and_pages_are_asked_for_until_the_last() {
 fn what_cannot_be_used_is_refused_and_no_secret_is_shown() {
     let new = |url: &str, user: &str| {
         let endpoint: Endpoint = url.parse().unwrap();
-        Management::new(&endpoint, user.into(), &"canary".into(), "/".into(), None, LIMIT)
+        Management::new(&[endpoint], user, &"canary".into(), "/".into(), None, LIMIT)
     };
     for (url, part) in [("amqp://h", "amqp"), ("http://", "host"), ("http://h?tls-ca=/x", "tls-ca")] {
         let error = new(url, "app").unwrap_err();
@@ -210,9 +261,11 @@ fn what_cannot_be_used_is_refused_and_no_secret_is_shown() {
         assert!(error.message().contains(part), "{error}");
     }
     assert_eq!(new("http://h", "a:b").unwrap_err().kind(), ErrorKind::InvalidInput);
+    let none = Management::new(&[], "app", &"canary".into(), "/".into(), None, LIMIT).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::InvalidInput);
     let management = new("http://other:canary@h:1,[::1]/base", "app").unwrap();
     assert_eq!(format!("{management:?}"), r#"Management { server: "h:1, [::1]:80", vhost: "/", .. }"#);
-    assert_eq!(management.requests.user(), "other");
+    assert_eq!(management.requests.server().user(), "other");
 }
 
 #[cfg(feature = "tls")]

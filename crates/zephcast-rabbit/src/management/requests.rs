@@ -1,7 +1,7 @@
 //! Questions one after the other, over a connection that is kept.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,27 +18,32 @@ use crate::error::error;
 const PAGE_SIZE: usize = 500;
 
 pub(super) struct Requests {
-    server: Server,
-    /// Of one request.
+    /// One at least.
+    servers: Vec<Server>,
+    /// The place of the one that answered last, which is asked first.
+    current: AtomicUsize,
+    /// Of one request to one server.
     timeout: Duration,
-    /// Taken by who asks, and put back after a whole answer.
-    link: Mutex<Option<Link>>,
+    /// With the place of its server. Taken by who asks, and put back after a whole answer.
+    link: Mutex<Option<(usize, Link)>>,
     /// Whether the API was there once, so that what is not found is missing and not asked for at the wrong place.
     is_found: AtomicBool,
 }
 
 impl Requests {
-    pub(super) fn new(server: Server, timeout: Duration) -> Self {
-        Self { server, timeout, link: Mutex::default(), is_found: AtomicBool::new(false) }
+    pub(super) fn new(servers: Vec<Server>, timeout: Duration) -> Self {
+        let (current, link) = (AtomicUsize::new(0), Mutex::default());
+        Self { servers, current, timeout, link, is_found: AtomicBool::new(false) }
     }
 
-    pub(super) fn user(&self) -> &str {
-        self.server.user()
+    /// The one that is asked first.
+    pub(super) fn server(&self) -> &Server {
+        &self.servers[self.current.load(Ordering::Relaxed)]
     }
 
     /// What every management API has.
     pub(super) async fn read_some<T: DeserializeOwned>(&self, operation: &'static str, path: &str) -> Result<T> {
-        self.read(operation, path).await?.ok_or_else(|| foreign(operation, &self.server))
+        self.read(operation, path).await?.ok_or_else(|| foreign(operation, self.server().host()))
     }
 
     /// All pages of a list.
@@ -77,46 +82,73 @@ impl Requests {
             self.is_found.store(true, Ordering::Relaxed);
         } else if !self.is_found.load(Ordering::Relaxed) {
             // RabbitMQ says the same of a queue that is missing and of a path that leads nowhere.
-            self.send(operation, "/whoami").await?.ok_or_else(|| foreign(operation, &self.server))?;
+            self.send(operation, "/whoami").await?.ok_or_else(|| foreign(operation, self.server().host()))?;
             self.is_found.store(true, Ordering::Relaxed);
         }
         Ok(answer)
     }
 
+    /// Asks one server after the other, each at most once, until one can be reached. If none can, the last one's failure.
     async fn send(&self, operation: &'static str, path: &str) -> Result<Option<Answer>> {
-        let answered = tokio::time::timeout(self.timeout, self.exchange(operation, &self.server.at(path))).await;
-        let late = |_| {
-            let message = format!("no answer from the management API at {} in {:?}", self.server, self.timeout);
-            error(ErrorKind::Timeout, operation, message)
-        };
-        answered.map_err(late)??.checked(operation, self.server.user())
+        let first = self.current.load(Ordering::Relaxed);
+        let (before, from) = self.servers.split_at(first);
+        let mut unreached = None;
+        for (place, server) in (first..).zip(from).chain((0..).zip(before)) {
+            match self.send_to(operation, place, server, path).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
+                    unreached = Some(error);
+                }
+                answered => {
+                    self.current.store(place, Ordering::Relaxed);
+                    return answered;
+                }
+            }
+        }
+        Err(unreached.unwrap_or_else(|| error(ErrorKind::Internal, operation, "there is no server to ask")))
     }
 
-    async fn exchange(&self, operation: &'static str, path: &str) -> Result<Answer> {
-        let kept = self.link().take();
-        if let Some(mut link) = kept {
-            // Where it fails the server has closed it, and it does no harm to ask twice.
-            if let Ok(answer) = link.get(path, self.server.authorization()).await {
-                self.keep(link);
+    async fn send_to(
+        &self,
+        operation: &'static str,
+        place: usize,
+        server: &Server,
+        path: &str,
+    ) -> Result<Option<Answer>> {
+        let path = server.at(path);
+        let answered = tokio::time::timeout(self.timeout, self.exchange(operation, place, server, &path)).await;
+        let late = |_| {
+            let message = format!("no answer from the management API at {} in {:?}", server.host(), self.timeout);
+            error(ErrorKind::Timeout, operation, message)
+        };
+        answered.map_err(late)??.checked(operation, server.user())
+    }
+
+    async fn exchange(&self, operation: &'static str, place: usize, server: &Server, path: &str) -> Result<Answer> {
+        let kept = self.link().take_if(|(of, _)| *of == place);
+        if let Some((_, mut link)) = kept {
+            // Where it fails the server has closed it meanwhile, and it does no harm to ask anew.
+            if let Ok(answer) = link.get(path, server.authorization()).await {
+                self.keep(place, link);
                 return Ok(answer);
             }
         }
-        let (host, stream) = self.server.connect(operation).await?;
+        let host = server.host();
+        let stream = server.connect(operation).await?;
         let link = Link::open(host.clone(), stream).await;
-        let mut link = link.map_err(|failure| unanswered(operation, &host, failure))?;
-        let answer = link.get(path, self.server.authorization()).await;
-        let answer = answer.map_err(|failure| unanswered(operation, &host, failure))?;
-        self.keep(link);
+        let mut link = link.map_err(|failure| unanswered(operation, host, failure))?;
+        let answer = link.get(path, server.authorization()).await;
+        let answer = answer.map_err(|failure| unanswered(operation, host, failure))?;
+        self.keep(place, link);
         Ok(answer)
     }
 
-    fn keep(&self, link: Link) {
+    fn keep(&self, place: usize, link: Link) {
         if link.is_open() {
-            *self.link() = Some(link);
+            *self.link() = Some((place, link));
         }
     }
 
-    fn link(&self) -> MutexGuard<'_, Option<Link>> {
+    fn link(&self) -> MutexGuard<'_, Option<(usize, Link)>> {
         // Nothing is done while it is held that could leave it half changed.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +157,9 @@ impl Requests {
 /// Hosts and ports.
 impl fmt::Display for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.server.fmt(f)
+        for (n, server) in self.servers.iter().enumerate() {
+            write!(f, "{}{}", if n == 0 { "" } else { ", " }, server.host())?;
+        }
+        Ok(())
     }
 }

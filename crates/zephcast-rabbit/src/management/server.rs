@@ -1,6 +1,7 @@
 //! Where the API is and how it is reached.
 
-use std::fmt;
+use std::time::Duration;
+use std::{fmt, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +9,7 @@ use hyper::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
 use super::path;
@@ -18,10 +20,10 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The server's address and what is shown to it.
+/// A server's address and what is shown to it.
+#[derive(Clone)]
 pub(super) struct Server {
-    /// Tried in turn.
-    hosts: Vec<Host>,
+    host: Host,
     /// Before `/api`, where a proxy or a setting has put it; without a `/` at its end.
     base: String,
     user: String,
@@ -38,8 +40,17 @@ pub(super) struct Host {
 
 const OPERATION: &str = "read management URL";
 
+/// A server that is not there at all, and says so by nothing, is not waited for as one that thinks.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
 impl Server {
-    pub(super) fn new(endpoint: &Endpoint, user: String, password: &SecretString, tls: Option<&Tls>) -> Result<Self> {
+    /// One for each host.
+    pub(super) fn all(
+        endpoint: &Endpoint,
+        user: &str,
+        password: &SecretString,
+        tls: Option<&Tls>,
+    ) -> Result<Vec<Self>> {
         // Without a port it is that of any URL, not the one that RabbitMQ itself would take.
         let (usual_port, known_keys) = match endpoint.scheme() {
             "http" => (80, &[][..]),
@@ -48,25 +59,28 @@ impl Server {
         };
         endpoint.allow_query(known_keys)?;
         let host = |(name, port): &(String, Option<u16>)| Host { name: name.clone(), port: port.unwrap_or(usual_port) };
-        let hosts: Vec<Host> = endpoint.hosts().iter().map(host).collect();
-        if hosts.is_empty() {
-            return Err(invalid(OPERATION, "the host is missing"));
-        }
-        let user = endpoint.user().map_or(user, str::to_owned);
+        let user = endpoint.user().unwrap_or(user).to_owned();
         if user.contains(':') {
             return Err(invalid(OPERATION, "HTTP takes no user with a `:` in the name"));
         }
         let password = endpoint.password().unwrap_or(password);
         #[cfg(not(feature = "tls"))]
         without_tls(endpoint, tls)?;
-        Ok(Self {
-            hosts,
+        let mut hosts = endpoint.hosts().iter().map(host);
+        let first = Self {
+            host: hosts.next().ok_or_else(|| invalid(OPERATION, "the host is missing"))?,
             base: base(endpoint.path()),
             authorization: authorization(&user, password)?,
             user,
             #[cfg(feature = "tls")]
             tls: connector(endpoint, tls)?,
-        })
+        };
+        let others: Vec<Self> = hosts.map(|host| Self { host, ..first.clone() }).collect();
+        Ok([vec![first], others].concat())
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
 
     pub(super) fn user(&self) -> &str {
@@ -82,20 +96,11 @@ impl Server {
         format!("{}/api{path}", self.base)
     }
 
-    /// A connection to the first host that takes one.
-    pub(super) async fn connect(&self, operation: &'static str) -> Result<(Host, Box<dyn Stream>)> {
-        let mut failure = None;
-        for host in &self.hosts {
-            match self.connect_to(host, operation).await {
-                Ok(stream) => return Ok((host.clone(), stream)),
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| invalid(operation, "the host of the management API is missing")))
-    }
-
-    async fn connect_to(&self, host: &Host, operation: &'static str) -> Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect((host.name.as_str(), host.port)).await.map_err(|source| {
+    pub(super) async fn connect(&self, operation: &'static str) -> Result<Box<dyn Stream>> {
+        let host = &self.host;
+        let connected = timeout(CONNECT_LIMIT, TcpStream::connect((host.name.as_str(), host.port))).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+        let tcp = connected.map_err(|source| {
             let message = format!("the management API at {host} cannot be reached");
             error(ErrorKind::Unavailable, operation, message).caused_by(source)
         })?;
@@ -107,16 +112,6 @@ impl Server {
             return Ok(Box::new(stream));
         }
         Ok(Box::new(tcp))
-    }
-}
-
-/// Hosts and ports.
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, host) in self.hosts.iter().enumerate() {
-            write!(f, "{}{host}", if n == 0 { "" } else { ", " })?;
-        }
-        Ok(())
     }
 }
 
@@ -163,7 +158,7 @@ fn without_tls(endpoint: &Endpoint, _: Option<&Tls>) -> Result<()> {
 }
 
 #[cfg(feature = "tls")]
-fn untrusted(host: &Host, operation: &'static str, source: std::io::Error) -> zephcast_core::Error {
+fn untrusted(host: &Host, operation: &'static str, source: io::Error) -> zephcast_core::Error {
     let cause = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (kind, message) = match cause {
         None => (ErrorKind::Unavailable, format!("the management API at {host} hung up before TLS was agreed on")),

@@ -25,7 +25,7 @@ async fn server() -> RabbitServer {
 
 fn management_as(server: &RabbitServer, user: &str, password: &str, vhost: &str) -> Management {
     let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
-    Management::new(&endpoint, user.into(), &password.into(), vhost.into(), None, ANSWER_LIMIT).unwrap()
+    Management::new(&[endpoint], user, &password.into(), vhost.into(), None, ANSWER_LIMIT).unwrap()
 }
 
 fn management(server: &RabbitServer) -> Management {
@@ -202,7 +202,8 @@ async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_l
     server.stop().unwrap();
     let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
     let short = Duration::from_millis(100);
-    let hasty = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, short).unwrap();
+    let hasty =
+        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, short).unwrap();
     assert_eq!(hasty.version(OPERATION).await.unwrap_err().kind(), ErrorKind::Timeout);
     server.kill9().unwrap();
     let error = management.version(OPERATION).await.unwrap_err();
@@ -214,13 +215,17 @@ async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_l
 async fn the_port_of_amqp_is_no_management_api() {
     let server = server().await;
     let endpoint: Endpoint = format!("http://{}", server.addr()).parse().unwrap();
-    let wrong = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, ANSWER_LIMIT).unwrap();
+    let wrong =
+        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, ANSWER_LIMIT)
+            .unwrap();
     let error = wrong.version(OPERATION).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
     assert!(error.message().contains("`management` key"), "{error}");
     // RabbitMQ says of a wrong path what it says of a missing queue.
     let endpoint: Endpoint = format!("http://{}/elsewhere", server.management_addr()).parse().unwrap();
-    let wrong = Management::new(&endpoint, "guest".into(), &"guest".into(), "/".into(), None, ANSWER_LIMIT).unwrap();
+    let wrong =
+        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, ANSWER_LIMIT)
+            .unwrap();
     let error = wrong.queue(OPERATION, "none").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
 }
