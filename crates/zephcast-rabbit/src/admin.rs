@@ -9,6 +9,7 @@ use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, Start
 
 use crate::RabbitConfig;
 use crate::brokers::Brokers;
+use crate::config::{Exchange, QueueType};
 use crate::error::{error, invalid, missing};
 use crate::member::UNIT;
 use crate::names::{NAMES, Names, group_of, is_roll_call};
@@ -39,8 +40,13 @@ impl Admin for RabbitAdmin {
         }
         let control = &self.brokers.control;
         let config = control.config().with_settings(OPERATION, &spec.settings)?;
-        if let Some(key) = spec.settings.keys().find(|key| spec.groups.is_empty() && !RabbitConfig::is_of_exchange(key))
-        {
+        let is_queue = config.exchange == Exchange::Default;
+        if is_queue && config.queue_type != QueueType::Stream && spec.groups.is_empty() {
+            let text = "without an exchange a stream is the queue of its group: name the group along with it";
+            return Err(invalid(OPERATION, text));
+        }
+        let names_groups = is_queue || !spec.groups.is_empty();
+        if let Some(key) = spec.settings.keys().find(|key| !names_groups && !RabbitConfig::is_of_exchange(key)) {
             let text = format!("`{key}` says how a group's queue is made: name the groups along with it");
             return Err(invalid(OPERATION, text));
         }
@@ -78,7 +84,15 @@ impl Admin for RabbitAdmin {
     async fn stream(&self, stream: &StreamName) -> Result<StreamStatus> {
         const OPERATION: &str = "show a stream";
         NAMES.check(stream)?;
-        if !topology::has_exchange(&self.brokers.control, OPERATION, stream.as_str()).await? {
+        let control = &self.brokers.control;
+        let is_there = match control.config().exchange {
+            Exchange::Default => {
+                let queue = control.config().queue_behind(stream);
+                topology::queue(control, OPERATION, queue).await?.is_some()
+            }
+            _ => topology::has_exchange(control, OPERATION, stream.as_str()).await?,
+        };
+        if !is_there {
             return Err(missing(OPERATION, stream.as_str()));
         }
         let groups = groups(&self.brokers, OPERATION, stream).await;

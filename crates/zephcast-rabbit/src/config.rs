@@ -368,9 +368,14 @@ impl RabbitConfig {
     pub(crate) fn queue_of(&self, stream: &StreamName, group: &GroupName) -> String {
         match (&self.queue, &self.exchange) {
             (Some(queue), _) => queue.clone(),
-            (None, Exchange::Default) => stream.as_str().to_owned(),
+            (None, Exchange::Default) => self.queue_behind(stream).to_owned(),
             (None, _) => format!("{stream}.{}", escaped(group)),
         }
+    }
+
+    /// The queue that a stream is without an exchange.
+    pub(crate) fn queue_behind<'a>(&'a self, stream: &'a StreamName) -> &'a str {
+        self.queue.as_deref().unwrap_or(stream.as_str())
     }
 
     /// Hosts and ports, as errors name them.

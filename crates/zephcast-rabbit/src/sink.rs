@@ -53,8 +53,7 @@ impl RabbitSink {
                 // What is the key elsewhere names the queue here.
                 let notes = properties::Notes { published_ms: Some(now_ms()), ..properties::Notes::default() };
                 let mut encoded = properties::encode_copy(message, None, &notes, most)?;
-                let queue = self.connection.config().queue.as_deref().unwrap_or(self.stream.as_str());
-                encoded.routing_key = ShortString::from(queue);
+                encoded.routing_key = ShortString::from(self.connection.config().queue_behind(&self.stream));
                 (ShortString::default(), encoded)
             }
             _ => (ShortString::from(self.stream.as_str()), properties::encode(message, most)?),

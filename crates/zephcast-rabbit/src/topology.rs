@@ -63,7 +63,7 @@ pub(crate) async fn declare(
     if config.exchange == Exchange::Default {
         // Otherwise the queue is a group's, and comes with it.
         return match config.queue_type {
-            QueueType::Stream => log(connection, operation, config.queue.as_deref().unwrap_or(stream.as_str())).await,
+            QueueType::Stream => ensure(connection, operation, config.queue_behind(stream), &log()).await.map(drop),
             QueueType::Quorum | QueueType::Classic => Ok(()),
         };
     }
@@ -127,7 +127,7 @@ pub(crate) async fn group(
         Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
     }
     if config.queue_type == QueueType::Stream {
-        log(connection, operation, &names.queue).await?;
+        ensure(connection, operation, &names.queue, &log()).await?;
         return bindings(connection, operation, config, names).await.map(|()| false);
     }
     // What the group's queue gives up goes there, so it comes first.
@@ -203,13 +203,6 @@ pub(crate) async fn hints(connection: &Connection, operation: &'static str, name
     ensure(connection, operation, name, &arguments).await.map(drop)
 }
 
-/// Makes sure that there is a stream queue.
-async fn log(connection: &Connection, operation: &'static str, name: &str) -> Result<()> {
-    let mut arguments = FieldTable::default();
-    insert(&mut arguments, "x-queue-type", text(QueueType::Stream.as_str()));
-    ensure(connection, operation, name, &arguments).await.map(drop)
-}
-
 /// Whether a queue that this client consumes is a stream queue. Asked by consuming it for oneself alone and without a limit:
 /// a stream queue wants a limit, and any other has a consumer already.
 pub(crate) async fn is_log(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
@@ -263,7 +256,7 @@ fn of_group(config: &RabbitConfig, names: &Names) -> FieldTable {
             insert(&mut arguments, "x-overflow", text("reject-publish"));
             arguments
         }
-        QueueType::Stream => unreachable!("no group has a stream queue"),
+        QueueType::Stream => return log(),
     };
     insert(&mut arguments, "x-dead-letter-exchange", text(""));
     insert(&mut arguments, "x-dead-letter-routing-key", text(&names.dead));
@@ -290,6 +283,13 @@ fn quorum() -> FieldTable {
     insert(&mut arguments, "x-queue-type", text("quorum"));
     insert(&mut arguments, "x-overflow", text("reject-publish"));
     insert(&mut arguments, "x-delivery-limit", AMQPValue::LongInt(NO_DELIVERY_LIMIT));
+    arguments
+}
+
+/// A stream queue.
+fn log() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    insert(&mut arguments, "x-queue-type", text("stream"));
     arguments
 }
 

@@ -129,6 +129,10 @@ impl RabbitConfig {
             let text = format!("`{unknown}` is no setting of a stream; it has {}", STREAM_KEYS.join(", "));
             return Err(error::invalid(operation, text));
         }
+        if settings.get("exchange").is_some_and(|exchange| exchange == Exchange::Default.as_str()) {
+            let text = "whoever uses a stream without an exchange has to know: put `exchange=default` into the URL";
+            return Err(error::invalid(operation, text));
+        }
         let mut config = self.clone();
         config.read_routing(&|key: &str| settings.get(key).map(String::as_str))?;
         config.validate(operation)?;

@@ -83,6 +83,22 @@ async fn without_the_management_streams_are_made_and_shown_and_deleted_where_not
 }
 
 #[tokio::test]
+async fn a_stream_may_be_a_log_that_others_read() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let url = format!("{}&exchange=default&queue-type=stream", lab.url);
+    let alone = async |arguments: &[&str]| run(command(&url, arguments), b"").await;
+    for _ in 0..2 {
+        let made = alone(&["stream", "create", &stream]).await;
+        assert_eq!((made.code, made.records()[0]["stream"].as_str()), (0, Some(stream.as_str())), "{made:?}");
+    }
+    assert_eq!(alone(&["publish", &stream, "kept"]).await.code, 0);
+    let refused = alone(&["consume", &stream, "--group", "g", "--count", "1"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
+    assert!(refused.stderr.contains("is a stream queue"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn what_exists_otherwise_is_told_with_the_difference() {
     let lab = Lab::own().await;
     let create = |more: &'static [&'static str]| [&["stream", "create", "s"][..], more].concat();
