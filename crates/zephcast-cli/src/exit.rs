@@ -87,7 +87,8 @@ impl From<Error> for Failure {
             ErrorKind::InvalidInput | ErrorKind::Unsupported => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self { exit, what: describe(&error), advice: advice(error.kind()).map(str::to_owned) }
+        let advice = error.advice().or_else(|| advice(error.kind()));
+        Self { exit, what: describe(&error), advice: advice.map(str::to_owned) }
     }
 }
 
@@ -154,6 +155,16 @@ mod tests {
         assert_eq!(
             text,
             "error: connect: localhost:1 is away: no route\n  try: see that the broker runs and is reachable from here"
+        );
+    }
+
+    #[test]
+    fn who_knows_better_what_to_do_is_heard() {
+        let cause = Error::new(ErrorKind::NotFound, "ask", "no such place").advise("look elsewhere");
+        let error = Error::new(ErrorKind::NotFound, "connect", "nothing there").caused_by(cause);
+        assert_eq!(
+            Failure::from(error).to_string(),
+            "error: connect: nothing there: no such place\n  try: look elsewhere"
         );
     }
 

@@ -96,6 +96,7 @@ struct Inner {
     operation: &'static str,
     broker: Option<Broker>,
     message: String,
+    advice: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -104,7 +105,8 @@ impl Error {
     ///
     /// The message must carry no secret and no payload.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, operation, broker: None, message: message.into(), source: None }))
+        let (message, broker, advice, source) = (message.into(), None, None, None);
+        Self(Arc::new(Inner { kind, operation, broker, message, advice, source }))
     }
 
     /// Names the broker on which it happened.
@@ -117,6 +119,20 @@ impl Error {
     #[must_use]
     pub fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.rebuild(|inner| inner.source = Some(Box::new(source)))
+    }
+
+    /// Adds what a person can do about it, where the kind alone does not tell.
+    ///
+    /// ```
+    /// use zephcast_core::{Error, ErrorKind};
+    ///
+    /// let cause = Error::new(ErrorKind::NotFound, "connect", "no such place").advise("check the path of the URL");
+    /// let error = Error::new(ErrorKind::NotFound, "publish", "no connection").caused_by(cause);
+    /// assert_eq!(error.advice(), Some("check the path of the URL"));
+    /// ```
+    #[must_use]
+    pub fn advise(self, advice: &'static str) -> Self {
+        self.rebuild(|inner| inner.advice = Some(advice))
     }
 
     /// What kind of failure it is.
@@ -141,6 +157,13 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// What a person can do about it: what was said here, or else with its cause. `Display` leaves it out.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let cause = || self.source()?.downcast_ref::<Self>()?.advice();
+        self.0.advice.or_else(cause)
     }
 
     /// Whether the same call can succeed later; decided by [`ErrorKind::is_retryable`].

@@ -1,5 +1,7 @@
 //! A look at the broker: its version, what is risky, what the user may not do.
 
+use std::error::Error as _;
+
 use zephcast_core::Result;
 use zephcast_core::driver::{Check, Warning};
 
@@ -13,14 +15,18 @@ pub(crate) async fn run(brokers: &Brokers) -> Result<Check> {
     brokers.control.link(OPERATION).await?;
     let mut check = Check { version: "unknown".into(), warnings: Vec::new() };
     match &brokers.management {
-        None => check.warnings.push(no_management("it has no URL")),
+        None => check.warnings.push(no_management("the management API has no URL".into(), NO_URL)),
         Some(management) => match management.version(OPERATION).await {
             Ok(version) => {
                 check.version = version;
                 check.warnings.extend(alarms(management).await);
                 check.warnings.extend(permissions(management).await);
             }
-            Err(error) => check.warnings.push(no_management(error.message())),
+            Err(error) => {
+                let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+                let message = format!("{}{cause}", error.message());
+                check.warnings.push(no_management(message, error.advice().unwrap_or(REFUSED)));
+            }
         },
     }
     check.warnings.extend(credentials(brokers));
@@ -34,15 +40,14 @@ pub(crate) async fn run(brokers: &Brokers) -> Result<Check> {
     Ok(check)
 }
 
-fn no_management(why: &str) -> Warning {
-    Warning {
-        kind: "no_management",
-        message: format!("the management API does not answer: {why}"),
-        advice:
-            "name it with `management=http://HOST:15672`, and give the user the tag `monitoring`; without it streams \
-                 cannot be listed, and what other programs hold is not known"
-                .into(),
-    }
+const NO_URL: &str = "name it with `management=https://HOST:15671`";
+
+const REFUSED: &str =
+    "give the user the tag `monitoring`, or name another one with `management=http://USER:PASSWORD%40HOST:15672`";
+
+fn no_management(message: String, advice: &str) -> Warning {
+    let advice = format!("{advice}; without it streams cannot be listed, and what other programs hold is not known");
+    Warning { kind: "no_management", message, advice }
 }
 
 async fn alarms(management: &Management) -> Vec<Warning> {

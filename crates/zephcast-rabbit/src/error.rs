@@ -26,6 +26,10 @@ pub(crate) fn missing_group(operation: &'static str, stream: &str, group: &str) 
     error(ErrorKind::NotFound, operation, format!("the group {group:?} of the stream {stream:?} does not exist"))
 }
 
+/// What to do where a virtual host is missing.
+pub(crate) const NO_VHOST: &str =
+    "the path of the URL is the virtual host, with `%2f` for `/`; `rabbitmqctl add_vhost` makes one";
+
 /// No answer within the time allowed.
 pub(crate) fn late(operation: &'static str) -> Error {
     error(ErrorKind::Timeout, operation, "the server did not answer in time")
@@ -75,7 +79,10 @@ pub(crate) fn translate(operation: &'static str, source: LapinError) -> Error {
         Some((code, text)) => (kind_of_reply(code, text), told(text)),
         None => (kind_of(&source), said(&source).to_owned()),
     };
-    error(kind, operation, message).caused_by(source)
+    let is_of_vhost = reply(&source).is_some_and(|(code, _)| code == code::NOT_ALLOWED) && kind == ErrorKind::NotFound;
+    let translated = error(kind, operation, message);
+    let translated = if is_of_vhost { translated.advise(NO_VHOST) } else { translated };
+    translated.caused_by(source)
 }
 
 fn kind_of_reply(code: u16, text: &str) -> ErrorKind {
@@ -198,6 +205,13 @@ mod tests {
         ] {
             assert_eq!(replied(code, text).kind(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_to_do_is_said_of_a_virtual_host_and_not_of_streams() {
+        assert_eq!(replied(530, "NOT_ALLOWED - vhost x not found").advice(), Some(NO_VHOST));
+        assert_eq!(replied(404, "NOT_FOUND - no exchange 'x' in vhost '/'").advice(), None);
+        assert_eq!(replied(530, "NOT_ALLOWED - access to vhost 'x' refused for user 'u'").advice(), None);
     }
 
     #[test]

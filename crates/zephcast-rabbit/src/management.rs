@@ -38,7 +38,7 @@ use self::figures::{AlarmCheck, AnyBinding, Overview, QUEUE_COLUMNS};
 use self::path::{beginning_with, escaped, exactly};
 use self::requests::Requests;
 use self::server::Server;
-use crate::error::{error, invalid};
+use crate::error::{NO_VHOST, error, invalid};
 
 pub(crate) use self::consumers::ConsumerFigures;
 #[cfg_attr(not(test), expect(unused_imports, reason = "the driver that reads them comes next"))]
@@ -176,7 +176,7 @@ impl Management {
         let listed = self.requests.list(operation, &format!("/{what}/{}", escaped(&self.vhost)), query).await?;
         listed.ok_or_else(|| {
             let message = format!("the virtual host {:?} does not exist", self.vhost);
-            error(ErrorKind::NotFound, operation, message)
+            error(ErrorKind::NotFound, operation, message).advise(NO_VHOST)
         })
     }
 

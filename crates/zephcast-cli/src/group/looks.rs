@@ -28,9 +28,9 @@ pub(crate) async fn look(client: &Client, stream: &StreamName, group: Option<&Gr
 pub(crate) fn groups(status: StreamStatus) -> Result<Vec<GroupName>> {
     let StreamStatus { stream, broker, groups, .. } = status;
     groups.ok_or_else(|| {
-        let text =
-            format!("which groups {stream:?} has cannot be told; `zephcast check` says why, and one can be named");
-        Error::new(ErrorKind::Unavailable, "list groups", text).on(broker)
+        let text = format!("which groups {stream:?} has is not known");
+        let error = Error::new(ErrorKind::Unavailable, "list groups", text).on(broker);
+        error.advise("`zephcast check` says why; a group that is named is looked at all the same")
     })
 }
 

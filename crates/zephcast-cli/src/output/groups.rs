@@ -83,7 +83,7 @@ impl GroupRecord {
     /// A few lines for people.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "{} on {} ({}): {} ({})\n  lag {}, in flight {}, oldest {} ms, delayed {}, dead letters {}",
+            "{} on {} ({}): {} ({})\n  lag {}, in flight {}{}, delayed {}, dead letters {}",
             self.group,
             self.stream,
             self.broker,
@@ -91,7 +91,8 @@ impl GroupRecord {
             self.evidence,
             figure(self.lag),
             figure(self.in_flight),
-            figure(self.oldest_pending_ms),
+            // Of nothing there is no oldest.
+            self.oldest_pending_ms.map_or_else(String::new, |age| format!(", oldest {age} ms")),
             figure(self.delayed),
             figure(self.dead_letters),
         );
@@ -219,6 +220,9 @@ mod tests {
             )
         );
         let text = record.text();
-        assert!(text.contains("delayed ?") && text.contains("published 12.3 a second"), "{text}");
+        assert!(text.contains("in flight 8, oldest 900 ms, delayed ?, dead letters 1"), "{text}");
+        assert!(text.contains("published 12.3 a second"), "{text}");
+        let nothing = GroupRecord::new(&GroupStatus { oldest_pending: None, ..status.clone() }, status.judge(), None);
+        assert!(nothing.text().contains("in flight 8, delayed ?"), "{}", nothing.text());
     }
 }

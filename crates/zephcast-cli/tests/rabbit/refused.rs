@@ -65,7 +65,28 @@ async fn wrong_credentials_and_unknown_hosts_fail_at_once_without_the_secret() {
             assert!(began.elapsed() < Duration::from_secs(5), "at once, not after the connect timeout");
             assert!(done.stderr.contains(part), "{done:?}");
             assert!(!format!("{done:?}").contains(CANARY), "{done:?}");
+            assert!(!done.stderr.contains("stream list"), "that is no help: {done:?}");
+            assert_eq!(part == "no-such-vhost", done.stderr.contains("add_vhost"), "{done:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn where_no_management_answers_it_is_said_what_to_do() {
+    let lab = Lab::start().await;
+    let (bare, _) = lab.url.split_once('?').expect("a query");
+    let (_, amqp) = bare.split_once('@').expect("a user");
+    let (amqp, _) = amqp.split_once('/').expect("a vhost");
+    for place in [amqp, "127.0.0.1:1"] {
+        let url = format!("{bare}?management=http://{place}");
+        let done = run(command(&url, &["stream", "list"]), b"").await;
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""), "{done:?}");
+        let parts = [place, "rabbitmq_management", "`management=http://HOST:15672`", "AMQP"];
+        assert!(parts.iter().all(|part| done.stderr.contains(part)), "{done:?}");
+        assert!(!done.stderr.contains("see that the broker runs"), "{done:?}");
+        let checked = run(command(&url, &["check"]), b"").await;
+        let warnings = checked.of("check")[0]["warnings"].to_string();
+        assert!(parts.iter().all(|part| warnings.contains(part)), "{warnings}");
     }
 }
 

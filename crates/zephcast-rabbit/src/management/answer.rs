@@ -104,11 +104,14 @@ impl Answer {
     }
 }
 
+/// What to do where nobody answers.
+pub(super) const NOT_THERE: &str = "turn on the plugin `rabbitmq_management` there, or say with \
+     `management=http://HOST:15672` where it is; the port is not that of AMQP";
+
 /// It answers, and is something else.
-pub(super) fn foreign(operation: &'static str, place: impl std::fmt::Display) -> Error {
-    let message =
-        format!("what answers at {place} is not RabbitMQ's management API; check the `management` key of the URL");
-    error(ErrorKind::Broker, operation, message)
+pub(super) fn foreign(operation: &'static str, host: &Host) -> Error {
+    let message = format!("what answers at {host} is not RabbitMQ's management API");
+    error(ErrorKind::Broker, operation, message).advise(NOT_THERE)
 }
 
 /// There was no answer.
@@ -120,8 +123,8 @@ pub(super) fn unanswered(operation: &'static str, host: &Host, failure: Failure)
         }
         Failure::Broken(source) if source.is_parse() => foreign(operation, host).caused_by(source),
         Failure::Broken(source) => {
-            let message = format!("the management API at {host} hung up");
-            error(ErrorKind::Unavailable, operation, message).caused_by(source)
+            let message = format!("what answers at {host} hung up where the management API should be");
+            error(ErrorKind::Unavailable, operation, message).advise(NOT_THERE).caused_by(source)
         }
     }
 }

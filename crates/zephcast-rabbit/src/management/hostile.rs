@@ -107,7 +107,8 @@ async fn what_is_no_management_api_is_told_apart() {
     ] {
         let error = failure(reply).await;
         assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
-        assert!(error.message().contains("`management` key"), "{error}");
+        assert!(error.message().contains("not RabbitMQ's management API"), "{error}");
+        assert!(error.advice().is_some_and(|advice| advice.contains("`management=")), "{error}");
     }
 }
 
@@ -195,6 +196,7 @@ async fn where_none_can_be_reached_each_is_asked_once_and_the_last_one_is_named(
     let error = management.version("test").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains(&nobody.to_string()), "{error}");
+    assert!(error.advice().is_some_and(|advice| advice.contains("rabbitmq_management")), "{error}");
     assert_eq!((one.connections(), other.connections()), (1, 1));
 }
 

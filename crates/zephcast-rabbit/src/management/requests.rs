@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use zephcast_core::{ErrorKind, Result};
 
-use super::answer::{Answer, foreign, unanswered};
+use super::answer::{Answer, NOT_THERE, foreign, unanswered};
 use super::figures::Page;
 use super::link::Link;
 use super::server::Server;
@@ -118,7 +118,7 @@ impl Requests {
         let answered = tokio::time::timeout(self.timeout, self.exchange(operation, place, server, &path)).await;
         let late = |_| {
             let message = format!("no answer from the management API at {} in {:?}", server.host(), self.timeout);
-            error(ErrorKind::Timeout, operation, message)
+            error(ErrorKind::Timeout, operation, message).advise(NOT_THERE)
         };
         answered.map_err(late)??.checked(operation, server.user())
     }

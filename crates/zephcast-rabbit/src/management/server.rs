@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
+use super::answer::NOT_THERE;
 use super::path;
 use crate::error::{error, invalid};
 
@@ -102,7 +103,7 @@ impl Server {
         let connected = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         let tcp = connected.map_err(|source| {
             let message = format!("the management API at {host} cannot be reached");
-            error(ErrorKind::Unavailable, operation, message).caused_by(source)
+            error(ErrorKind::Unavailable, operation, message).advise(NOT_THERE).caused_by(source)
         })?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
