@@ -165,6 +165,7 @@ impl Connection {
 
     /// Gives this connection up, unless another one has its place already.
     pub(crate) fn give_up(&self, link: &Arc<Link>) {
+        link.give_up();
         let mut state = self.state();
         if state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             state.link = None;

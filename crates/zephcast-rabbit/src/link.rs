@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ pub(crate) struct Link {
     timeout: Duration,
     /// How many channels there have been.
     channels: AtomicU32,
+    given_up: AtomicBool,
 }
 
 impl Link {
@@ -126,6 +127,7 @@ impl Link {
             health,
             timeout: config.request_timeout.min(LONGEST),
             channels: AtomicU32::new(0),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -197,9 +199,16 @@ impl Link {
         }
     }
 
-    /// Whether the connection ended.
+    /// Whether the connection ended, or is as good as that.
     pub(crate) fn is_over(&self) -> bool {
-        !self.connection.status().connected() || self.health.borrow().over.is_some()
+        self.given_up.load(Ordering::Relaxed)
+            || !self.connection.status().connected()
+            || self.health.borrow().over.is_some()
+    }
+
+    /// Nobody waits for it any more: the server was silent for too long, and the client library finds out later.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Keeps a channel that the server closed until the client library has understood that.
