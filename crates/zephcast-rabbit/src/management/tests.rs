@@ -220,7 +220,7 @@ async fn the_port_of_amqp_is_no_management_api() {
             .unwrap();
     let error = wrong.version(OPERATION).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
-    assert!(error.message().contains("`management` key"), "{error}");
+    assert!(error.message().contains("not RabbitMQ's management API"), "{error}");
     // RabbitMQ says of a wrong path what it says of a missing queue.
     let endpoint: Endpoint = format!("http://{}/elsewhere", server.management_addr()).parse().unwrap();
     let wrong =
