@@ -93,7 +93,7 @@ async fn where_no_management_answers_it_is_said_what_to_do() {
 #[tokio::test]
 async fn what_a_url_cannot_say_is_a_usage_error() {
     let lab = Lab::start().await;
-    for (more, part) in [("speed=high", "speed"), ("queue-type=stream", "queue-type"), ("heartbeat=0", "heartbeat")] {
+    for (more, part) in [("speed=high", "speed"), ("queue-type=magic", "queue-type"), ("heartbeat=0", "heartbeat")] {
         let url = match lab.url.contains('?') {
             true => format!("{}&{more}", lab.url),
             false => format!("{}?{more}", lab.url),

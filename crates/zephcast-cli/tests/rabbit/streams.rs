@@ -121,7 +121,7 @@ async fn what_exists_otherwise_is_told_with_the_difference() {
         assert!(parts.iter().all(|part| done.stderr.contains(part)), "{done:?}");
         assert_eq!(done.stderr.matches("inequivalent").count(), 1, "told once: {done:?}");
     }
-    for (useless, part) in [("max-length=7", "group"), ("speed=high", "speed"), ("queue-type=stream", "quorum")] {
+    for (useless, part) in [("max-length=7", "group"), ("speed=high", "speed"), ("queue-type=magic", "quorum")] {
         let done = lab.run(&["stream", "create", "s", "--set", useless], "").await;
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.stderr.contains(part), "{done:?}");
