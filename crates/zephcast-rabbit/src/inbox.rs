@@ -72,8 +72,8 @@ impl Inbox {
         Some(self.state().mean_size).filter(|size| *size > 0)
     }
 
-    /// Takes in what has come, each by `arrive`, which says what is for the group.
-    pub(crate) fn look(&self, arrive: impl Fn(Delivery) -> Option<Arrival>) {
+    /// Takes in what has come, each by `arrive`.
+    pub(crate) fn look(&self, arrive: impl Fn(Delivery) -> Arrival) {
         let came = self.state().take_in(Handle::LookedAt, &mut Context::from_waker(Waker::noop()), &arrive);
         if came {
             self.changed.notify_one();
@@ -84,7 +84,7 @@ impl Inbox {
     ///
     /// # Cancel safety
     /// Cancel safe: what came is in the inbox.
-    pub(crate) async fn more(&self, arrive: impl Fn(Delivery) -> Option<Arrival>) {
+    pub(crate) async fn more(&self, arrive: impl Fn(Delivery) -> Arrival) {
         let came = poll_fn(|context| {
             let mut state = self.state();
             let came = state.end.is_some() || state.take_in(Handle::WaitedFor, context, &arrive);
@@ -99,11 +99,6 @@ impl Inbox {
     /// Puts one in its place.
     pub(crate) fn put(&self, arrival: Arrival) {
         put(&mut self.state().arrivals, arrival);
-        self.changed.notify_one();
-    }
-
-    /// Ends the waiting for more.
-    pub(crate) fn wake(&self) {
         self.changed.notify_one();
     }
 
@@ -181,12 +176,7 @@ enum Handle {
 impl State {
     /// Whether anything came. Looks until no stream has anything: of two the one that was looked at first may have got what
     /// the server sent before that which the other one had.
-    fn take_in(
-        &mut self,
-        by: Handle,
-        context: &mut Context<'_>,
-        arrive: &impl Fn(Delivery) -> Option<Arrival>,
-    ) -> bool {
+    fn take_in(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
         let mut came = false;
         while self.end.is_none() && self.take_in_once(by, context, arrive) {
             came = true;
@@ -194,22 +184,16 @@ impl State {
         came
     }
 
-    fn take_in_once(
-        &mut self,
-        by: Handle,
-        context: &mut Context<'_>,
-        arrive: &impl Fn(Delivery) -> Option<Arrival>,
-    ) -> bool {
+    fn take_in_once(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
         let Self { streams, arrivals, end, mean_size } = self;
         let mut came = false;
         streams.retain_mut(|stream| {
             while let Poll::Ready(delivery) = stream.handle(by).poll_next_unpin(context) {
                 match delivery {
                     Some(Ok(delivery)) => {
-                        if let Some(arrival) = arrive(delivery) {
-                            *mean_size = mean(*mean_size, arrival.size());
-                            put(arrivals, arrival);
-                        }
+                        let arrival = arrive(delivery);
+                        *mean_size = mean(*mean_size, arrival.size());
+                        put(arrivals, arrival);
                     }
                     None if stream.is_ending => return false,
                     Some(Err(source)) => *end = Some(End::Failed(source)),

@@ -64,6 +64,7 @@ impl RabbitIntake {
         let Some(session) = self.member.session() else {
             let is_new = self.member.open(OPERATION).await?;
             self.lookout = Lookout::default();
+            self.is_no_log = false;
             self.bound = Instant::now();
             if is_new {
                 self.news.push_back(Fetched::Event(Event::Recreated));
@@ -89,6 +90,11 @@ impl RabbitIntake {
     /// As much as there is room for of what has come.
     async fn take(&mut self, session: &Session, credit: Credit) -> Option<Fetched> {
         let arrivals = session.take(credit.messages.min(BATCH), credit.bytes).await;
+        if session.has_offsets() && !self.is_no_log {
+            // Some of it came just now.
+            arrivals.into_iter().for_each(|arrival| session.inbox.put(arrival));
+            return None;
+        }
         if arrivals.is_empty() {
             return None;
         }
@@ -115,9 +121,8 @@ impl RabbitIntake {
         }
         if session.has_offsets() && !self.is_no_log {
             self.refuse_log(session).await?;
+            return Ok(None);
         }
-        let rejected = session.reject_condemned().await;
-        rejected.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
         self.delay_again(session).await?;
         if credit.messages > 0 {
             if session.inbox.begins_in_doubt() {
@@ -165,7 +170,7 @@ impl RabbitIntake {
         Ok(Some(Fetched::Suspects))
     }
 
-    /// Makes sure that this is no stream queue, which the headers of messages that lay in one say as well.
+    /// Makes sure that this is no stream queue, which the headers of messages that once lay in one say as well.
     async fn refuse_log(&mut self, session: &Session) -> Result<()> {
         let (control, queue) = (&self.member.brokers.control, &self.member.names.queue);
         if topology::is_log(control, OPERATION, queue).await? {

@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
-use zephcast_core::{Error, Result, UnitId};
+use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use crate::brokers::Brokers;
 use crate::config::QueueType;
@@ -18,7 +18,7 @@ use crate::error::no_group;
 use crate::hints::Hint;
 use crate::intake::RabbitIntake;
 use crate::names::Names;
-use crate::native;
+use crate::native::{self, DeadLetterExchange};
 use crate::pace::Pace;
 use crate::properties::Outgoing;
 use crate::roll_call;
@@ -48,6 +48,7 @@ pub(crate) struct Member {
     /// How long its user had the delivery that it works on longest, and when that was said.
     working: Mutex<Option<(Duration, Instant)>>,
     pub(crate) pace: Pace,
+    dead_letters: Mutex<Option<DeadLetterExchange>>,
     /// Wakes a waiting fetch.
     pub(crate) interrupted: Notify,
 }
@@ -74,6 +75,7 @@ impl Member {
             outlived: Mutex::default(),
             working: Mutex::default(),
             pace: Pace::default(),
+            dead_letters: Mutex::default(),
             interrupted: Notify::new(),
         });
         member.open(OPERATION).await?;
@@ -91,7 +93,9 @@ impl Member {
             self.subscription.create,
         )
         .await?;
-        native::check(&self.brokers, operation, &self.names).await?;
+        if native::is_on(&self.brokers) {
+            self.find_dead_letters(operation).await?;
+        }
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let prefetch = self.pace.first(&self.subscription, self.brokers.control.config());
         let tag = self.subscription.member.as_str();
@@ -102,6 +106,25 @@ impl Member {
         *self.current() = Some(session);
         self.tell_outlived().await;
         Ok(is_new)
+    }
+
+    /// Finds out where the queue sends what it gives up. Where nobody can say that now, what was found out before holds.
+    async fn find_dead_letters(&self, operation: &'static str) -> Result<()> {
+        let found = native::find(&self.brokers, operation, &self.names).await;
+        let mut known = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(found) => *known = Some(found),
+            Err(error) if known.is_some() && error.kind() != ErrorKind::Conflict => {
+                tracing::debug!(%error, "the dead letter exchange is taken for what it was");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Where the queue sends what it gives up, where that is not to the group's own dead letters.
+    pub(crate) fn dead_letters(&self) -> Option<DeadLetterExchange> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The session, be it over.

@@ -60,6 +60,16 @@ impl Mover {
         operation: &'static str,
         copies: Vec<properties::Outgoing>,
     ) -> Result<Vec<Result<()>>> {
+        self.store_by(operation, &ShortString::default(), copies).await
+    }
+
+    /// As [`store`](Self::store), by this exchange.
+    pub(crate) async fn store_by(
+        &self,
+        operation: &'static str,
+        exchange: &ShortString,
+        copies: Vec<properties::Outgoing>,
+    ) -> Result<Vec<Result<()>>> {
         let queues: Vec<ShortString> = copies.iter().map(|copy| copy.routing_key.clone()).collect();
         let mut current = self.lane.lock().await;
         if let Some(reason) = self.connection.blocked() {
@@ -74,7 +84,7 @@ impl Mover {
             }
         };
         let messages = copies.into_iter().map(|copy| Outgoing {
-            exchange: ShortString::default(),
+            exchange: exchange.clone(),
             routing_key: copy.routing_key,
             properties: copy.properties,
             payload: copy.payload,

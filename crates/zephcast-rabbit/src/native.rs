@@ -1,47 +1,89 @@
 //! Dead letters that are the queue's own.
 
-use zephcast_core::{ErrorKind, Result};
+use lapin::types::ShortString;
+use serde_json::Value;
+use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::brokers::Brokers;
 use crate::config::{DeadLetters, Topology};
 use crate::error::error;
+use crate::management::QueueFigures;
 use crate::names::Names;
 use crate::topology;
+
+/// Where a queue sends what it gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeadLetterExchange {
+    pub(crate) name: ShortString,
+    /// `None` when each keeps its own.
+    pub(crate) routing_key: Option<ShortString>,
+}
 
 /// Whether the broker takes what is given up to the dead letters.
 pub(crate) fn is_on(brokers: &Brokers) -> bool {
     brokers.control.config().dead_letters == DeadLetters::Native
 }
 
-/// Makes sure that what is rejected has somewhere to go: the broker drops it otherwise.
+/// Finds out where what is rejected goes, since the broker drops it where that is nowhere. Asks the management API, unless
+/// the queue is as this client would create it.
 ///
 /// # Errors
-/// `Conflict` when the queue has no dead letter exchange; `Unsupported` when nobody knows.
-pub(crate) async fn check(brokers: &Brokers, operation: &'static str, names: &Names) -> Result<()> {
-    if !is_on(brokers) {
-        return Ok(());
-    }
+/// `Conflict` when it could be dropped; `Unsupported` when nobody knows.
+pub(crate) async fn find(brokers: &Brokers, operation: &'static str, names: &Names) -> Result<DeadLetterExchange> {
     let config = brokers.control.config();
-    // As it is created here it has one.
-    if config.topology == Topology::Declare
-        && topology::is_alike(&brokers.control, operation, config, names).await.is_ok()
-    {
-        return Ok(());
+    if config.topology == Topology::Declare {
+        match topology::is_alike(&brokers.control, operation, config, names).await {
+            Ok(()) => {
+                let (name, routing_key) = (ShortString::default(), Some(names.dead.as_str().into()));
+                return Ok(DeadLetterExchange { name, routing_key });
+            }
+            // It is somebody else's.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
     }
     let management = brokers.management(operation, "whether a queue has a dead letter exchange")?;
     let Some(queue) = management.queue(operation, &names.queue).await? else {
         let text = format!("the queue {:?} is not there, so that nobody knows its dead letter exchange", names.queue);
         return Err(error(ErrorKind::NotFound, operation, text));
     };
-    if queue.arguments.contains_key("x-dead-letter-exchange") || queue.policy.contains_key("dead-letter-exchange") {
-        return Ok(());
+    let refuse = |why: &str| conflict(operation, names, why);
+    let Some(name) = told(&queue, "dead-letter-exchange") else {
+        return Err(refuse("has no dead letter exchange"));
+    };
+    let routing_key = told(&queue, "dead-letter-routing-key");
+    // The default exchange is always there.
+    if !name.is_empty() {
+        let exchanges = management.exchanges(operation).await?;
+        let Some(exchange) = exchanges.iter().find(|exchange| exchange.name == name) else {
+            return Err(refuse(&format!("has the dead letter exchange {name:?}, which does not exist")));
+        };
+        if exchange.kind == "fanout" {
+            return Ok(DeadLetterExchange { name: name.into(), routing_key: routing_key.map(ShortString::from) });
+        }
     }
+    // A message that was tried again has the queue's name for its key.
+    let Some(routing_key) = routing_key else {
+        return Err(refuse(
+            "has a dead letter exchange and no `dead-letter-routing-key`, by which each message finds its way",
+        ));
+    };
+    Ok(DeadLetterExchange { name: name.into(), routing_key: Some(routing_key.into()) })
+}
+
+/// What is said by an argument of the queue, or else by a policy.
+fn told(queue: &QueueFigures, what: &str) -> Option<String> {
+    let said = queue.arguments.get(&format!("x-{what}")).or_else(|| queue.policy.get(what));
+    said.and_then(Value::as_str).map(str::to_owned)
+}
+
+fn conflict(operation: &'static str, names: &Names, why: &str) -> Error {
     let text = format!(
-        "the queue {:?} has no dead letter exchange, and the broker would drop what is given up: have its owner set \
-         `dead-letter-exchange` by a policy, or leave `dead-letters=native` away",
+        "the queue {:?} {why}, so that the broker could drop what is given up: have its owner mend that, as by a policy, or \
+         leave `dead-letters=native` away",
         names.queue
     );
-    Err(error(ErrorKind::Conflict, operation, text))
+    error(ErrorKind::Conflict, operation, text)
 }
 
 /// Refuses what needs dead letters of the group's own.

@@ -20,7 +20,6 @@ use zephcast_core::{Result, Token};
 
 use crate::RabbitConfig;
 use crate::arrival::Arrival;
-use crate::config::DeadLetters;
 use crate::connection::Connection;
 use crate::held::Held;
 use crate::inbox::{End, Inbox};
@@ -28,13 +27,11 @@ use crate::link::{CallFailure, Link};
 use crate::names::Names;
 use crate::roll_call;
 use crate::suspect::Suspect;
+use crate::topology;
 
 /// So many settlements may be on their way: with more than 32 unanswered the server keeps back the rest until the queue's log
 /// has some of them.
 const KEPT_BACK: u64 = 24;
-
-/// The header by which a stream queue says where a message is.
-const OFFSET: &str = "x-stream-offset";
 
 /// The argument of a consumer that says whose it is.
 pub(crate) const MEMBER: &str = "x-zephcast-member";
@@ -61,10 +58,6 @@ pub(crate) struct Session {
     own_prefix: String,
     /// Whether something came with an offset, as from a stream queue.
     has_offsets: AtomicBool,
-    /// Whether dead letters are the queue's own.
-    is_native: bool,
-    /// What came to be rejected, by delivery tag.
-    condemned: Mutex<Vec<u64>>,
     held: Mutex<Held>,
     /// The suspects in hand, by delivery tag.
     suspects_held: Mutex<BTreeMap<u64, Suspect>>,
@@ -119,8 +112,6 @@ impl Session {
             inbox: Inbox::new(consumer),
             own_prefix: names.prefix(),
             has_offsets: AtomicBool::new(false),
-            is_native: config.dead_letters == DeadLetters::Native,
-            condemned: Mutex::default(),
             held: Mutex::default(),
             suspects_held: Mutex::default(),
             unsynced: AtomicU64::new(0),
@@ -171,36 +162,19 @@ impl Session {
         self.inbox.more(|delivery| self.arrive(delivery)).await;
     }
 
-    /// From now on it is held. `None` when it is not for the group any more.
-    fn arrive(&self, delivery: Delivery) -> Option<Arrival> {
-        if delivery.properties.headers().as_ref().is_some_and(|headers| headers.contains_key(OFFSET)) {
+    /// From now on it is held.
+    fn arrive(&self, delivery: Delivery) -> Arrival {
+        if delivery.properties.headers().as_ref().is_some_and(|headers| headers.contains_key(topology::OFFSET)) {
             self.has_offsets.store(true, Ordering::Relaxed);
         }
         let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
         self.held().insert(arrival.tag, arrival.held(original));
-        if self.is_native && arrival.notes.reason.is_some() {
-            self.condemned.lock().unwrap_or_else(PoisonError::into_inner).push(arrival.tag);
-            self.inbox.wake();
-            return None;
-        }
-        Some(arrival)
+        arrival
     }
 
     /// Whether what comes may be from a stream queue.
     pub(crate) fn has_offsets(&self) -> bool {
         self.has_offsets.load(Ordering::Relaxed)
-    }
-
-    /// Rejects what came to be rejected.
-    pub(crate) async fn reject_condemned(&self) -> Result<(), CallFailure> {
-        let condemned = std::mem::take(&mut *self.condemned.lock().unwrap_or_else(PoisonError::into_inner));
-        if condemned.is_empty() {
-            return Ok(());
-        }
-        for tag in condemned {
-            self.reject(tag).await;
-        }
-        self.sync().await
     }
 
     /// The delivery tag of a token, if it is of this session.
@@ -244,11 +218,8 @@ impl Session {
         let _ = poll_immediate(self.channel.basic_nack(tag, options)).await;
     }
 
-    /// Has the queue give one message up, if it is held: to its dead letter exchange.
+    /// Has the queue give one message up, to its dead letter exchange.
     pub(crate) async fn reject(&self, tag: u64) {
-        if self.held().remove(tag).is_none() {
-            return;
-        }
         self.unsynced.fetch_add(1, Ordering::SeqCst);
         let _ = poll_immediate(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false })).await;
     }
@@ -302,9 +273,7 @@ impl Session {
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
             *self.passing() = Some(delivery.delivery_tag);
-            if let Some(arrival) = self.arrive(delivery) {
-                self.inbox.put(arrival);
-            }
+            self.inbox.put(self.arrive(delivery));
         }
         Ok(())
     }

@@ -17,6 +17,10 @@ use crate::names::Names;
 /// decided by its group, and 4.x would drop it after 20 deliveries otherwise.
 const NO_DELIVERY_LIMIT: i32 = 1_000_000_000;
 
+/// The argument by which a consumer of a stream queue says where it begins, and the header by which each message says where
+/// it is.
+pub(crate) const OFFSET: &str = "x-stream-offset";
+
 /// How long hints are kept, in milliseconds.
 const HINTS_TTL_MS: i32 = 3_600_000;
 
@@ -203,17 +207,18 @@ pub(crate) async fn hints(connection: &Connection, operation: &'static str, name
     ensure(connection, operation, name, &arguments).await.map(drop)
 }
 
-/// Whether a queue that this client consumes is a stream queue. Asked by consuming it for oneself alone and without a limit:
-/// a stream queue wants a limit, and any other has a consumer already.
+/// Whether a queue that exists is a stream queue. Asked by consuming it from an offset and without a limit, which every
+/// queue refuses: a stream queue wants a limit, any other knows of no offset.
 pub(crate) async fn is_log(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
     let errand = Errand::begin(connection, operation).await?;
-    let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-    let consumed = errand.channel().basic_consume(name.into(), ShortString::default(), options, FieldTable::default());
+    let mut arguments = FieldTable::default();
+    insert(&mut arguments, OFFSET, text("next"));
+    let options = BasicConsumeOptions::default();
+    let consumed = errand.channel().basic_consume(name.into(), ShortString::default(), options, arguments);
     match errand.try_call(consumed).await {
         Err(failure) if failure.has_code(code::PRECONDITION_FAILED) => {
             Ok(errand.failed(failure).message().contains("prefetch"))
         }
-        Err(failure) if failure.has_code(code::ACCESS_REFUSED) => Ok(false),
         Err(failure) => Err(errand.failed(failure)),
         Ok(_) => Ok(false),
     }

@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::message::Delivery as Raw;
 use lapin::options::BasicAckOptions;
 use lapin::types::AMQPValue;
-use zephcast::{Client, Consumer, Delivery, ErrorKind, GroupName, StreamName};
+use zephcast::{Client, Consumer, Delivery, Error, ErrorKind, GroupName, StreamName};
 
 use super::other::{Other, PATIENCE};
 
@@ -55,7 +55,7 @@ fn reason(raw: &Raw) -> Option<String> {
     }
 }
 
-async fn is_dead(other: &Other, body: &[u8]) {
+async fn is_rejected(other: &Other, body: &[u8]) {
     let raw = other.take(DEAD).await;
     assert_eq!(raw.data, body);
     assert_eq!(reason(&raw).as_deref(), Some("theirs: rejected"));
@@ -69,7 +69,7 @@ async fn what_is_given_up_goes_the_queues_own_way() {
     let mut consumer = join(&client).await;
     other.publish("", QUEUE, b"rejected", BasicProperties::default()).await;
     next(&mut consumer).await.reject("it is malformed").expect("is ours");
-    is_dead(&other, b"rejected").await;
+    is_rejected(&other, b"rejected").await;
     // After the last attempt.
     other.publish("", QUEUE, b"failing", BasicProperties::default()).await;
     for attempt in 1..=2 {
@@ -77,7 +77,7 @@ async fn what_is_given_up_goes_the_queues_own_way() {
         assert_eq!(delivery.attempt(), attempt);
         delivery.fail("it cannot be done").expect("is ours");
     }
-    is_dead(&other, b"failing").await;
+    is_rejected(&other, b"failing").await;
     let status = client.group_status("any", "all").await.expect("a status");
     assert_eq!(status.dead_letters, None, "they are where the queue's owner wants them: {status:?}");
     let (stream, group) = (StreamName::new("any").expect("a name"), GroupName::new("all").expect("a name"));
@@ -101,7 +101,11 @@ async fn so_does_what_may_have_killed_a_member() {
     let delivery = next(&mut consumer).await;
     assert_eq!(delivery.payload().as_ref(), b"innocent");
     delivery.ack_confirmed().await.expect("is settled");
-    is_dead(&other, b"deadly").await;
+    // It was not in that queue any more, so that the broker has nothing to say of it.
+    let raw = other.take(DEAD).await;
+    assert_eq!((raw.data.as_slice(), raw.routing_key.as_str(), reason(&raw)), (&b"deadly"[..], "given.up", None));
+    let headers = raw.properties.headers().as_ref().expect("headers").inner();
+    assert_eq!(headers.get("zephcast-reason"), Some(&AMQPValue::LongString("it kills".into())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,17 +119,28 @@ async fn where_they_have_none_nobody_joins() {
     assert!(refused.to_string().contains("no dead letter exchange"), "{refused}");
     let raw = other.take(QUEUE).await;
     assert_eq!((raw.data.as_slice(), raw.redelivered), (&b"kept"[..], false));
-    // Its owner mends it.
-    let policy = ["set_policy", "given-up", "^theirs$", r#"{"dead-letter-exchange":""}"#, "--apply-to", "queues"];
-    other.server.ctl(&policy).await.expect("sets a policy");
-    let joined = async {
-        loop {
-            match client.consumer("any").group("all").start().await {
-                Ok(consumer) => return consumer,
-                // The management API is a moment behind.
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, joined).await.expect("joins in time");
+    // Its owner mends it, step by step; the management API is a moment behind.
+    let policies = [
+        (r#"{"dead-letter-exchange":"nowhere"}"#, "which does not exist"),
+        (r#"{"dead-letter-exchange":"dlx"}"#, "no `dead-letter-routing-key`"),
+    ];
+    other.exchange("dlx").await;
+    for (policy, refusal) in policies {
+        other.server.ctl(&["set_policy", "given-up", "^theirs$", policy]).await.expect("sets a policy");
+        until(async || client.consumer("any").group("all").start().await.is_err_and(|error| refuses(&error, refusal)))
+            .await;
+    }
+    let whole = r#"{"dead-letter-exchange":"dlx","dead-letter-routing-key":"given.up"}"#;
+    other.server.ctl(&["set_policy", "given-up", "^theirs$", whole]).await.expect("sets a policy");
+    until(async || client.consumer("any").group("all").start().await.is_ok()).await;
+}
+
+fn refuses(error: &Error, why: &str) -> bool {
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    error.to_string().contains(why)
+}
+
+async fn until(is: impl AsyncFn() -> bool) {
+    let came = async { while !is().await {} };
+    tokio::time::timeout(PATIENCE, came).await.expect("in time");
 }

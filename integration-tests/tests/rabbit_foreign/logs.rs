@@ -40,14 +40,25 @@ async fn nobody_takes_one_for_a_groups_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_once_lay_in_one_is_for_groups_all_the_same() {
+    const MESSAGES: u32 = 300;
     let other = Other::begin().await;
     let client = zephcast::connect(&other.server.url()).await.expect("connects");
-    let mut consumer = client.consumer("orders").group("billing").create(true).start().await.expect("joins");
-    let mut headers = FieldTable::default();
-    headers.insert(ShortString::from("x-stream-offset"), AMQPValue::LongLongInt(7));
-    other.publish("orders", "", b"0", BasicProperties::default().with_headers(headers)).await;
-    let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
-    next.expect("no permanent error").ack_confirmed().await.expect("is settled");
+    let join =
+        async || client.consumer("orders").group("billing").create(true).prefetch(20).start().await.expect("joins");
+    join().await.close(PATIENCE).await.expect("leaves");
+    for n in 0..MESSAGES {
+        let mut headers = FieldTable::default();
+        headers.insert(ShortString::from("x-stream-offset"), AMQPValue::LongLongInt(n.into()));
+        other.publish("orders", "", n.to_string().as_bytes(), BasicProperties::default().with_headers(headers)).await;
+    }
+    let mut consumer = join().await;
+    for n in 0..MESSAGES {
+        let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+        let delivery = next.expect("no permanent error");
+        assert_eq!((delivery.payload_str().expect("text"), delivery.redelivered()), (n.to_string().as_str(), false));
+        delivery.ack().expect("is ours");
+    }
+    consumer.close(PATIENCE).await.expect("leaves");
 }
 
 impl Other {

@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::hints::Hint;
 use crate::member::SUSPECTS;
 use crate::names::Delay;
-use crate::native;
+use crate::native::DeadLetterExchange;
 use crate::properties::{self, Notes, Original, Outgoing};
 use crate::session::Session;
 use crate::suspect;
@@ -29,6 +29,7 @@ impl RabbitSettler {
     ) -> Result<()> {
         let (mut copies, mut moved, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         let (mut given_back, mut rejected) = (Vec::new(), Vec::new());
+        let native = self.member.dead_letters();
         let mut queues = BTreeSet::new();
         // What an earlier call with the same settlements brought through is held no longer, and must not be copied again.
         for (tag, disposition) in others.iter().filter(|(tag, _)| is_held(session, unit, *tag)) {
@@ -44,12 +45,16 @@ impl RabbitSettler {
                     hints.extend(hint.map(Hint::innocent));
                     given_back.push(*tag);
                 }
-                Disposition::Dead { .. } if native::is_on(&self.member.brokers) && unit != SUSPECTS => {
+                Disposition::Dead { .. } if native.is_some() && unit != SUSPECTS => {
                     rejected.push(*tag);
                 }
                 Disposition::Later { .. } | Disposition::Dead { .. } => {
                     let original = original_of(session, unit, *tag);
                     let copy = self.copy(disposition, original.as_deref()).await?;
+                    if let (Disposition::Dead { .. }, Some(exchange)) = (disposition, &native) {
+                        self.give_up_suspect(session, *tag, copy, exchange).await?;
+                        continue;
+                    }
                     queues.insert(copy.routing_key.as_str().to_owned());
                     copies.push(copy);
                     moved.push(*tag);
@@ -64,7 +69,10 @@ impl RabbitSettler {
             }
         }
         for tag in rejected {
-            session.reject(tag).await;
+            let was_held = session.held().remove(tag).is_some();
+            if was_held {
+                session.reject(tag).await;
+            }
         }
         if copies.is_empty() {
             return Ok(());
@@ -79,6 +87,21 @@ impl RabbitSettler {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Sends a suspect where its queue sends what it gives up: in the queue of suspects nobody rejects it for that.
+    async fn give_up_suspect(
+        &self,
+        session: &Session,
+        tag: u64,
+        mut copy: Outgoing,
+        exchange: &DeadLetterExchange,
+    ) -> Result<()> {
+        let DeadLetterExchange { name, routing_key } = exchange;
+        copy.routing_key = routing_key.clone().unwrap_or_else(|| self.member.names.queue.as_str().into());
+        self.member.brokers.mover.store_by(OPERATION, name, vec![copy]).await?.into_iter().collect::<Result<()>>()?;
+        settled(session, SUSPECTS, tag).await;
+        Ok(())
     }
 
     async fn copy(&self, disposition: &Disposition, original: Option<&Original>) -> Result<Outgoing> {
@@ -110,9 +133,7 @@ impl RabbitSettler {
                     due_ms: None,
                 };
                 let mut copy = self.encode(message, original, &notes).await?;
-                // A suspect is in a queue of ours: whoever gets it from the group's rejects it there.
-                let queue = if native::is_on(&self.member.brokers) { &names.queue } else { &names.dead };
-                copy.routing_key = queue.as_str().into();
+                copy.routing_key = names.dead.as_str().into();
                 Ok(copy)
             }
             Disposition::Keep { .. } | Disposition::Return { .. } => {
