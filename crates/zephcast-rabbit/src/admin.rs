@@ -95,6 +95,10 @@ impl Admin for RabbitAdmin {
         if !is_there {
             return Err(missing(OPERATION, stream.as_str()));
         }
+        if control.config().exchange == Exchange::Default {
+            // Nothing says of a queue whose it is.
+            return Ok(status(stream.clone(), None));
+        }
         let groups = groups(&self.brokers, OPERATION, stream).await;
         let told = groups.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
         Ok(status(stream.clone(), told.ok()))
@@ -148,7 +152,7 @@ impl Admin for RabbitAdmin {
     ) -> Vec<Result<Redrive>> {
         match Names::new(self.brokers.control.config(), stream, group) {
             Ok(names) => dead_letters::redrive(&self.brokers, &names, positions).await,
-            Err(error) => vec![Err(error)],
+            Err(error) => positions.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 

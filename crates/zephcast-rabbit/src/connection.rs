@@ -14,6 +14,7 @@ use zephcast_core::driver::after;
 use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::RabbitConfig;
+use crate::blocking::Blocking;
 use crate::error::{closed, error};
 use crate::link::{CallFailure, Link};
 
@@ -29,7 +30,7 @@ pub(crate) struct Connection {
     /// With which server the next attempt begins.
     next: AtomicUsize,
     /// Why the server takes nothing for now, if so.
-    blocking: watch::Sender<Option<String>>,
+    blocking: Blocking,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -51,7 +52,7 @@ impl Connection {
             purpose: purpose.into(),
             state: Mutex::default(),
             was_let_in: AtomicBool::new(false),
-            blocking: watch::Sender::new(None),
+            blocking: Blocking::default(),
             connecting: tokio::sync::Mutex::new(()),
         }
     }
@@ -122,7 +123,7 @@ impl Connection {
         let begin = self.next.fetch_add(1, Ordering::Relaxed);
         let mut last = None;
         for host in (0..hosts.len()).map(|n| &hosts[(begin + n) % hosts.len()]) {
-            match Link::open(&self.config, host, self.heartbeat, &self.purpose, &self.blocking).await {
+            match Link::open(&self.config, host, self.heartbeat, &self.purpose, self.blocking.of_next()).await {
                 Ok(link) => return Ok(link),
                 Err(error) => {
                     let is_refusal = !error.is_retryable();
@@ -179,7 +180,7 @@ impl Connection {
 
     /// Follows why the server takes nothing for now.
     pub(crate) fn blocking(&self) -> watch::Receiver<Option<String>> {
-        self.blocking.subscribe()
+        self.blocking.follow()
     }
 
     /// Why the last attempt to connect failed, if there is no connection.

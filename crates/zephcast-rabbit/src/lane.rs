@@ -8,8 +8,8 @@ mod outcome;
 mod verdicts;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::poll_immediate;
@@ -19,6 +19,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Error as LapinError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use zephcast_core::Result;
 
 pub(crate) use self::outcome::Outcome;
@@ -44,12 +45,23 @@ struct Job {
     done: oneshot::Sender<Vec<Outcome>>,
 }
 
+impl Job {
+    /// Answers that nothing of it was sent.
+    fn refuse(self) {
+        let Self { messages, done } = self;
+        // Whoever handed it in may have gone away.
+        let _ = done.send(messages.iter().map(|_| Outcome::NotSent).collect());
+    }
+}
+
 /// The way to the task. It ends when this is dropped and everything has its outcome.
 pub(crate) struct Lane {
     link: Arc<Link>,
     jobs: mpsc::UnboundedSender<Job>,
     /// Set when a queue refused a message.
     refused: Arc<AtomicBool>,
+    /// Until somebody waits for its end.
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Lane {
@@ -60,16 +72,29 @@ impl Lane {
         link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
         let (jobs, todo) = mpsc::unbounded_channel();
         let refused = Arc::new(AtomicBool::new(false));
-        tokio::spawn(run(channel, todo, refused.clone()));
-        Ok(Self { link, jobs, refused })
+        let task = Mutex::new(Some(tokio::spawn(run(channel, todo, refused.clone()))));
+        Ok(Self { link, jobs, refused, task })
     }
 
-    /// Whether the next messages belong on another lane.
-    ///
-    /// So they do once a queue refused one. The server's side of a channel remembers the refusal: where a quorum queue had
-    /// lost its leader, all that follows on the channel is refused, also when there is a new leader.
+    /// Whether nothing can be published here any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.jobs.is_closed() || self.link.is_over() || self.refused.load(Ordering::Relaxed)
+        self.jobs.is_closed() || self.link.is_over()
+    }
+
+    /// Whether what comes next belongs on another lane, once everything here has its outcome.
+    ///
+    /// So it does when a queue refused a message. The server's side of a channel remembers the refusal: where a quorum queue
+    /// had lost its leader, all that follows on the channel is refused, also when there is a new leader.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.link.is_used_up()
+    }
+
+    /// Waits until everything has its outcome. Whoever still waits for one has it by then.
+    pub(crate) async fn finish(self: Arc<Self>) {
+        let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        drop(self);
+        // It does not panic, and nobody ends it.
+        let _ = task.await;
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -84,8 +109,9 @@ impl Lane {
             let _ = done.send(Vec::new());
             return outcomes;
         }
-        // Without a task nobody answers, which whoever waits is told.
-        let _ = self.jobs.send(Job { messages, done });
+        if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job { messages, done }) {
+            job.refuse();
+        }
         outcomes
     }
 }
@@ -157,9 +183,11 @@ async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, refused: 
             break;
         }
     }
-    // What is handed in from here on is answered by the end of this task.
     todo.close();
     drain(&mut waiting, &mut verdicts, &mut open).await;
+    while let Some(job) = todo.recv().await {
+        job.refuse();
+    }
 }
 
 /// Waits until everything has its outcome.

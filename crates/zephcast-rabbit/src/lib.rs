@@ -2,6 +2,7 @@
 
 mod admin;
 mod arrival;
+mod blocking;
 mod brokers;
 mod check;
 mod clock;

@@ -25,6 +25,7 @@ use zephcast_core::driver::LONGEST;
 use zephcast_core::{Error, Result};
 
 use crate::RabbitConfig;
+use crate::blocking::BlockingOfLink;
 use crate::config::Credentials;
 use crate::error::{has_code, invalid, late, translate};
 
@@ -80,7 +81,7 @@ impl Link {
         (host, port): &(String, u16),
         heartbeat: Duration,
         purpose: &str,
-        blocking: &watch::Sender<Option<String>>,
+        blocking: BlockingOfLink,
     ) -> Result<Self> {
         const OPERATION: &str = "connect";
         let uri = uri(config, host, *port, heartbeat);
@@ -119,7 +120,7 @@ impl Link {
         let connected = tokio::time::timeout(config.connect_timeout.min(LONGEST), connecting).await;
         let connection = connected.map_err(|_| late(OPERATION))?.map_err(|source| translate(OPERATION, source))?;
         given_up.keep();
-        let health = watch_over(&connection, blocking.clone());
+        let health = watch_over(&connection, blocking);
         Ok(Self {
             connection,
             closing: Mutex::default(),
@@ -241,7 +242,7 @@ impl Link {
 }
 
 /// Follows what the server says of the connection, for as long as it lasts.
-fn watch_over(connection: &lapin::Connection, blocking: watch::Sender<Option<String>>) -> watch::Receiver<Health> {
+fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> watch::Receiver<Health> {
     let (sender, health) = watch::channel(Health::default());
     let mut events = connection.events_listener().boxed();
     let status = connection.status().clone();
@@ -251,11 +252,11 @@ fn watch_over(connection: &lapin::Connection, blocking: watch::Sender<Option<Str
             match event {
                 Event::ConnectionBlocked(reason) => {
                     sender.send_modify(|health| health.blocked = Some(reason.clone()));
-                    blocking.send_replace(Some(reason));
+                    blocking.tell(Some(reason));
                 }
                 Event::ConnectionUnblocked => {
                     sender.send_modify(|health| health.blocked = None);
-                    blocking.send_replace(None);
+                    blocking.tell(None);
                 }
                 // That a channel was closed is told here, too, and ends nothing else.
                 Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
@@ -266,7 +267,7 @@ fn watch_over(connection: &lapin::Connection, blocking: watch::Sender<Option<Str
             }
         }
         // The next connection is told anew.
-        blocking.send_replace(None);
+        blocking.tell(None);
     });
     health
 }

@@ -75,7 +75,7 @@ impl Mover {
         if let Some(reason) = self.connection.blocked() {
             return Err(blocked_by(operation, &reason));
         }
-        let lane = match current.as_ref().filter(|lane| !lane.is_over()) {
+        let lane = match current.as_ref().filter(|lane| !lane.is_over() && !lane.is_worn()) {
             Some(lane) => lane.clone(),
             None => {
                 let lane = Arc::new(Lane::open(&self.connection, operation).await?);

@@ -7,6 +7,7 @@ use zephcast_core::{Error, ErrorKind, GroupName, Result, StreamName};
 
 use crate::admin::groups;
 use crate::brokers::Brokers;
+use crate::config::Exchange;
 use crate::errand::Errand;
 use crate::error::{code, error, missing};
 use crate::names::{Names, group_of};
@@ -31,11 +32,17 @@ pub(crate) async fn delete_group(brokers: &Brokers, names: &Names) -> Result<()>
 /// `NotFound`, naming it, when it does not exist; `Conflict` when it has groups and nobody says which: nothing is deleted.
 pub(crate) async fn delete_stream(brokers: &Brokers, stream: &StreamName) -> Result<()> {
     const OPERATION: &str = "delete a stream";
+    if brokers.control.config().exchange == Exchange::Default {
+        let text = "without an exchange a stream is a queue: delete it as a group, or by the broker's own tools";
+        return Err(error(ErrorKind::Unsupported, OPERATION, text));
+    }
     if !topology::has_exchange(&brokers.control, OPERATION, stream.as_str()).await? {
         return Err(missing(OPERATION, stream.as_str()));
     }
     let known = match known(brokers, stream).await {
         Ok(known) => known,
+        // Where it was not named there may be none.
+        Err(error) if error.is_retryable() && !brokers.control.config().management.is_empty() => return Err(error),
         Err(unknown) => return delete_unbound(brokers, stream, unknown).await,
     };
     let broom = Broom::open(brokers, OPERATION).await?;

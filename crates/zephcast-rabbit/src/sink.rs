@@ -37,10 +37,14 @@ impl RabbitSink {
 
     /// The lane that works, or else a new one, for which the stream has to be there.
     async fn lane(&self, current: &mut Option<Arc<Lane>>) -> Result<Arc<Lane>, Error> {
-        if let Some(lane) = current.as_ref().filter(|lane| !lane.is_over()) {
+        if let Some(lane) = current.as_ref().filter(|lane| !lane.is_over() && !lane.is_worn()) {
             return Ok(lane.clone());
         }
-        *current = None;
+        if let Some(former) = current.take().filter(|former| !former.is_over()) {
+            // What is on its way there comes first. A server that is silent is found out by those who wait for that.
+            let timeout = self.connection.config().request_timeout.min(zephcast_core::driver::LONGEST);
+            let _ = tokio::time::timeout(timeout, former.finish()).await;
+        }
         topology::stream(&self.connection, OPERATION, self.connection.config(), &self.stream, self.create).await?;
         let lane = Arc::new(Lane::open(&self.connection, OPERATION).await?);
         *current = Some(lane.clone());

@@ -69,6 +69,7 @@ async fn nothing_is_lost_and_all_goes_on_when_the_queues_leader_dies() {
     loop {
         let list = cluster.node((victim + 1) % 3).ctl(&columns).await.expect("a list");
         // Hints expire by themselves.
+        assert!(list.contains("orders.billing\t"), "the group's queue is there: {list}");
         if list.lines().all(|line| line.ends_with("\t0") || line.contains(".hints\t")) {
             break;
         }

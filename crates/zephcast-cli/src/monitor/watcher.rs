@@ -110,7 +110,12 @@ impl<'a> Watcher<'a> {
         let mut groups = Vec::new();
         for status in self.streams(client).await? {
             let stream = status.stream.clone();
-            let of_stream = looks::groups(status)?.into_iter();
+            // Those that are named need not be listed; of a stream that has none of the name nothing is seen.
+            let of_stream = match status.groups.is_none() && !wanted.is_empty() {
+                true => wanted.clone(),
+                false => looks::groups(status)?,
+            };
+            let of_stream = of_stream.into_iter();
             let of_stream = of_stream.filter(|group| wanted.is_empty() || wanted.contains(group));
             groups.extend(of_stream.map(|group| (stream.clone(), group)));
         }

@@ -61,8 +61,8 @@ impl<'a> Batch<'a> {
     async fn run(&mut self) -> Result<()> {
         native::refuse(self.brokers, OPERATION)?;
         let mut look = Look::open(self.brokers, self.names).await?;
-        self.find(&mut look).await?;
-        if let Err(error) = look.close().await {
+        let found = self.find(&mut look).await;
+        if let Err(error) = found.and(look.close().await) {
             // They are with their group, and whether they are dead letters still is not known.
             self.answers.iter_mut().flatten().filter(|answer| answer.is_ok()).for_each(|answer| {
                 *answer = Err(error.clone());

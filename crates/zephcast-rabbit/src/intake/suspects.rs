@@ -55,7 +55,7 @@ impl Lookout {
     }
 
     pub(super) fn put_off(&mut self) {
-        self.next = Some(Instant::now() + LOOK);
+        self.next = self.next.max(Some(Instant::now() + LOOK));
     }
 
     /// There are some.
@@ -80,7 +80,7 @@ impl Lookout {
 impl RabbitIntake {
     /// Asks whether there are suspects.
     pub(super) async fn look_for_suspects(&mut self, session: &Arc<Session>) -> Result<()> {
-        if !self.have_suspects_a_queue().await? {
+        if !self.have_suspects_a_queue(session).await {
             self.lookout.are_there = false;
             self.lookout.next = Some(Instant::now() + RARE_LOOK);
             return Ok(());
@@ -105,16 +105,32 @@ impl RabbitIntake {
     }
 
     /// A client that makes no queues beforehand makes this one for the first suspect, and so do the others.
-    async fn have_suspects_a_queue(&self) -> Result<bool> {
+    async fn have_suspects_a_queue(&self, session: &Session) -> bool {
         let Member { brokers, names, .. } = &*self.member;
         if brokers.control.config().topology == Topology::Declare || brokers.mover.knows(&names.suspects) {
-            return Ok(true);
+            return true;
         }
-        let is_there = topology::queue(&brokers.control, OPERATION, &names.suspects).await?.is_some();
+        let queue = tokio::select! {
+            biased;
+            // Whatever else is to be done is not kept waiting.
+            () = self.member.interrupted.notified() => {
+                self.member.interrupted.notify_one();
+                return false;
+            }
+            () = session.link.ended() => return false,
+            queue = topology::queue(&brokers.control, OPERATION, &names.suspects) => queue,
+        };
+        let is_there = match queue {
+            Ok(queue) => queue.is_some(),
+            Err(error) => {
+                tracing::debug!(%error, "whether there are suspects is not known");
+                false
+            }
+        };
         if is_there {
             brokers.mover.learn(&names.suspects);
         }
-        Ok(is_there)
+        is_there
     }
 
     /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and

@@ -112,6 +112,19 @@ async fn a_message_that_is_too_large_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_when_the_channel_is_closed_was_not_sent() {
+    let (_server, connection) = server().await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    let bad = lane.publish(vec![message("taken", 1, 128 * 1024 * 1024 + 1)]);
+    let waiting = lane.publish(vec![message("taken", 2, 10)]);
+    assert_eq!(name(&bad.await.unwrap()[0]), "Bad");
+    assert_eq!(name(&waiting.await.unwrap()[0]), "NotSent");
+    assert_eq!(name(&lane.publish(vec![message("taken", 3, 10)]).await.unwrap()[0]), "NotSent", "also later");
+    assert_eq!(topology::queue(&connection, "test", "taken").await.unwrap(), Some((0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_blocked_holds_up_publishes_and_no_acks() {
     use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 
