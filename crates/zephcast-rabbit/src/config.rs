@@ -264,7 +264,7 @@ impl RabbitConfig {
     }
 
     /// Refuses every other consumer while a member of this client has the queue: a second one fails with `Conflict`.
-    /// Default no.
+    /// Default no. Only a classic queue knows it, so that a client that creates queues has to create such.
     #[must_use]
     pub fn exclusive_consumer(mut self, exclusive: bool) -> Self {
         self.exclusive_consumer = exclusive;
@@ -353,6 +353,12 @@ impl RabbitConfig {
         }
         if self.max_priority.is_some() && self.queue_type != QueueType::Classic {
             return refuse("only a classic queue knows priorities: add `queue-type=classic`");
+        }
+        if self.exclusive_consumer && self.topology == Topology::Declare && self.queue_type != QueueType::Classic {
+            return refuse(
+                "only a classic queue has an exclusive consumer: add `queue-type=classic`, or let the group have \
+                           one active member by `single-active-consumer=true`",
+            );
         }
         let limits = [self.max_length.is_some(), self.message_ttl.is_some(), self.single_active_consumer];
         if self.queue_type == QueueType::Stream && limits.contains(&true) {

@@ -95,6 +95,7 @@ fn kind_of_reply(code: u16, text: &str) -> ErrorKind {
         }
         code::PRECONDITION_FAILED | code::RESOURCE_LOCKED => ErrorKind::Conflict,
         code::ACCESS_REFUSED if text.contains("login") || text.contains("authentication") => ErrorKind::Auth,
+        code::ACCESS_REFUSED if text.contains("in exclusive use") => ErrorKind::Conflict,
         code::ACCESS_REFUSED => ErrorKind::PermissionDenied,
         code::NOT_ALLOWED if text.contains("not found") => ErrorKind::NotFound,
         code::NOT_ALLOWED if text.contains("access to vhost") => ErrorKind::PermissionDenied,

@@ -317,6 +317,8 @@ mod tests {
             ("amqp://h?auth=magic", "`plain` or `external`"),
             ("amqp://h?exchange=x", "one of `topic`"),
             ("amqp://h?queue-type=mirrored", "one of `quorum`"),
+            ("amqp://h?exclusive-consumer=true", "only a classic queue"),
+            ("amqp://h?queue-type=stream&max-length=1", "a stream queue"),
             ("amqp://h?heartbeat=0", "heartbeat"),
             ("amqp://h?request-timeout=x", "milliseconds"),
             ("amqp://h?management=ftp://h", "http://"),

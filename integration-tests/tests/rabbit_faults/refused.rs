@@ -111,3 +111,15 @@ async fn an_exchange_of_another_type_is_used_as_it_is() {
     let types = server.ctl(&["list_exchanges", "--no-table-headers", "name", "type"]).await.expect("lists");
     assert!(types.lines().any(|line| line == "of-another-type\tfanout"), "{types}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_consumer_is_the_only_one() {
+    let server = lab::shared().await;
+    let url = format!("{}&queue-type=classic&exclusive-consumer=true", server.url());
+    let client = zephcast::connect(&url).await.expect("connects");
+    let first = lab::join(&client, "exclusive", 10).await;
+    let second = client.consumer("exclusive").group(lab::GROUP).start().await.expect_err("one is there");
+    assert_eq!(second.kind(), ErrorKind::Conflict, "{second}");
+    first.close(lab::PATIENCE).await.expect("leaves");
+    lab::join(&client, "exclusive", 10).await.close(lab::PATIENCE).await.expect("leaves");
+}

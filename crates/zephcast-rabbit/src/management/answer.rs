@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zephcast_core::{Error, ErrorKind, Result};
 
-use super::lenient::or_default;
+use super::lenient::{self, or_default};
 use super::link::Failure;
 use super::moment;
 use super::server::Host;
@@ -65,7 +65,7 @@ impl Answer {
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self, operation: &'static str) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|source| {
+        lenient::read(&self.body).map_err(|source| {
             let message = format!("the answer of the management API at {} was not understood", self.host);
             error(ErrorKind::Broker, operation, message).caused_by(source)
         })

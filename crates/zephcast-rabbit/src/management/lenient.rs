@@ -24,3 +24,25 @@ where
 {
     Ok(known(deserializer)?.unwrap_or_default())
 }
+
+/// Reads an answer in which a name may stand twice, of which the last counts: RabbitMQ 4.0 says the `state` of a young queue
+/// twice.
+pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice::<Value>(text).and_then(serde_json::from_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Queue {
+        state: String,
+    }
+
+    #[test]
+    fn of_what_stands_twice_the_last_counts() {
+        let read: Queue = read(br#"{"state":"starting","state":"running"}"#).unwrap();
+        assert_eq!(read, Queue { state: "running".into() });
+    }
+}
