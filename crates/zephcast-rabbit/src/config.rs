@@ -301,11 +301,14 @@ impl RabbitConfig {
         self
     }
 
-    /// Who takes a message that is given up to the dead letters. Default [`DeadLetters::Group`]. With
-    /// [`DeadLetters::Native`] a member joins only once it is certain that the queue has a dead letter exchange, without
-    /// which the broker would drop what is rejected: by the management API, unless the queue is as this client would
-    /// create it. Whether that exchange loses nothing is up to its owner: for a quorum queue `x-dead-letter-strategy` is
-    /// best `at-least-once`. What lies where it leads cannot be listed or redriven here.
+    /// Who takes a message that is given up to the dead letters. Default [`DeadLetters::Group`].
+    ///
+    /// With [`DeadLetters::Native`] a member joins only once it is certain that the queue has a dead letter exchange that
+    /// exists, and a `dead-letter-routing-key` unless that is a fanout exchange: the broker could drop what is rejected
+    /// otherwise. The management API says so, unless the queue is as this client would create it. Whether what is rejected
+    /// outlives a crash on its way is up to the queue's owner: for a quorum queue `x-dead-letter-strategy` is best
+    /// `at-least-once`. What may have killed a member goes there as a copy, with the reason in the header
+    /// `zephcast-reason` and without `x-death`. Dead letters cannot be listed or redriven by this client.
     #[must_use]
     pub fn dead_letters(mut self, dead_letters: DeadLetters) -> Self {
         self.dead_letters = dead_letters;
