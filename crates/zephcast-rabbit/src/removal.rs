@@ -41,8 +41,6 @@ pub(crate) async fn delete_stream(brokers: &Brokers, stream: &StreamName) -> Res
     }
     let known = match known(brokers, stream).await {
         Ok(known) => known,
-        // Where it was not named there may be none.
-        Err(error) if error.is_retryable() && !brokers.control.config().management.is_empty() => return Err(error),
         Err(unknown) => return delete_unbound(brokers, stream, unknown).await,
     };
     let broom = Broom::open(brokers, OPERATION).await?;
