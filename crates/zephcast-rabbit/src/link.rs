@@ -102,9 +102,15 @@ impl Link {
         let socket = Socket::default();
         let dialled = socket.clone();
         let dial = async move |uri: AMQPUri, runtime: TokioRuntime| {
-            let mut addresses = tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port)).await?;
-            let address = addresses.next().ok_or_else(|| io::Error::other("the name has no address"))?;
-            let stream = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, address).await?;
+            let addresses = tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port)).await?;
+            let mut tried = Err(io::Error::other("the name has no address"));
+            for address in addresses {
+                tried = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, address).await;
+                if tried.is_ok() {
+                    break;
+                }
+            }
+            let stream = tried?;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 dialled.keep(plain.get_ref())?;
             }

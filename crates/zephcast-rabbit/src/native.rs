@@ -52,12 +52,20 @@ pub(crate) async fn find(brokers: &Brokers, operation: &'static str, names: &Nam
         return Err(refuse("has no dead letter exchange"));
     };
     let routing_key = told(&queue, "dead-letter-routing-key");
-    // The default exchange is always there.
-    if !name.is_empty() {
+    if name.is_empty() {
+        if let Some(dead) = &routing_key
+            && topology::queue(&brokers.control, operation, dead).await?.is_none()
+        {
+            return Err(refuse(&format!("sends what is given up to the queue {dead:?}, which does not exist")));
+        }
+    } else {
         let exchanges = management.exchanges(operation).await?;
         let Some(exchange) = exchanges.iter().find(|exchange| exchange.name == name) else {
             return Err(refuse(&format!("has the dead letter exchange {name:?}, which does not exist")));
         };
+        if management.bindings(operation, &name).await?.is_empty() {
+            return Err(refuse(&format!("has the dead letter exchange {name:?}, to which no queue is bound")));
+        }
         if exchange.kind == "fanout" {
             return Ok(DeadLetterExchange { name: name.into(), routing_key: routing_key.map(ShortString::from) });
         }

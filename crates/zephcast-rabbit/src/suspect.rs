@@ -1,5 +1,6 @@
 //! A suspect in hand.
 
+use tokio::time::Instant;
 use zephcast_core::{Message, Result};
 
 use crate::member::Member;
@@ -16,6 +17,8 @@ pub(crate) struct Suspect {
     /// How many attempts counted when it was fetched, among others.
     pub(crate) notes: Notes,
     pub(crate) original: Option<Box<Original>>,
+    /// When it was fetched.
+    pub(crate) since: Instant,
 }
 
 /// Gives a suspect back of which so many attempts count now, if the engine ever saw it: to the suspects when nobody tried

@@ -122,9 +122,14 @@ async fn where_they_have_none_nobody_joins() {
     // Its owner mends it, step by step; the management API is a moment behind.
     let policies = [
         (r#"{"dead-letter-exchange":"nowhere"}"#, "which does not exist"),
+        (r#"{"dead-letter-exchange":"","dead-letter-routing-key":"nowhere"}"#, "which does not exist"),
+        (r#"{"dead-letter-exchange":"unbound"}"#, "no queue is bound"),
         (r#"{"dead-letter-exchange":"dlx"}"#, "no `dead-letter-routing-key`"),
     ];
     other.exchange("dlx").await;
+    other.queue(DEAD, &[]).await;
+    other.bind(DEAD, "dlx", "given.up").await;
+    other.exchange("unbound").await;
     for (policy, refusal) in policies {
         other.server.ctl(&["set_policy", "given-up", "^theirs$", policy]).await.expect("sets a policy");
         until(async || client.consumer("any").group("all").start().await.is_err_and(|error| refuses(&error, refusal)))

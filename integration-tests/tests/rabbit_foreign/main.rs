@@ -4,3 +4,4 @@ mod dead_letters;
 mod interop;
 mod logs;
 mod other;
+mod suspects;

@@ -181,7 +181,7 @@ impl RabbitIntake {
         // Each time that it was fetched and its member died of it is an attempt.
         let deaths = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
         notes.attempts = notes.attempts.saturating_add(deaths);
-        let suspect = Suspect { message: message.clone(), notes: notes.clone(), original };
+        let suspect = Suspect { message: message.clone(), notes: notes.clone(), original, since: Instant::now() };
         session.suspects_held().insert(tag, suspect);
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))

@@ -5,7 +5,9 @@ use std::time::Duration;
 use zephcast_core::{Result, Token, UnitId};
 
 use crate::hints::Hint;
-use crate::member::{Member, UNIT};
+use crate::member::{Member, SUSPECTS, UNIT};
+use crate::session::Session;
+use crate::suspect;
 
 const OPERATION: &str = "renew";
 
@@ -15,6 +17,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     let Some(timeout) = member.brokers.control.config().consumer_timeout else { return Ok(Vec::new()) };
     let Some(session) = member.session().filter(|session| !session.is_over()) else { return Ok(Vec::new()) };
     let limit = allowed(timeout, member.subscription.lease);
+    let mut given_back = give_suspects_back(member, &session, limit).await?;
     // In the order of delivery, so that the first that is young enough ends it.
     let overdue: Vec<(u64, Option<Hint>)> = {
         let held = session.held();
@@ -22,7 +25,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         old.map(|(tag, held)| (tag, held.hint().map(Hint::innocent))).collect()
     };
     if overdue.is_empty() {
-        return Ok(Vec::new());
+        return Ok(given_back);
     }
     let hints: Vec<Hint> = overdue.iter().filter_map(|(_, hint)| *hint).collect();
     if let Err(error) = member.write_hints(OPERATION, &hints).await {
@@ -33,7 +36,6 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         count = overdue.len(), ?timeout, stream = %member.names.stream, group = %member.names.group,
         "deliveries are given back: they were unsettled for almost as long as the server's consumer_timeout"
     );
-    let mut given_back = Vec::with_capacity(overdue.len());
     for (tag, _) in overdue {
         session.inbox.remove(tag);
         let was_held = session.held().remove(tag).is_some();
@@ -41,6 +43,20 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
             session.give_back(tag).await;
             given_back.push((UNIT, session.token(tag)));
         }
+    }
+    Ok(given_back)
+}
+
+/// As [`give_back`], for the queue of suspects: as it was fetched, since its member lives.
+async fn give_suspects_back(member: &Member, session: &Session, limit: Duration) -> Result<Vec<(UnitId, Token)>> {
+    let overdue: Vec<u64> = {
+        let held = session.suspects_held();
+        held.iter().filter(|(_, suspect)| suspect.since.elapsed() >= limit).map(|(tag, _)| *tag).collect()
+    };
+    let mut given_back = Vec::with_capacity(overdue.len());
+    for tag in overdue {
+        suspect::give_back(member, session, tag, None).await?;
+        given_back.push((SUSPECTS, session.token(tag)));
     }
     Ok(given_back)
 }

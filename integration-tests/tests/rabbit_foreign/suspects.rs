@@ -1,0 +1,30 @@
+//! What was with a program that crashed.
+
+use std::time::Duration;
+
+use lapin::BasicProperties;
+
+use super::other::{Other, PATIENCE};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_that_takes_long_is_given_back_and_no_killer() {
+    let mut other = Other::begin().await;
+    let client = zephcast::connect(&format!("{}&consumer-timeout=4", other.server.url())).await.expect("connects");
+    client.consumer("orders").group("all").start().await.expect("joins").close(PATIENCE).await.expect("leaves");
+    other.publish("orders", "", b"slow", BasicProperties::default()).await;
+    let _taken = other.take("orders.all").await;
+    let builder = client.consumer("orders").group("all").lease(Duration::from_secs(2));
+    let retry = zephcast::Retry::exponential(Duration::ZERO).max_attempts(2);
+    let mut consumer = builder.retry(retry).start().await.expect("joins");
+    other.crash().await;
+    for _ in 0..3 {
+        let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+        let delivery = next.expect("no permanent error");
+        assert_eq!((delivery.payload().as_ref(), delivery.attempt()), (&b"slow"[..], 1));
+        tokio::time::timeout(PATIENCE, delivery.lost()).await.expect("is given back in time");
+    }
+    let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+    next.expect("no permanent error").ack_confirmed().await.expect("is settled");
+    let status = client.group_status("orders", "all").await.expect("a status");
+    assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
+}
