@@ -47,3 +47,22 @@ impl BlockingOfLink {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_link_has_the_word() {
+        let blocking = Blocking::default();
+        let told = blocking.follow();
+        let first = blocking.of_next();
+        first.tell(Some("memory".into()));
+        assert_eq!(told.borrow().as_deref(), Some("memory"));
+        let second = blocking.of_next();
+        assert_eq!(*told.borrow(), None, "the next one is told anew");
+        second.tell(Some("disk".into()));
+        first.tell(None);
+        assert_eq!(told.borrow().as_deref(), Some("disk"), "the end of the former is no news");
+    }
+}

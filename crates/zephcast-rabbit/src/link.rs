@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -102,15 +102,10 @@ impl Link {
         let socket = Socket::default();
         let dialled = socket.clone();
         let dial = async move |uri: AMQPUri, runtime: TokioRuntime| {
-            let addresses = tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port)).await?;
-            let mut tried = Err(io::Error::other("the name has no address"));
-            for address in addresses {
-                tried = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, address).await;
-                if tried.is_ok() {
-                    break;
-                }
-            }
-            let stream = tried?;
+            let host = (uri.authority.host.as_str(), uri.authority.port);
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await?.collect();
+            // Each in turn.
+            let stream = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, addresses).await?;
             if let AsyncTcpStream::Plain(plain) = &stream {
                 dialled.keep(plain.get_ref())?;
             }

@@ -110,22 +110,14 @@ impl RabbitIntake {
         if brokers.control.config().topology == Topology::Declare || brokers.mover.knows(&names.suspects) {
             return true;
         }
-        let queue = tokio::select! {
-            biased;
-            // Whatever else is to be done is not kept waiting.
-            () = self.member.interrupted.notified() => {
-                self.member.interrupted.notify_one();
-                return false;
-            }
-            () = session.link.ended() => return false,
-            queue = topology::queue(&brokers.control, OPERATION, &names.suspects) => queue,
-        };
+        let queue = self.unless_needed(session, topology::queue(&brokers.control, OPERATION, &names.suspects)).await;
         let is_there = match queue {
-            Ok(queue) => queue.is_some(),
-            Err(error) => {
+            Some(Ok(queue)) => queue.is_some(),
+            Some(Err(error)) => {
                 tracing::debug!(%error, "whether there are suspects is not known");
                 false
             }
+            None => false,
         };
         if is_there {
             brokers.mover.learn(&names.suspects);
@@ -146,14 +138,21 @@ impl RabbitIntake {
             topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await?;
             topology::bindings(control, OPERATION, control.config(), names).await
         };
+        if let Some(Err(error)) = self.unless_needed(session, bound).await {
+            tracing::debug!(%error, "the group could not be bound anew");
+        }
+    }
+
+    /// Waits for what is done on another connection, unless something else is to be done: that is not kept waiting.
+    async fn unless_needed<T>(&self, session: &Session, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            // Whatever else is to be done is not kept waiting.
-            () = self.member.interrupted.notified() => self.member.interrupted.notify_one(),
-            () = session.link.ended() => {}
-            bound = bound => if let Err(error) = bound {
-                tracing::debug!(%error, "the group could not be bound anew");
+            () = self.member.interrupted.notified() => {
+                self.member.interrupted.notify_one();
+                None
             }
+            () = session.link.ended() => None,
+            done = work => Some(done),
         }
     }
 
