@@ -81,6 +81,11 @@ impl Held {
         highest
     }
 
+    /// Whether anything was ever held.
+    pub(crate) fn began(&self) -> bool {
+        self.first > 1 || !self.messages.is_empty()
+    }
+
     /// Everything that is held, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
         let numbered = (self.first..).zip(&self.messages);

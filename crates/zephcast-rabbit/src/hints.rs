@@ -3,6 +3,10 @@
 //! The broker says of a message that it was delivered before, and not whether its member died of it or left in good order.
 //! So a member that gives messages back, or that lost its connection and lives, says which ones they are. What comes again
 //! and is not said to be innocent is a suspect. A hint that is lost makes a suspect more, never one less.
+//!
+//! What was on its way to a member that leaves, or whose connection breaks, comes again as well, and the member cannot say
+//! which ones that are. So it says that there may be some: for a minute, whatever has been delivered just once more than is
+//! known of it is pardoned. Whoever did kill a member meanwhile kills one more before it is a suspect.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,12 +59,19 @@ impl Hint {
 
 /// What was written down about a group's messages.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hints(HashMap<Mark, Hint>);
+pub(crate) struct Hints {
+    known: HashMap<Mark, Hint>,
+    /// When members went to which messages may have been on their way, in milliseconds since the Unix epoch.
+    pardons: Vec<u64>,
+}
 
 impl Hints {
+    /// How long a pardon holds, and by how much clocks may differ, in milliseconds.
+    const PARDON_MS: u64 = 60_000;
+
     pub(crate) fn add(&mut self, hint: Hint) {
         // Of two the one about the later delivery counts.
-        let known = self.0.entry(hint.mark).or_insert(hint);
+        let known = self.known.entry(hint.mark).or_insert(hint);
         if hint.count >= known.count {
             *known = hint;
         }
@@ -68,13 +79,27 @@ impl Hints {
 
     /// How many attempts count of a message that comes from a member that lived; `None` when nobody said so.
     pub(crate) fn innocent(&self, mark: Mark, count: Option<u64>) -> Option<u32> {
-        let hint = self.0.get(&mark).filter(|hint| hint.is_innocent && Some(hint.count) == count)?;
+        let hint = self.known.get(&mark).filter(|hint| hint.is_innocent && Some(hint.count) == count)?;
         Some(hint.attempts)
+    }
+
+    /// How many attempts count of a message that may have been on its way to a member that went by now; `None` when it was
+    /// not.
+    pub(crate) fn pardoned(&self, mark: Mark, count: Option<u64>, now_ms: u64) -> Option<u32> {
+        let is_recent = |then: &u64| then.abs_diff(now_ms) <= Self::PARDON_MS;
+        if !self.pardons.iter().any(is_recent) {
+            return None;
+        }
+        match self.known.get(&mark) {
+            Some(hint) if !hint.is_innocent => None,
+            Some(hint) => (count? == hint.count + 1).then_some(hint.attempts),
+            None => (count? == 1).then_some(0),
+        }
     }
 
     /// How many attempts are known to count of a message, whoever held it last.
     pub(crate) fn attempts(&self, mark: Mark) -> Option<u32> {
-        self.0.get(&mark).map(|hint| hint.attempts)
+        self.known.get(&mark).map(|hint| hint.attempts)
     }
 
     /// Reads what [`write`] wrote.
@@ -84,6 +109,10 @@ impl Hints {
     pub(crate) fn read(&mut self, payload: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(payload).unwrap_or_default();
         for line in text.lines() {
+            if let Some(then) = line.strip_prefix(PARDON).and_then(|then| then.parse().ok()) {
+                self.pardons.push(then);
+                continue;
+            }
             let hint = parse(line).ok_or_else(|| error(ErrorKind::Broker, "read hints", "a line is no hint"))?;
             self.add(hint);
         }
@@ -101,6 +130,14 @@ pub(crate) fn write(hints: &[Hint]) -> String {
         let _ = writeln!(text, "{:016x} {count} {attempts} {state}", mark.0);
     }
     text
+}
+
+/// The line of a pardon begins with it.
+const PARDON: &str = "pardon ";
+
+/// Says that messages may have been on their way to a member that goes now.
+pub(crate) fn pardon(now_ms: u64) -> String {
+    format!("{PARDON}{now_ms}\n")
 }
 
 fn parse(line: &str) -> Option<Hint> {
@@ -149,10 +186,26 @@ mod tests {
         let written = [hint(b"a", 2, 1, true), hint(b"b", 0, 7, false)];
         let mut hints = Hints::default();
         hints.read(write(&written).as_bytes()).expect("they are hints");
-        assert!(written.iter().all(|hint| hints.0.get(&hint.mark) == Some(hint)));
+        assert!(written.iter().all(|hint| hints.known.get(&hint.mark) == Some(hint)));
         for bad in ["x", "0 1 2", "0 1 2 guilty", "g 1 2 kept"] {
             assert!(hints.read(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_on_its_way_is_pardoned_once_and_for_a_while() {
+        let mut hints = Hints::default();
+        let known = hint(b"a", 2, 1, true);
+        hints.add(known);
+        hints.add(hint(b"kept", 2, 1, false));
+        let (unknown, kept) = (Mark::of(Some(b"b"), b""), Mark::of(Some(b"kept"), b""));
+        assert_eq!(hints.pardoned(unknown, Some(1), 1_000_000), None, "nobody went");
+        hints.read(pardon(1_000_000).as_bytes()).expect("is a hint");
+        let after = |mark, count, seconds: u64| hints.pardoned(mark, count, 1_000_000 + seconds * 1_000);
+        assert_eq!((after(unknown, Some(1), 59), after(unknown, Some(1), 61)), (Some(0), None));
+        assert_eq!((after(unknown, Some(2), 0), after(unknown, None, 0)), (None, None));
+        assert_eq!((after(known.mark, Some(3), 0), after(known.mark, Some(4), 0)), (Some(1), None));
+        assert_eq!(after(kept, Some(3), 0), None, "it was being worked on");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use self::suspects::Lookout;
 use crate::error::{no_group, translate};
 use crate::inbox::End;
 use crate::member::{Member, SUSPECTS, UNIT};
+use crate::pace::Turn;
 use crate::session::Session;
 use crate::topology;
 
@@ -113,11 +114,19 @@ impl RabbitIntake {
             return self.one_suspect(session).await;
         }
         session.look();
-        if let Some(prefetch) = self.member.pace.next(&self.member.subscription, session, credit.bytes) {
-            let (config, member) = (self.member.brokers.control.config(), self.member.subscription.member.as_str());
-            let set = session.set_prefetch(config, member, prefetch).await;
-            set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
-            return Ok(None);
+        match self.member.pace.next(&self.member.subscription, session, credit.bytes) {
+            Some(Turn::Resize(prefetch)) => {
+                let (config, member) = (self.member.brokers.control.config(), self.member.subscription.member.as_str());
+                let set = session.set_prefetch(config, member, prefetch).await;
+                set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
+                return Ok(None);
+            }
+            Some(Turn::Rejoin) => {
+                tracing::debug!(stream = %self.member.names.stream, "messages are too large for the window: joining anew");
+                session.give_up();
+                return Ok(None);
+            }
+            None => {}
         }
         if session.has_offsets() && !self.is_no_log {
             self.refuse_log(session).await?;

@@ -12,10 +12,11 @@ use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use crate::brokers::Brokers;
+use crate::clock::now_ms;
 use crate::config::QueueType;
 use crate::connection::Connection;
 use crate::error::no_group;
-use crate::hints::Hint;
+use crate::hints::{self, Hint};
 use crate::intake::RabbitIntake;
 use crate::names::Names;
 use crate::native::{self, DeadLetterExchange};
@@ -43,8 +44,8 @@ pub(crate) struct Member {
     epochs: AtomicU64,
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
     pub(crate) lost_unsynced: AtomicBool,
-    /// What was held when a session ended that this member outlived.
-    outlived: Mutex<Vec<Hint>>,
+    /// What was held when a session ended that this member outlived; `None` when nothing ever came in one.
+    outlived: Mutex<Option<Vec<Hint>>>,
     /// How long its user had the delivery that it works on longest, and when that was said.
     working: Mutex<Option<(Duration, Instant)>>,
     pub(crate) pace: Pace,
@@ -148,8 +149,12 @@ impl Member {
             self.lost_unsynced.store(true, Ordering::SeqCst);
         }
         let held = session.held();
+        if !held.began() {
+            return;
+        }
         let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
-        self.outlived.lock().unwrap_or_else(PoisonError::into_inner).extend(hints);
+        let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
+        outlived.get_or_insert_default().extend(hints);
     }
 
     /// Notes how long its user has had the oldest delivery.
@@ -163,25 +168,36 @@ impl Member {
         working.map(|(oldest, said)| oldest + said.elapsed())
     }
 
-    /// Says of what was held when a session ended that its member lives.
+    /// Says of what was held when a session ended, and of what was on its way, that its member lives.
     async fn tell_outlived(&self) {
-        let hints = std::mem::take(&mut *self.outlived.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = self.write_hints("join", &hints).await {
+        let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(hints) = outlived else { return };
+        let told = self.note("join", hints::write(&hints) + &hints::pardon(now_ms())).await;
+        if let Err(error) = told {
             // They are tried one by one then, which is slower and no less safe.
             tracing::debug!(%error, "hints were not written");
         }
     }
 
+    /// Says that messages may be on their way that this member will not see.
+    pub(crate) async fn write_pardon(&self, operation: &'static str) -> Result<()> {
+        self.note(operation, hints::pardon(now_ms())).await
+    }
+
     /// Writes hints down.
     pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
-        if hints.is_empty() {
-            return Ok(());
+        match hints {
+            [] => Ok(()),
+            hints => self.note(operation, hints::write(hints)).await,
         }
+    }
+
+    async fn note(&self, operation: &'static str, text: String) -> Result<()> {
         self.ensure_hints(operation).await?;
         let copy = Outgoing {
             routing_key: self.names.hints.as_str().into(),
             properties: BasicProperties::default(),
-            payload: crate::hints::write(hints).into(),
+            payload: text.into(),
         };
         self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
     }

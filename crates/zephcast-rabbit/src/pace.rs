@@ -11,6 +11,18 @@ use crate::session::Session;
 /// With which a member begins that does not know how large messages are.
 const CAUTIOUS: usize = 16;
 
+/// As [`CAUTIOUS`], where the window cannot grow later.
+const CAUTIOUS_FOR_GOOD: usize = 256;
+
+/// What is to be done about the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is to have this size.
+    Resize(u16),
+    /// It is far too large, and another one takes a new session.
+    Rejoin,
+}
+
 /// What was learned, over sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -23,25 +35,31 @@ pub(crate) struct Pace {
 impl Pace {
     /// With how many a session begins.
     pub(crate) fn first(&self, subscription: &Subscription, config: &RabbitConfig) -> u16 {
-        if config.single_active_consumer || config.exclusive_consumer {
-            // There is no second consumer.
-            return prefetch(subscription.prefetch);
-        }
+        // Where the queue goes from one consumer to the next, none can take the place of another.
+        let is_single = config.single_active_consumer || config.exclusive_consumer;
+        let unknown = if is_single { CAUTIOUS_FOR_GOOD } else { CAUTIOUS };
         let (size, room) = (self.size.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed));
-        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(CAUTIOUS).min(subscription.prefetch))
+        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown).min(subscription.prefetch))
     }
 
-    /// With how many to go on, where that is much more or less than now.
-    pub(crate) fn next(&self, subscription: &Subscription, session: &Session, room: usize) -> Option<u16> {
+    /// What is to be done about the window, which can be done when it is full.
+    pub(crate) fn next(&self, subscription: &Subscription, session: &Session, room: usize) -> Option<Turn> {
         let room = self.room.fetch_max(room, Ordering::Relaxed).max(room);
-        if session.is_single() {
-            return None;
-        }
         let size = session.inbox.mean_size()?;
         self.size.store(size, Ordering::Relaxed);
-        let (wanted, now) = (wanted(subscription.prefetch, size, room)?, usize::from(session.prefetch()));
-        let is_other = wanted > now && (wanted >= now * 2 || wanted == subscription.prefetch) || wanted * 2 <= now;
-        is_other.then(|| prefetch(wanted))
+        let wanted = wanted(subscription.prefetch, size, room)?;
+        let turn = turn(wanted, usize::from(session.prefetch()), subscription.prefetch, session.is_single())?;
+        session.is_full().then_some(turn)
+    }
+}
+
+/// What is to be done where the window has `now` and would have to have `wanted`: small steps are not worth it.
+fn turn(wanted: usize, now: usize, most: usize, is_single: bool) -> Option<Turn> {
+    let (grows, shrinks) = (wanted > now && (wanted >= now * 2 || wanted == most), wanted * 2 <= now);
+    match is_single {
+        // What is held is lost by it.
+        true => (wanted * 4 <= now).then_some(Turn::Rejoin),
+        false => (grows || shrinks).then(|| Turn::Resize(prefetch(wanted))),
     }
 }
 
@@ -66,5 +84,16 @@ mod tests {
         assert_eq!(wanted(1_000, 100, 16 << 20), Some(1_000));
         assert_eq!(wanted(1_000, 0, 16 << 20), None);
         assert_eq!((prefetch(0), prefetch(100_000)), (1, u16::MAX));
+    }
+
+    #[test]
+    fn a_window_changes_by_much_or_not_at_all() {
+        let resize = |wanted, now| turn(wanted, now, 1_000, false);
+        assert_eq!((resize(16, 16), resize(20, 16), resize(10, 16)), (None, None, None));
+        assert_eq!((resize(32, 16), resize(8, 16)), (Some(Turn::Resize(32)), Some(Turn::Resize(8))));
+        assert_eq!(resize(1_000, 900), Some(Turn::Resize(1_000)));
+        let single = |wanted, now| turn(wanted, now, 1_000, true);
+        assert_eq!((single(1_000, 256), single(100, 256)), (None, None));
+        assert_eq!(single(64, 256), Some(Turn::Rejoin));
     }
 }

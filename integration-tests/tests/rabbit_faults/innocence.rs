@@ -1,7 +1,8 @@
-//! Members that leave in good order hand over what they have not begun, without a doubt about it.
+//! Members that live are believed: what they hand over, or never saw, is no suspect.
 
 use std::time::Duration;
 
+use integration_tests::rabbit_server::RabbitServer;
 use tokio::time::Instant;
 
 use super::lab;
@@ -43,4 +44,93 @@ async fn what_a_member_gives_back_comes_in_order_and_at_full_speed() {
     let took = begin.elapsed();
     println!("all {MESSAGES} within {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_grows_and_everything_fits_into_it() {
+    const ROUNDS: u32 = 20;
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    for round in 0..ROUNDS {
+        let stream = format!("grows-{round}");
+        let mut member = lab::join(&client, &stream, PREFETCH).await;
+        lab::publish(&client, &stream, 0..MESSAGES).await;
+        // None is settled, so that a suspect would have to wait for ever.
+        let held = lab::take(&mut member, PREFETCH).await;
+        assert!(held.iter().map(lab::number).eq(0..PREFETCH as u32), "round {round}");
+        assert_eq!(suspects(&server, &stream).await, 0, "round {round}");
+        drop(held);
+        member.close(Duration::from_secs(10)).await.expect("leaves");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_under_load_and_nobody_is_suspected() {
+    const STREAM: &str = "churn";
+    const LEAVES: u32 = 10;
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    let staying = lab::join(&client, STREAM, PREFETCH).await;
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let staying = tokio::spawn(all_until(staying, stopped.clone()));
+    let publisher = client.publisher(STREAM).await.expect("opens");
+    let publishing = tokio::spawn(async move {
+        let mut number = 0_u32;
+        while !*stopped.borrow_and_update() {
+            let messages = (number..number + 50).map(|number| zephcast::Message::new(number.to_string()));
+            for outcome in publisher.publish_all(messages).await {
+                outcome.expect("is stored");
+            }
+            number += 50;
+        }
+        number
+    });
+    let mut seen = Vec::new();
+    for _ in 0..LEAVES {
+        let mut member = lab::join(&client, STREAM, PREFETCH).await;
+        for _ in 0..PREFETCH {
+            let delivery = lab::next(&mut member).await;
+            seen.push(lab::number(&delivery));
+            delivery.ack().expect("is ours");
+        }
+        let report = member.close(Duration::from_secs(10)).await.expect("leaves");
+        assert!(report.clean, "{report:?}");
+    }
+    stop.send(true).expect("they listen");
+    let published = publishing.await.expect("no panic");
+    let (mut others, mut staying) = staying.await.expect("no panic");
+    seen.append(&mut others);
+    seen.sort_unstable();
+    seen.dedup();
+    lab::all_come(&mut staying, (0..published).filter(|number| seen.binary_search(number).is_err())).await;
+    assert_eq!(suspects(&server, STREAM).await, 0, "of {published}");
+}
+
+/// Acks everything that comes until it is time to stop.
+async fn all_until(
+    mut member: zephcast::Consumer,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) -> (Vec<u32>, zephcast::Consumer) {
+    let mut seen = Vec::new();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            _ = stopped.changed() => return (seen, member),
+            delivery = lab::next(&mut member) => delivery,
+        };
+        seen.push(lab::number(&delivery));
+        delivery.ack().expect("is ours");
+    }
+}
+
+/// How many messages were suspects, by the server's own count of what it took for their queue.
+async fn suspects(server: &RabbitServer, stream: &str) -> u32 {
+    let queue = format!("{stream}.{}.suspects", lab::GROUP);
+    let sum = format!(
+        "io:format(\"~b\", [lists:sum([Count || {{{{_, {{{{resource, _, queue, <<\"{queue}\">>}}, _}}}}, Count, _}} \
+         <- ets:tab2list(channel_queue_exchange_metrics)])])."
+    );
+    let said = server.ctl(&["eval", &sum]).await.expect("counts");
+    let count = said.split_once("ok").map_or("", |(count, _)| count);
+    count.trim().parse().unwrap_or_else(|_| panic!("no count: {said}"))
 }

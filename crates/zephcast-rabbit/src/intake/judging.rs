@@ -11,6 +11,7 @@ use zephcast_core::Result;
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
+use crate::clock::now_ms;
 use crate::errand::Errand;
 use crate::error::code;
 use crate::hints::Hints;
@@ -88,7 +89,8 @@ impl RabbitIntake {
 
 /// Whoever is said to come from a member that lived is in doubt no longer.
 fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
-    let Some(attempts) = hints.innocent(arrival.mark, arrival.count) else { return };
+    let innocent = hints.innocent(arrival.mark, arrival.count);
+    let Some(attempts) = innocent.or_else(|| hints.pardoned(arrival.mark, arrival.count, now_ms())) else { return };
     arrival.is_doubtful = false;
     arrival.notes.attempts = attempts;
     if let Some(held) = session.held().get_mut(arrival.tag) {

@@ -37,9 +37,20 @@ async fn close(member: &Member, deadline: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Says that messages may be on their way that this member will not see, unless nothing ever came.
+async fn pardon(member: &Member, session: &Session) -> Result<()> {
+    let began = session.held().began();
+    if began { member.write_pardon(OPERATION).await } else { Ok(()) }
+}
+
 async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
-    // Before the member takes no more: what passes through the queue's log is given a message then.
-    session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    // Before the member takes no more: what passes through the queue's log is given a message then, and what is on its way
+    // is with others at once.
+    let (synced, pardoned) = tokio::join!(session.sync(), pardon(member, session));
+    synced.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    if let Err(error) = pardoned {
+        tracing::debug!(%error, "what is on its way is not pardoned");
+    }
     session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     // What was on its way when the member took no more.
     session.look();

@@ -1,0 +1,122 @@
+//! The consumer of a session, and how many messages the server hands out to it.
+//!
+//! The server gives back, as delivered once more, what is on its way to a consumer that is cancelled. So one that lives on is
+//! cancelled only when nothing can be on its way, which is when its window is full.
+
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+
+use super::{MEMBER, Session};
+use crate::RabbitConfig;
+use crate::link::CallFailure;
+
+/// What the server hands messages out to.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) tag: ShortString,
+    /// How many messages it has without a settlement, at most.
+    pub(super) prefetch: u16,
+}
+
+impl Session {
+    /// Whether one consumer at a time is given the queue's messages.
+    pub(crate) fn is_single(&self) -> bool {
+        self.is_single || self.is_exclusive
+    }
+
+    /// How many messages the server hands out without a settlement.
+    pub(crate) fn prefetch(&self) -> u16 {
+        self.window().as_ref().map_or(0, |window| window.prefetch)
+    }
+
+    /// Whether everything is here that the server may hand out: there is room for more only by a settlement.
+    pub(crate) fn is_full(&self) -> bool {
+        let (begin, passing) = (self.former().last().copied().unwrap_or(0), *self.passing());
+        let held = self.held();
+        let has = held.iter().filter(|(tag, _)| *tag > begin && Some(*tag) != passing).count();
+        has >= usize::from(self.prefetch())
+    }
+
+    /// How many consumers the server counts for this member: also those that get nothing any more, for as long as something
+    /// is unsettled that they were given.
+    pub(crate) fn consumer_count(&self) -> usize {
+        let former = self.former();
+        let held = self.held();
+        let passing = self.passing().is_some_and(|tag| held.get(tag).is_some());
+        let mut begin = 0;
+        let lingering = former.iter().filter(|last| {
+            let is_its = |tag| (begin + 1..=**last).contains(&tag);
+            let lingers = held.iter().any(|(tag, _)| is_its(tag));
+            begin = **last;
+            lingers
+        });
+        lingering.count() + usize::from(self.window().is_some()) + usize::from(passing)
+    }
+
+    /// Has the server hand out more messages at a time, or fewer, if the window is full. It sets that for new consumers
+    /// only, so that another one takes the place of the one that there is.
+    pub(crate) async fn set_prefetch(
+        &self,
+        config: &RabbitConfig,
+        member: &str,
+        prefetch: u16,
+    ) -> Result<(), CallFailure> {
+        let _gate = self.gate.lock().await;
+        let _nothing_is_settled = self.settling.write().await;
+        self.look();
+        if !self.is_full() {
+            return Ok(());
+        }
+        let last = self.held().iter().last().map(|(tag, _)| tag);
+        self.inbox.expect_end();
+        self.link.answer(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let number = self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
+        // By the order of tags the server gives back what consumers have when their channel closes: the newest last.
+        let tag = ShortString::from(format!("{member}~{number:06}"));
+        let options = BasicConsumeOptions { exclusive: self.is_exclusive, ..BasicConsumeOptions::default() };
+        let consumed = self.channel.basic_consume(self.queue.clone(), tag, options, arguments(config, member));
+        let consumer = self.link.answer(consumed).await?;
+        let former = self.window().replace(Window { tag: consumer.tag(), prefetch });
+        self.inbox.add(consumer);
+        self.former().extend(last);
+        if let Some(Window { tag, .. }) = former {
+            self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await
+    }
+
+    /// Takes no more messages; what was on its way is in the inbox after the next look, or with the group again.
+    pub(crate) async fn cancel(&self) -> Result<(), CallFailure> {
+        let window = self.window().take();
+        self.inbox.expect_end();
+        if let Some(Window { tag, .. }) = window {
+            self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn passing(&self) -> MutexGuard<'_, Option<u64>> {
+        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn former(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn window(&self) -> MutexGuard<'_, Option<Window>> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the consumer tells the server about itself.
+pub(super) fn arguments(config: &RabbitConfig, member: &str) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    if config.consumer_priority != 0 {
+        arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(config.consumer_priority));
+    }
+    arguments.insert(ShortString::from(MEMBER), AMQPValue::LongString(LongString::from(member)));
+    arguments
+}
