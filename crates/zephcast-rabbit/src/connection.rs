@@ -16,6 +16,7 @@ use zephcast_core::{Error, ErrorKind, Result};
 use crate::RabbitConfig;
 use crate::blocking::Blocking;
 use crate::error::{closed, error};
+use crate::lane::LARGE;
 use crate::link::{CallFailure, Link};
 
 /// One connection after another, shared by whoever uses it.
@@ -29,6 +30,8 @@ pub(crate) struct Connection {
     was_let_in: AtomicBool,
     /// With which server the next attempt begins.
     next: AtomicUsize,
+    /// A message that is larger may be refused.
+    message_limit: Arc<AtomicUsize>,
     /// Why the server takes nothing for now, if so.
     blocking: Blocking,
     /// Held by the one who connects.
@@ -52,6 +55,7 @@ impl Connection {
             purpose: purpose.into(),
             state: Mutex::default(),
             was_let_in: AtomicBool::new(false),
+            message_limit: Arc::new(AtomicUsize::new(LARGE)),
             blocking: Blocking::default(),
             connecting: tokio::sync::Mutex::new(()),
         }
@@ -181,6 +185,11 @@ impl Connection {
     /// Follows why the server takes nothing for now.
     pub(crate) fn blocking(&self) -> watch::Receiver<Option<String>> {
         self.blocking.follow()
+    }
+
+    /// A message that is larger may be refused, for which the server closes the channel.
+    pub(crate) fn message_limit(&self) -> &Arc<AtomicUsize> {
+        &self.message_limit
     }
 
     /// Why the last attempt to connect failed, if there is no connection.

@@ -111,7 +111,7 @@ impl Driver for RabbitDriver {
         NAMES.check(stream)?;
         topology::stream(&self.brokers.control, OPERATION, &self.config, stream, create).await?;
         self.brokers.publishing.link(OPERATION).await?;
-        Ok(Arc::new(RabbitSink::new(self.brokers.publishing.clone(), stream, create)))
+        Ok(Arc::new(RabbitSink::new(self.brokers.clone(), stream, create)))
     }
 
     async fn join(&self, subscription: Subscription) -> Result<Membership> {

@@ -64,6 +64,12 @@ pub(crate) fn has_code(source: &LapinError, code: u16) -> bool {
     reply(source).is_some_and(|(answered, _)| answered == code)
 }
 
+/// The largest message that the server takes, where it closed the channel for a larger one.
+pub(crate) fn largest_message(source: &LapinError) -> Option<usize> {
+    let (_, text) = reply(source).filter(|(code, _)| *code == code::PRECONDITION_FAILED)?;
+    text.split_once("larger than configured max size ")?.1.trim().parse().ok()
+}
+
 /// The refusal to make a group of the readers of a stream queue.
 pub(crate) fn no_group(operation: &'static str, queue: &str) -> Error {
     let text = format!(
@@ -93,6 +99,7 @@ fn kind_of_reply(code: u16, text: &str) -> ErrorKind {
         code::PRECONDITION_FAILED if text.contains("timed out") || text.contains("delivery tag") => {
             ErrorKind::Unavailable
         }
+        code::PRECONDITION_FAILED if text.contains("user_id property") => ErrorKind::InvalidInput,
         code::PRECONDITION_FAILED | code::RESOURCE_LOCKED => ErrorKind::Conflict,
         code::ACCESS_REFUSED if text.contains("login") || text.contains("authentication") => ErrorKind::Auth,
         code::ACCESS_REFUSED if text.contains("in exclusive use") => ErrorKind::Conflict,
@@ -197,6 +204,11 @@ mod tests {
             (406, "PRECONDITION_FAILED - unknown delivery tag 7", ErrorKind::Unavailable),
             (406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out", ErrorKind::Unavailable),
             (406, "PRECONDITION_FAILED - message size 9 is larger than configured max size 8", ErrorKind::TooLarge),
+            (
+                406,
+                "PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'guest'",
+                ErrorKind::InvalidInput,
+            ),
             (320, "CONNECTION_FORCED - broker forced connection closure", ErrorKind::Unavailable),
             (501, "FRAME_ERROR - type 2, all octets = <<>>: {frame_too_large,9,8}", ErrorKind::TooLarge),
             (530, "NOT_ALLOWED - vhost x not found", ErrorKind::NotFound),

@@ -5,6 +5,7 @@
 //! next; which message that was is found by its [`Mark`].
 
 mod outcome;
+mod suspicion;
 mod verdicts;
 
 use std::collections::HashMap;
@@ -23,12 +24,11 @@ use tokio::task::JoinHandle;
 use zephcast_core::Result;
 
 pub(crate) use self::outcome::Outcome;
-use self::verdicts::{Mark, Verdict, Verdicts};
+pub(crate) use self::suspicion::LARGE;
+use self::suspicion::Suspicion;
+use self::verdicts::{Verdict, Verdicts};
 use crate::connection::Connection;
 use crate::link::Link;
-
-/// A message larger than this goes alone, since the server closes the channel for one that is too large.
-const LARGE: usize = 1024 * 1024;
 
 /// A message on its way to an exchange.
 #[derive(Clone, Debug)]
@@ -72,7 +72,8 @@ impl Lane {
         link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
         let (jobs, todo) = mpsc::unbounded_channel();
         let refused = Arc::new(AtomicBool::new(false));
-        let task = Mutex::new(Some(tokio::spawn(run(channel, todo, refused.clone()))));
+        let suspicion = Suspicion::new(connection);
+        let task = Mutex::new(Some(tokio::spawn(run(channel, todo, suspicion, refused.clone()))));
         Ok(Self { link, jobs, refused, task })
     }
 
@@ -128,16 +129,16 @@ struct OpenJob {
     done: oneshot::Sender<Vec<Outcome>>,
 }
 
-/// Which message of which job.
-#[derive(Clone, Copy, Debug)]
+/// Which message of which job, in the order in which they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Place {
     job: u64,
     index: usize,
 }
 
-async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, refused: Arc<AtomicBool>) {
+async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, suspicion: Suspicion, refused: Arc<AtomicBool>) {
     let mut waiting = FuturesUnordered::new();
-    let mut verdicts = Verdicts::default();
+    let mut verdicts = Verdicts::new(suspicion.limit());
     let mut open = Open { jobs: HashMap::new(), refused };
     let mut number = 0;
     loop {
@@ -157,16 +158,16 @@ async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, refused: 
                 open.begin(number, messages.len(), done);
                 for (index, message) in messages.into_iter().enumerate() {
                     let place = Place { job: number, index };
-                    if message.payload.len() > LARGE {
-                        // Alone, so that a refusal hits nobody else.
+                    let goes_alone = suspicion.falls_on(&message);
+                    if goes_alone {
                         drain(&mut waiting, &mut verdicts, &mut open).await;
-                        let (mark, confirmed) = (Mark::of(&message), publish(&channel, message).await);
-                        verdicts.published(place, mark);
-                        verdicts.completed_alone(place, confirmed);
+                    }
+                    verdicts.published(place, &message);
+                    if goes_alone {
+                        verdicts.completed_alone(place, publish(&channel, message).await);
                         open.decide(verdicts.swept(true));
                         continue;
                     }
-                    verdicts.published(place, Mark::of(&message));
                     let mut publishing = Box::pin(publish(&channel, message).map(move |confirmed| (place, confirmed)));
                     // The first poll takes the message's number and queues its frames.
                     match poll_immediate(&mut publishing).await {

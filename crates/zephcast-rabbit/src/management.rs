@@ -25,7 +25,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -135,6 +135,14 @@ impl Management {
         let place = self.place("exchanges", exchange);
         let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
         Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
+    }
+
+    /// How many queues and exchanges are bound to an exchange; none if it does not exist.
+    pub(crate) async fn destinations(&self, operation: &'static str, exchange: &str) -> Result<usize> {
+        let place = self.place("exchanges", exchange);
+        let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
+        let all = all.unwrap_or_default();
+        Ok(all.iter().map(AnyBinding::destination).collect::<BTreeSet<_>>().len())
     }
 
     /// The server's version, such as `3.10.8`.

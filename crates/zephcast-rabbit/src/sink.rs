@@ -1,6 +1,7 @@
 //! Publishing to a stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::types::ShortString;
@@ -8,10 +9,11 @@ use tokio::sync::oneshot;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamName};
 
+use crate::brokers::Brokers;
 use crate::clock::now_ms;
 use crate::config::Exchange;
 use crate::connection::{Connection, blocked_by};
-use crate::error::{code, error, late, missing, reply, translate};
+use crate::error::{code, error, largest_message, late, missing, reply, translate};
 use crate::lane::{Lane, Outcome, Outgoing};
 use crate::properties;
 use crate::topology;
@@ -20,7 +22,7 @@ const OPERATION: &str = "publish";
 
 /// The way to publish to one stream, on a channel of its own of the connection that nothing but publishing uses.
 pub(crate) struct RabbitSink {
-    connection: Arc<Connection>,
+    brokers: Arc<Brokers>,
     stream: StreamName,
     /// Whether publishing makes a stream that is not there, or no longer.
     create: bool,
@@ -31,8 +33,12 @@ pub(crate) struct RabbitSink {
 type Answer = Result<Option<Position>, PublishError>;
 
 impl RabbitSink {
-    pub(crate) fn new(connection: Arc<Connection>, stream: &StreamName, create: bool) -> Self {
-        Self { connection, stream: stream.clone(), create, lane: tokio::sync::Mutex::default() }
+    pub(crate) fn new(brokers: Arc<Brokers>, stream: &StreamName, create: bool) -> Self {
+        Self { brokers, stream: stream.clone(), create, lane: tokio::sync::Mutex::default() }
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.brokers.publishing
     }
 
     /// The lane that works, or else a new one, for which the stream has to be there.
@@ -42,22 +48,22 @@ impl RabbitSink {
         }
         if let Some(former) = current.take().filter(|former| !former.is_over()) {
             // What is on its way there comes first. A server that is silent is found out by those who wait for that.
-            let timeout = self.connection.config().request_timeout.min(zephcast_core::driver::LONGEST);
+            let timeout = self.connection().config().request_timeout.min(zephcast_core::driver::LONGEST);
             let _ = tokio::time::timeout(timeout, former.finish()).await;
         }
-        topology::stream(&self.connection, OPERATION, self.connection.config(), &self.stream, self.create).await?;
-        let lane = Arc::new(Lane::open(&self.connection, OPERATION).await?);
+        topology::stream(self.connection(), OPERATION, self.connection().config(), &self.stream, self.create).await?;
+        let lane = Arc::new(Lane::open(self.connection(), OPERATION).await?);
         *current = Some(lane.clone());
         Ok(lane)
     }
 
     fn encode(&self, message: &Message, most: usize) -> Result<Outgoing, Error> {
-        let (exchange, encoded) = match self.connection.config().exchange {
+        let (exchange, encoded) = match self.connection().config().exchange {
             Exchange::Default => {
                 // What is the key elsewhere names the queue here.
                 let notes = properties::Notes { published_ms: Some(now_ms()), ..properties::Notes::default() };
                 let mut encoded = properties::encode_copy(message, None, &notes, most)?;
-                encoded.routing_key = ShortString::from(self.connection.config().queue_behind(&self.stream));
+                encoded.routing_key = ShortString::from(self.connection().config().queue_behind(&self.stream));
                 (ShortString::default(), encoded)
             }
             _ => (ShortString::from(self.stream.as_str()), properties::encode(message, most)?),
@@ -73,30 +79,54 @@ impl RabbitSink {
         lane: &Lane,
         mut outcomes: oneshot::Receiver<Vec<Outcome>>,
     ) -> Result<Vec<Outcome>, Error> {
-        let timeout = self.connection.config().request_timeout.min(zephcast_core::driver::LONGEST);
+        let timeout = self.connection().config().request_timeout.min(zephcast_core::driver::LONGEST);
         loop {
             match tokio::time::timeout(timeout, &mut outcomes).await {
                 Ok(Ok(outcomes)) => return Ok(outcomes),
                 Ok(Err(_)) => return Err(lost()),
                 Err(_) if lane.link().blocked().is_some() => {}
                 Err(_) => {
-                    self.connection.give_up(lane.link());
+                    self.connection().give_up(lane.link());
                     return Err(late(OPERATION));
                 }
             }
         }
     }
 
-    fn answer(&self, outcome: Outcome) -> Answer {
+    /// Whether a message goes to one queue at most, so that what one refused is nowhere. In doubt it does not.
+    async fn reaches_one_queue(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if self.connection().config().exchange == Exchange::Default {
+            return true;
+        }
+        let Some(management) = &self.brokers.management else { return false };
+        let asked = management.destinations(OPERATION, self.stream.as_str());
+        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(destinations)) if destinations <= 1)
+    }
+
+    async fn answers(&self, outcomes: Vec<Outcome>) -> Vec<Answer> {
+        let was_refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused));
+        let is_nowhere = was_refused && self.reaches_one_queue().await;
+        outcomes.into_iter().map(|outcome| self.answer(outcome, is_nowhere)).collect()
+    }
+
+    /// `is_nowhere`: whether what a queue refused has not been taken by another one.
+    fn answer(&self, outcome: Outcome, is_nowhere: bool) -> Answer {
         match outcome {
             Outcome::Stored => Ok(None),
             Outcome::Unroutable => {
                 let text = format!("no queue takes it: the stream {:?} has no group for its key", self.stream);
                 Err(PublishError::Failed(error(ErrorKind::Unroutable, OPERATION, text)))
             }
-            Outcome::Refused => {
-                let text = "a queue of the stream takes none: it is full, or has no leader for now";
+            Outcome::Refused if is_nowhere => {
+                let text = "the queue takes none: it is full, or has no leader for now";
                 Err(PublishError::Failed(error(ErrorKind::Blocked, OPERATION, text)))
+            }
+            // Sent again, it would be there once more wherever it was taken.
+            Outcome::Refused => {
+                let text = "the queue of one group at least takes none: it is full, or has no leader for now; other groups \
+                            may have the message";
+                Err(PublishError::Unknown(error(ErrorKind::Blocked, OPERATION, text)))
             }
             Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, source))),
             // It has its turn on the next channel.
@@ -104,6 +134,10 @@ impl RabbitSink {
             // The exchange was deleted: what came after that is not stored, what came before may be.
             Outcome::Unknown(source) if reply(&source).is_some_and(|(said, _)| said == code::NOT_FOUND) => {
                 Err(PublishError::Unknown(missing(OPERATION, self.stream.as_str()).caused_by(source)))
+            }
+            Outcome::Unknown(source) if largest_message(&source).is_some() => {
+                let text = "the server closed the channel because of another message, which is too large";
+                Err(PublishError::Unknown(error(ErrorKind::Unavailable, OPERATION, text).caused_by(source)))
             }
             Outcome::Unknown(source) => Err(PublishError::Unknown(translate(OPERATION, source))),
         }
@@ -119,7 +153,7 @@ impl Sink for RabbitSink {
     async fn publish(&self, batch: &[Message]) -> Vec<Answer> {
         let mut turn = self.lane.lock().await;
         // Nothing is sent that would wait in the client library, nor is a channel opened, which would wait there, too.
-        if let Some(reason) = self.connection.blocked() {
+        if let Some(reason) = self.connection().blocked() {
             let error = blocked_by(OPERATION, &reason);
             return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect();
         }
@@ -142,7 +176,7 @@ impl Sink for RabbitSink {
         let outcomes = lane.publish(messages);
         drop(turn);
         let mut outcomes = match self.outcomes(&lane, outcomes).await {
-            Ok(outcomes) => outcomes.into_iter().map(|outcome| self.answer(outcome)).collect(),
+            Ok(outcomes) => self.answers(outcomes).await,
             Err(error) => {
                 let unanswered = answers.iter().filter(|answer| answer.is_none());
                 unanswered.map(|_| Err(PublishError::Unknown(error.clone()))).collect::<Vec<_>>()
@@ -154,6 +188,6 @@ impl Sink for RabbitSink {
     }
 
     fn trouble(&self) -> Option<Error> {
-        self.connection.trouble(OPERATION)
+        self.connection().trouble(OPERATION)
     }
 }

@@ -123,3 +123,57 @@ async fn an_exclusive_consumer_is_the_only_one() {
     first.close(lab::PATIENCE).await.expect("leaves");
     lab::join(&client, "exclusive", 10).await.close(lab::PATIENCE).await.expect("leaves");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_only_queue_refuses_is_tried_again_and_then_nowhere() {
+    const STREAM: &str = "full-alone";
+    let server = lab::shared().await;
+    let (client, stored) = full(&server, STREAM).await;
+    let publisher = client.publisher(STREAM).timeout(Duration::from_secs(1)).await.expect("opens");
+    let error = publisher.publish(Message::new("late")).await.expect_err("is full");
+    assert_eq!((error.kind(), error.is_unknown()), (ErrorKind::Blocked, false), "{error:?}");
+    // It is taken as soon as there is room.
+    let publisher = client.publisher(STREAM).timeout(lab::PATIENCE).await.expect("opens");
+    let publishing = tokio::spawn(async move { publisher.publish(Message::new(stored.to_string())).await.map(drop) });
+    let mut consumer = lab::join(&client, STREAM, 10).await;
+    lab::all_come(&mut consumer, 0..=stored).await;
+    publishing.await.expect("no panic").expect("is stored in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_of_two_queues_refuses_is_with_the_other_group_once() {
+    const STREAM: &str = "full-of-two";
+    let server = lab::shared().await;
+    let (client, _) = full(&server, STREAM).await;
+    let plain = lab::connect(&server).await;
+    let mut other = plain.consumer(STREAM).group("other").start().await.expect("joins");
+    let publisher = client.publisher(STREAM).timeout(Duration::from_secs(5)).await.expect("opens");
+    for number in 1..4 {
+        let begin = Instant::now();
+        let error = publisher.publish(Message::new(number.to_string())).await.expect_err("one is full");
+        assert_eq!((error.kind(), error.is_unknown()), (ErrorKind::Blocked, true), "{error:?}");
+        assert!(begin.elapsed() < Duration::from_secs(3), "{error} took {:?}", begin.elapsed());
+    }
+    for number in 1..4 {
+        let delivery = lab::next(&mut other).await;
+        assert_eq!(lab::number(&delivery), number, "each once");
+        delivery.ack().expect("is ours");
+    }
+    other.commit().await.expect("is settled");
+    let status = plain.group_status(STREAM, "other").await.expect("is there");
+    assert_eq!(status.lag, Some(0), "{status:?}");
+}
+
+/// A client whose group has a queue for one message, and how many are in it.
+async fn full(server: &RabbitServer, stream: &str) -> (Client, u32) {
+    let client = zephcast::connect(&format!("{}&max-length=1", server.url())).await.expect("connects");
+    lab::join(&client, stream, 1).await.close(lab::PATIENCE).await.expect("leaves");
+    let publisher = client.publisher(stream).timeout(Duration::from_secs(1)).await.expect("opens");
+    // A quorum queue takes some more before it says so.
+    for number in 0..10 {
+        if publisher.publish(Message::new(number.to_string())).await.is_err() {
+            return (client, number);
+        }
+    }
+    panic!("nothing is refused");
+}

@@ -28,7 +28,7 @@ impl From<Verdict> for Outcome {
             Verdict::Returned => Self::Unroutable,
             Verdict::Nack => Self::Refused,
             Verdict::NotSent => Self::NotSent,
-            Verdict::Alone(source) => Self::Bad(source),
+            Verdict::Bad(source) => Self::Bad(source),
             Verdict::Failed(source) => Self::Unknown(source),
         }
     }

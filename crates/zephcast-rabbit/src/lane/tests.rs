@@ -112,6 +112,41 @@ async fn a_message_that_is_too_large_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_larger_than_the_server_takes_is_found_among_others() {
+    const MOST: usize = 100_000;
+    let options = RabbitOptions::default().setting("max_message_size", MOST);
+    let server = RabbitServer::start(options).await.unwrap();
+    let connection = Connection::new(Arc::new(RabbitConfig::from_url(&server.url()).unwrap()), "test");
+    declare(&connection, "taken", &[]).await;
+    let published = async |sizes: &[usize]| {
+        let lane = Lane::open(&connection, "test").await.unwrap();
+        let messages = sizes.iter().enumerate().map(|(id, size)| message("taken", id, *size));
+        let outcomes = lane.publish(messages.collect()).await.unwrap();
+        outcomes.iter().map(name).collect::<Vec<_>>()
+    };
+    let before = ["Stored", "Unknown"];
+    let outcomes = published(&[MOST, 10, MOST + 1, 10, MOST + 1]).await;
+    assert!(outcomes[..2].iter().all(|outcome| before.contains(outcome)), "{outcomes:?}");
+    assert_eq!(outcomes[2..], ["Bad", "NotSent", "NotSent"]);
+    // Now that the limit is known, nobody else is hit.
+    assert_eq!(published(&[MOST, 10, MOST + 1, 10]).await, ["Stored", "Stored", "Bad", "NotSent"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_writes_in_the_name_of_another_fails_alone() {
+    let (_server, connection) = server().await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    let by = |id, user: &str| {
+        let plain = message("taken", id, 10);
+        Outgoing { properties: plain.properties.with_user_id(user.into()), ..plain }
+    };
+    let messages = vec![by(1, "guest"), message("taken", 2, 10), by(3, "bob"), by(4, "guest")];
+    let outcomes = lane.publish(messages).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Stored", "Stored", "Bad", "NotSent"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_when_the_channel_is_closed_was_not_sent() {
     let (_server, connection) = server().await;
     declare(&connection, "taken", &[]).await;

@@ -7,11 +7,14 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::types::LongString;
 use lapin::{BasicProperties, Confirmation, Error as LapinError};
 
 use super::{Fault, Outgoing, Place};
+use crate::error::largest_message;
 use crate::properties::ID;
 
 /// Tells messages of one channel apart. Two with the same routing key and the same id share one, and their fate.
@@ -39,15 +42,18 @@ pub(super) enum Verdict {
     Nack,
     Returned,
     NotSent,
-    /// It failed while it was the only one on its way.
-    Alone(LapinError),
+    /// The server closed the channel because of it.
+    Bad(LapinError),
     Failed(LapinError),
 }
 
 /// What is known of messages that are not decided.
-#[derive(Default)]
 pub(super) struct Verdicts {
-    marks: HashMap<(u64, usize), Mark>,
+    undecided: HashMap<Place, Published>,
+    /// The largest message that the server takes, as soon as it has said so.
+    limit: Arc<AtomicUsize>,
+    /// The message because of which the server closed the channel, where it said enough.
+    culprit: Option<Place>,
     /// Completed since the last sweep, with whether the queue of returned messages was empty then.
     completed: Vec<(Place, Verdict, bool)>,
     /// Completed with another's message.
@@ -56,9 +62,26 @@ pub(super) struct Verdicts {
     returned: HashMap<Mark, usize>,
 }
 
+#[derive(Clone, Copy)]
+struct Published {
+    mark: Mark,
+    bytes: usize,
+}
+
 impl Verdicts {
-    pub(super) fn published(&mut self, place: Place, mark: Mark) {
-        self.marks.insert((place.job, place.index), mark);
+    pub(super) fn new(limit: Arc<AtomicUsize>) -> Self {
+        Self {
+            undecided: HashMap::new(),
+            limit,
+            culprit: None,
+            completed: Vec::new(),
+            held: Vec::new(),
+            returned: HashMap::new(),
+        }
+    }
+
+    pub(super) fn published(&mut self, place: Place, message: &Outgoing) {
+        self.undecided.insert(place, Published { mark: Mark::of(message), bytes: message.payload.len() });
     }
 
     pub(super) fn completed(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
@@ -68,7 +91,7 @@ impl Verdicts {
             // Cannot be: the channel confirms.
             Ok(Confirmation::NotRequested) => (Verdict::Nack, None),
             Err(Fault::NotSent) => (Verdict::NotSent, None),
-            Err(Fault::Failed(source)) => (Verdict::Failed(source), None),
+            Err(Fault::Failed(source)) => (self.failed(place, source), None),
         };
         let was_empty = returned.is_none();
         if let Some(returned) = returned {
@@ -78,11 +101,28 @@ impl Verdicts {
         self.completed.push((place, verdict, was_empty));
     }
 
+    /// The server reads messages in order: what came after the one that it closed the channel for it has passed over.
+    fn failed(&mut self, place: Place, source: LapinError) -> Verdict {
+        if let Some(limit) = largest_message(&source) {
+            self.limit.fetch_min(limit, Ordering::Relaxed);
+            let larger = self.undecided.iter().filter(|(_, published)| published.bytes > limit);
+            self.culprit = self.culprit.or(larger.map(|(place, _)| *place).min());
+        }
+        match self.culprit.map(|culprit| place.cmp(&culprit)) {
+            Some(std::cmp::Ordering::Equal) => Verdict::Bad(source),
+            Some(std::cmp::Ordering::Greater) => Verdict::NotSent,
+            Some(std::cmp::Ordering::Less) | None => Verdict::Failed(source),
+        }
+    }
+
     /// As [`completed`](Self::completed), of a message that was the only one on its way.
     pub(super) fn completed_alone(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
         match confirmed {
             Err(Fault::Failed(source)) if source.is_amqp_soft_error() => {
-                self.completed.push((place, Verdict::Alone(source), true));
+                if let Some(limit) = largest_message(&source) {
+                    self.limit.fetch_min(limit, Ordering::Relaxed);
+                }
+                self.completed.push((place, Verdict::Bad(source), true));
             }
             confirmed => self.completed(place, confirmed),
         }
@@ -100,7 +140,7 @@ impl Verdicts {
             }
         }
         for (place, verdict) in &mut decided {
-            let Some(mark) = self.marks.remove(&(place.job, place.index)) else { continue };
+            let Some(Published { mark, .. }) = self.undecided.remove(place) else { continue };
             let Some(count) = self.returned.get_mut(&mark) else { continue };
             if matches!(verdict, Verdict::Ack | Verdict::Nack) {
                 *verdict = Verdict::Returned;

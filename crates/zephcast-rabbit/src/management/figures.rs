@@ -103,6 +103,11 @@ pub(super) struct AnyBinding {
 }
 
 impl AnyBinding {
+    /// To what it leads, and of which type that is.
+    pub(super) fn destination(&self) -> (&str, &str) {
+        (&self.destination, &self.destination_type)
+    }
+
     /// If it leads to a queue.
     pub(super) fn of_queue(self) -> Option<Binding> {
         let is_of_queue = self.destination_type == "queue";
