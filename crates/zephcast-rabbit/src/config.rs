@@ -225,7 +225,7 @@ impl RabbitConfig {
     }
 
     /// Where messages go that no group of a stream takes, by an exchange of this name, instead of failing as
-    /// `Unroutable`. Default none. For an exchange that is created here.
+    /// `Unroutable`. Default none. An exchange that exists otherwise is a `Conflict`.
     #[must_use]
     pub fn alternate_exchange(mut self, name: impl Into<String>) -> Self {
         self.alternate_exchange = Some(name.into());
@@ -256,7 +256,7 @@ impl RabbitConfig {
     }
 
     /// Gives a group's messages to one member at a time, so that their order holds however many members there are; when it
-    /// leaves or dies the next one has them at once. Default no. For a queue that is created here.
+    /// leaves or dies the next one has them at once. Default no. A queue that exists otherwise is a `Conflict`.
     #[must_use]
     pub fn single_active_consumer(mut self, single: bool) -> Self {
         self.single_active_consumer = single;
@@ -279,22 +279,23 @@ impl RabbitConfig {
     }
 
     /// The most messages that a group's queue takes; beyond, a publish fails with `Blocked`, for every group of the
-    /// stream. Default no limit. For a queue that is created here.
+    /// stream. Default no limit. A queue that exists otherwise is a `Conflict`.
     #[must_use]
     pub fn max_length(mut self, messages: u64) -> Self {
         self.max_length = Some(messages);
         self
     }
 
-    /// After how long a message that no member took goes to the dead letters. Default never. For a queue that is created
-    /// here.
+    /// After how long a message that no member took goes to the dead letters. Default never. A queue that exists
+    /// otherwise is a `Conflict`.
     #[must_use]
     pub fn message_ttl(mut self, ttl: Duration) -> Self {
         self.message_ttl = Some(ttl);
         self
     }
 
-    /// How many priorities (`amqp.priority`) a classic queue knows. Default none. For a queue that is created here.
+    /// How many priorities (`amqp.priority`) a classic queue knows. Default none. A queue that exists otherwise is a
+    /// `Conflict`.
     #[must_use]
     pub fn max_priority(mut self, priorities: u8) -> Self {
         self.max_priority = Some(priorities);
@@ -320,6 +321,19 @@ impl RabbitConfig {
     pub fn topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
         self
+    }
+
+    /// Whether anything in particular is asked of a group's queue, so that one which exists has to be like that.
+    pub(crate) fn asks_of_queue(&self) -> bool {
+        self.single_active_consumer
+            || self.max_length.is_some()
+            || self.message_ttl.is_some()
+            || self.max_priority.is_some()
+    }
+
+    /// As [`asks_of_queue`](Self::asks_of_queue), of an exchange.
+    pub(crate) fn asks_of_exchange(&self) -> bool {
+        !matches!(self.exchange, Exchange::Topic | Exchange::Default) || self.alternate_exchange.is_some()
     }
 
     /// Whether these settings can be used together.

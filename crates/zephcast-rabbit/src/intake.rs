@@ -114,19 +114,9 @@ impl RabbitIntake {
             return self.one_suspect(session).await;
         }
         session.look();
-        match self.member.pace.next(&self.member.subscription, session, credit.bytes) {
-            Some(Turn::Resize(prefetch)) => {
-                let (config, member) = (self.member.brokers.control.config(), self.member.subscription.member.as_str());
-                let set = session.set_prefetch(config, member, prefetch).await;
-                set.map_err(|failure| self.member.failed(session, OPERATION, failure))?;
-                return Ok(None);
-            }
-            Some(Turn::Rejoin) => {
-                tracing::debug!(stream = %self.member.names.stream, "messages are too large for the window: joining anew");
-                session.give_up();
-                return Ok(None);
-            }
-            None => {}
+        if let Some(turn) = self.member.pace.next(&self.member.subscription, session, credit.bytes) {
+            self.turn(session, turn).await?;
+            return Ok(None);
         }
         if session.has_offsets() && !self.is_no_log {
             self.refuse_log(session).await?;
@@ -177,6 +167,27 @@ impl RabbitIntake {
             return Ok(Some(Fetched::Idle));
         }
         Ok(Some(Fetched::Suspects))
+    }
+
+    /// Sees to it that the window is as large as it has to be.
+    async fn turn(&self, session: &Session, turn: Turn) -> Result<()> {
+        let member = &*self.member;
+        let prefetch = match turn {
+            Turn::Grow(prefetch) => prefetch,
+            Turn::Shrink(prefetch) => {
+                if let Err(error) = member.write_pardon(OPERATION).await {
+                    tracing::debug!(%error, "what is on its way is not pardoned");
+                }
+                prefetch
+            }
+            Turn::Rejoin => {
+                tracing::debug!(stream = %member.names.stream, "messages are too large for the window: joining anew");
+                let closed = session.close(member.connection.config().request_timeout).await;
+                return closed.map_err(|failure| member.failed(session, OPERATION, failure));
+            }
+        };
+        let set = session.set_prefetch(member.brokers.control.config(), member.subscription.member.as_str(), prefetch);
+        set.await.map_err(|failure| member.failed(session, OPERATION, failure))
     }
 
     /// Makes sure that this is no stream queue, which the headers of messages that once lay in one say as well.

@@ -17,8 +17,10 @@ const CAUTIOUS_FOR_GOOD: usize = 256;
 /// What is to be done about the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It is to have this size.
-    Resize(u16),
+    /// It is to be this large, once it is full.
+    Grow(u16),
+    /// It is to be this small, since there is no room for more.
+    Shrink(u16),
     /// It is far too large, and another one takes a new session.
     Rejoin,
 }
@@ -42,24 +44,26 @@ impl Pace {
         prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown).min(subscription.prefetch))
     }
 
-    /// What is to be done about the window, which can be done when it is full.
+    /// What is to be done about the window.
     pub(crate) fn next(&self, subscription: &Subscription, session: &Session, room: usize) -> Option<Turn> {
         let room = self.room.fetch_max(room, Ordering::Relaxed).max(room);
         let size = session.inbox.mean_size()?;
         self.size.store(size, Ordering::Relaxed);
         let wanted = wanted(subscription.prefetch, size, room)?;
         let turn = turn(wanted, usize::from(session.prefetch()), subscription.prefetch, session.is_single())?;
-        session.is_full().then_some(turn)
+        // As long as there is room in it, nothing is gained by more.
+        (!matches!(turn, Turn::Grow(_)) || session.is_full()).then_some(turn)
     }
 }
 
 /// What is to be done where the window has `now` and would have to have `wanted`: small steps are not worth it.
 fn turn(wanted: usize, now: usize, most: usize, is_single: bool) -> Option<Turn> {
-    let (grows, shrinks) = (wanted > now && (wanted >= now * 2 || wanted == most), wanted * 2 <= now);
+    let grows = wanted > now && (wanted >= now * 2 || wanted == most);
     match is_single {
         // What is held is lost by it.
         true => (wanted * 4 <= now).then_some(Turn::Rejoin),
-        false => (grows || shrinks).then(|| Turn::Resize(prefetch(wanted))),
+        false if grows => Some(Turn::Grow(prefetch(wanted))),
+        false => (wanted * 2 <= now).then(|| Turn::Shrink(prefetch(wanted))),
     }
 }
 
@@ -88,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_window_changes_by_much_or_not_at_all() {
-        let resize = |wanted, now| turn(wanted, now, 1_000, false);
-        assert_eq!((resize(16, 16), resize(20, 16), resize(10, 16)), (None, None, None));
-        assert_eq!((resize(32, 16), resize(8, 16)), (Some(Turn::Resize(32)), Some(Turn::Resize(8))));
-        assert_eq!(resize(1_000, 900), Some(Turn::Resize(1_000)));
+        let shared = |wanted, now| turn(wanted, now, 1_000, false);
+        assert_eq!((shared(16, 16), shared(20, 16), shared(10, 16)), (None, None, None));
+        assert_eq!((shared(32, 16), shared(8, 16)), (Some(Turn::Grow(32)), Some(Turn::Shrink(8))));
+        assert_eq!(shared(1_000, 900), Some(Turn::Grow(1_000)));
         let single = |wanted, now| turn(wanted, now, 1_000, true);
         assert_eq!((single(1_000, 256), single(100, 256)), (None, None));
         assert_eq!(single(64, 256), Some(Turn::Rejoin));

@@ -3,7 +3,7 @@
 use lapin::ExchangeKind;
 use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use zephcast_core::{Result, StreamName};
+use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use crate::RabbitConfig;
 use crate::config::{Binding, Exchange, QueueType, Topology};
@@ -46,7 +46,11 @@ pub(crate) async fn stream(
         return if is_made { declare(connection, operation, config, stream).await } else { Ok(()) };
     }
     if has_exchange(connection, operation, stream.as_str()).await? {
-        return Ok(());
+        // Whoever asks for something in particular is not given something else.
+        return match config.topology == Topology::Declare && config.asks_of_exchange() {
+            true => declare(connection, operation, config, stream).await,
+            false => Ok(()),
+        };
     }
     if !create || config.topology == Topology::Check {
         return Err(missing(operation, stream.as_str()));
@@ -72,7 +76,17 @@ pub(crate) async fn declare(
         };
     }
     let errand = Errand::begin(connection, operation).await?;
-    declare_exchange(&errand, stream, config).await
+    declare_exchange(&errand, stream, config).await.map_err(advised)
+}
+
+/// What to do where something exists otherwise than it is asked for.
+fn advised(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Conflict => error.advise(
+            "leave the settings away that say how it is made, or use `topology=check`, to have it as it is; or delete it",
+        ),
+        _ => error,
+    }
 }
 
 /// Whether there is an exchange of this name.
@@ -110,8 +124,8 @@ fn found(errand: &Errand<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
 /// queue had to be made.
 ///
 /// # Errors
-/// `NotFound` when stream or group are missing and must not be made; `Conflict` when a queue beside the group's exists
-/// otherwise.
+/// `NotFound` when stream or group are missing and must not be made; `Conflict` when the queue exists otherwise than the
+/// settings ask for in particular.
 pub(crate) async fn group(
     connection: &Connection,
     operation: &'static str,
@@ -138,6 +152,9 @@ pub(crate) async fn group(
     ensure(connection, operation, &names.dead, &quorum()).await?;
     ensure(connection, operation, &names.suspects, &quorum()).await?;
     let is_new = ensure(connection, operation, &names.queue, &of_group(config, names)).await?;
+    if !is_new && config.asks_of_queue() {
+        is_alike(connection, operation, config, names).await?;
+    }
     bindings(connection, operation, config, names).await?;
     Ok(is_new)
 }
@@ -175,7 +192,10 @@ pub(crate) async fn is_alike(
     names: &Names,
 ) -> Result<()> {
     match config.topology {
-        Topology::Declare => declare_queue(connection, operation, &names.queue, &of_group(config, names)).await,
+        Topology::Declare => {
+            let declared = declare_queue(connection, operation, &names.queue, &of_group(config, names)).await;
+            declared.map_err(advised)
+        }
         Topology::Check | Topology::Expect => Ok(()),
     }
 }

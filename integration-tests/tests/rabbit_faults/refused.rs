@@ -113,6 +113,24 @@ async fn an_exchange_of_another_type_is_used_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_exists_otherwise_than_it_is_asked_for_is_not_used() {
+    const STREAM: &str = "otherwise";
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    lab::join(&client, STREAM, 1).await.close(lab::PATIENCE).await.expect("leaves");
+    for asked in ["single-active-consumer=true", "max-length=7", "message-ttl=1000", "exchange=fanout"] {
+        let asking = zephcast::connect(&format!("{}&{asked}", server.url())).await.expect("connects");
+        let error = asking.consumer(STREAM).group(lab::GROUP).start().await.expect_err("is otherwise");
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{asked}: {error:?}");
+        println!("{asked}: {error}; {:?}", error.advice());
+        assert!(error.advice().is_some() && error.to_string().contains("inequivalent"), "{asked}: {error}");
+        let url = format!("{}&{asked}&topology=check", server.url());
+        let taking = zephcast::connect(&url).await.expect("connects");
+        lab::join(&taking, STREAM, 1).await.close(lab::PATIENCE).await.expect("leaves");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exclusive_consumer_is_the_only_one() {
     let server = lab::shared().await;
     let url = format!("{}&queue-type=classic&exclusive-consumer=true", server.url());

@@ -1,7 +1,7 @@
 //! The consumer of a session, and how many messages the server hands out to it.
 //!
-//! The server gives back, as delivered once more, what is on its way to a consumer that is cancelled. So one that lives on is
-//! cancelled only when nothing can be on its way, which is when its window is full.
+//! The server gives back, as delivered once more, what is on its way to a consumer that is cancelled. So a window grows only
+//! when it is full, since nothing can be on its way then.
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -56,7 +56,7 @@ impl Session {
         lingering.count() + usize::from(self.window().is_some()) + usize::from(passing)
     }
 
-    /// Has the server hand out more messages at a time, or fewer, if the window is full. It sets that for new consumers
+    /// Has the server hand out fewer messages at a time, or more, if the window is full. It sets that for new consumers
     /// only, so that another one takes the place of the one that there is.
     pub(crate) async fn set_prefetch(
         &self,
@@ -67,7 +67,7 @@ impl Session {
         let _gate = self.gate.lock().await;
         let _nothing_is_settled = self.settling.write().await;
         self.look();
-        if !self.is_full() {
+        if prefetch > self.prefetch() && !self.is_full() {
             return Ok(());
         }
         let last = self.held().iter().last().map(|(tag, _)| tag);
