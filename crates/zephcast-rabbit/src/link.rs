@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_rs::TokioRuntime;
 use futures_util::StreamExt;
 use lapin::auth::AuthProvider;
 use lapin::tcp::AsyncTcpStream;
@@ -24,10 +23,11 @@ use tokio::sync::watch;
 use zephcast_core::driver::LONGEST;
 use zephcast_core::{Error, Result};
 
-use crate::RabbitConfig;
 use crate::blocking::BlockingOfLink;
 use crate::config::Credentials;
 use crate::error::{has_code, invalid, late, translate};
+use crate::guard::Guard;
+use crate::{RabbitConfig, dial, runtime};
 
 /// Why a call brought no answer, or not a good one.
 #[derive(Clone, Debug)]
@@ -91,31 +91,23 @@ impl Link {
             .with_client_property("product".into(), LongString::from("zephcast"))
             .with_client_property("version".into(), LongString::from(env!("CARGO_PKG_VERSION")))
             .with_auth_provider(Login::new(&config.credentials)?);
-        let runtime = lapin::runtime::default_runtime().map_err(|source| translate(OPERATION, source))?;
         #[cfg(feature = "tls")]
-        let connector = config
-            .tls
-            .as_ref()
-            .map(crate::tls::client_config)
-            .transpose()?
-            .map(|client| Arc::new(lapin::tcp::RustlsConnector::from(client)));
+        let connector =
+            config.tls.as_ref().map(crate::tls::client_config).transpose()?.map(tokio_rustls::TlsConnector::from);
         let socket = Socket::default();
         let dialled = socket.clone();
-        let dial = async move |uri: AMQPUri, runtime: TokioRuntime| {
+        let dial = async move |uri: AMQPUri, _| {
             let host = (uri.authority.host.as_str(), uri.authority.port);
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await?.collect();
-            // Each in turn.
-            let stream = AsyncTcpStream::connect::<TokioRuntime, _>(&runtime, addresses).await?;
-            if let AsyncTcpStream::Plain(plain) = &stream {
-                dialled.keep(plain.get_ref())?;
-            }
+            let stream = dial::tcp(&addresses).await?;
+            dialled.keep(&stream)?;
             #[cfg(feature = "tls")]
             if let Some(connector) = &connector {
-                return Ok(stream.into_rustls(connector, &uri.authority.host).await?);
+                return Ok(AsyncTcpStream::Plain(Guard::new(dial::tls(connector, host.0, stream).await?)));
             }
-            Ok(stream)
+            Ok(AsyncTcpStream::Plain(Guard::new(Box::new(stream))))
         };
-        let connecting = lapin::Connection::connector(uri, runtime, dial, options);
+        let connecting = lapin::Connection::connector(uri, runtime::current(), dial, options);
         // Given up or dropped, an attempt would wait in the client library for as long as the server is silent.
         let given_up = socket.closes_when_dropped();
         let connected = tokio::time::timeout(config.connect_timeout.min(LONGEST), connecting).await;

@@ -1,0 +1,62 @@
+//! What was changed, and telling it without a flood.
+
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+/// Told at most this often by a connection.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// What was changed in a frame, or in several.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Mended {
+    /// Short texts that were not UTF-8.
+    pub(super) texts: u64,
+    /// Tables and arrays that lay too deep.
+    pub(super) nested: u64,
+}
+
+impl AddAssign for Mended {
+    fn add_assign(&mut self, other: Self) {
+        self.texts += other.texts;
+        self.nested += other.nested;
+    }
+}
+
+/// Tells each change once: the first at once, what comes soon after with the next, or at the end.
+#[derive(Default)]
+pub(super) struct Told {
+    untold: Mended,
+    last: Option<Instant>,
+}
+
+impl Told {
+    pub(super) fn add(&mut self, mended: Mended) {
+        if mended == Mended::default() {
+            return;
+        }
+        self.untold += mended;
+        if self.last.is_none_or(|last| last.elapsed() >= BETWEEN) {
+            self.tell();
+            self.last = Some(Instant::now());
+        }
+    }
+
+    fn tell(&mut self) {
+        let Mended { texts, nested } = std::mem::take(&mut self.untold);
+        warn!(
+            texts,
+            nested,
+            "messages of other programs were changed to be readable: texts that are no UTF-8, headers nested too deep"
+        );
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.untold != Mended::default() {
+            self.tell();
+        }
+    }
+}
