@@ -2,9 +2,10 @@
 //!
 //! [`proxy`] breaks the network between a client and its broker; [`redis_server`], [`kafka_server`] and [`rabbit_server`]
 //! run private servers that can be killed, frozen and restarted, and [`certificates`] makes what their TLS needs. All of
-//! them listen on loopback only. [`threads`] sees what a client leaves behind,
+//! them listen on loopback only. [`amqp`] speaks to RabbitMQ by hand. [`threads`] sees what a client leaves behind,
 //! and [`storm`] is what all the storms have in common.
 
+pub mod amqp;
 pub mod certificates;
 pub mod kafka_server;
 pub mod ports;

@@ -5,3 +5,4 @@ mod interop;
 mod logs;
 mod other;
 mod suspects;
+mod unreadable;

@@ -1,17 +1,14 @@
 //! The private RabbitMQ of the fault tests does what they rely on.
 
-mod amqp;
-
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
+use integration_tests::amqp::{self, Session};
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-
-use self::amqp::Session;
 
 async fn started(options: RabbitOptions) -> RabbitServer {
     RabbitServer::start(options).await.expect("RabbitMQ starts")

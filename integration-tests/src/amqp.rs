@@ -1,4 +1,4 @@
-//! As much of AMQP 0-9-1 as a client needs to be treated as one.
+//! As much of AMQP 0-9-1 as a client needs to be treated as one, by hand: what no client library would send can be sent, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,22 +9,29 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// What a client says first.
-pub(crate) const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+pub const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
 /// Class and number of a method.
-pub(crate) type Name = (u16, u16);
-pub(crate) const CONNECTION_START: Name = (10, 10);
+pub type Name = (u16, u16);
+/// The server's first.
+pub const CONNECTION_START: Name = (10, 10);
 const CONNECTION_START_OK: Name = (10, 11);
 const CONNECTION_TUNE: Name = (10, 30);
 const CONNECTION_TUNE_OK: Name = (10, 31);
 const CONNECTION_OPEN: Name = (10, 40);
 const CONNECTION_OPEN_OK: Name = (10, 41);
-pub(crate) const CONNECTION_CLOSE: Name = (10, 50);
-pub(crate) const CONNECTION_BLOCKED: Name = (10, 60);
-pub(crate) const CONNECTION_UNBLOCKED: Name = (10, 61);
+/// It is over.
+pub const CONNECTION_CLOSE: Name = (10, 50);
+/// The server takes no messages.
+pub const CONNECTION_BLOCKED: Name = (10, 60);
+/// It takes them again.
+pub const CONNECTION_UNBLOCKED: Name = (10, 61);
 const CHANNEL_OPEN: Name = (20, 10);
 const CHANNEL_OPEN_OK: Name = (20, 11);
 const BASIC_PUBLISH: Name = (60, 40);
+const BASIC_ACK: Name = (60, 80);
+const CONFIRM_SELECT: Name = (85, 10);
+const CONFIRM_SELECT_OK: Name = (85, 11);
 
 const METHOD_FRAME: u8 = 1;
 const HEADER_FRAME: u8 = 2;
@@ -33,18 +40,26 @@ const FRAME_END: u8 = 0xCE;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the server said.
-pub(crate) struct Method {
-    pub(crate) name: Name,
+#[derive(Debug)]
+pub struct Method {
+    /// Which it is.
+    pub name: Name,
     arguments: Vec<u8>,
 }
 
 /// A connection with one channel, and without heartbeats.
-pub(crate) struct Session {
+#[derive(Debug)]
+pub struct Session {
     socket: TcpStream,
 }
 
 impl Session {
-    pub(crate) async fn open(server: SocketAddr) -> io::Result<Self> {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or says something else than expected.
+    pub async fn open(server: SocketAddr) -> io::Result<Self> {
         let mut session = Self { socket: TcpStream::connect(server).await? };
         session.socket.write_all(HEADER).await?;
         session.expect(CONNECTION_START).await?;
@@ -64,15 +79,49 @@ impl Session {
     }
 
     /// By the default exchange; whether that queue exists is not told.
-    pub(crate) async fn publish(&mut self, queue: &str, body: &[u8]) -> io::Result<()> {
-        self.send(1, BASIC_PUBLISH, &[&[0, 0, 0][..], &short(queue), &[0]].concat()).await?;
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn publish(&mut self, queue: &str, body: &[u8]) -> io::Result<()> {
+        self.write("", queue.as_bytes(), &[0, 0], body).await
+    }
+
+    /// From now on the server says what it has stored.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken, or the server says something else.
+    pub async fn confirm(&mut self) -> io::Result<()> {
+        self.send(1, CONFIRM_SELECT, &[0]).await?;
+        self.expect(CONFIRM_SELECT_OK).await.map(drop)
+    }
+
+    /// Publishes to an exchange, with properties as they are written, their flags first, and waits until the server has
+    /// stored it, which it has to [`confirm`](Self::confirm).
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken, or the server refuses.
+    pub async fn store(&mut self, exchange: &str, key: &[u8], properties: &[u8], body: &[u8]) -> io::Result<()> {
+        self.write(exchange, key, properties, body).await?;
+        self.expect(BASIC_ACK).await.map(drop)
+    }
+
+    async fn write(&mut self, exchange: &str, key: &[u8], properties: &[u8], body: &[u8]) -> io::Result<()> {
+        let arguments = [&[0, 0][..], &short(exchange), &[key.len() as u8], key, &[0]].concat();
+        self.send(1, BASIC_PUBLISH, &arguments).await?;
         let length = (body.len() as u64).to_be_bytes();
-        self.frame(HEADER_FRAME, 1, &[&[0, 60, 0, 0][..], &length, &[0, 0]].concat()).await?;
+        self.frame(HEADER_FRAME, 1, &[&[0, 60, 0, 0][..], &length, properties].concat()).await?;
         self.frame(BODY_FRAME, 1, body).await
     }
 
     /// The next that the server says.
-    pub(crate) async fn hears(&mut self) -> io::Result<Name> {
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken, or the server says nothing for 10 s.
+    pub async fn hears(&mut self) -> io::Result<Name> {
         Ok(timeout(ANSWER_LIMIT, method(&mut self.socket)).await??.name)
     }
 
@@ -96,7 +145,11 @@ impl Session {
 }
 
 /// Reads a frame that must carry a method.
-pub(crate) async fn method(socket: &mut TcpStream) -> io::Result<Method> {
+///
+/// # Errors
+///
+/// When the connection is broken, or the frame carries something else.
+pub async fn method(socket: &mut TcpStream) -> io::Result<Method> {
     let (kind, _channel) = (socket.read_u8().await?, socket.read_u16().await?);
     if kind != METHOD_FRAME {
         return Err(io::Error::other(format!("a frame of type {kind}")));
@@ -105,8 +158,10 @@ pub(crate) async fn method(socket: &mut TcpStream) -> io::Result<Method> {
     let name = (socket.read_u16().await?, socket.read_u16().await?);
     let mut arguments = vec![0; length as usize - 4];
     socket.read_exact(&mut arguments).await?;
-    assert_eq!(socket.read_u8().await?, FRAME_END);
-    Ok(Method { name, arguments })
+    match socket.read_u8().await? {
+        FRAME_END => Ok(Method { name, arguments }),
+        other => Err(io::Error::other(format!("a frame that ends with {other}"))),
+    }
 }
 
 /// A text of less than 256 bytes.
@@ -114,6 +169,7 @@ fn short(text: &str) -> Vec<u8> {
     [&[text.len() as u8][..], text.as_bytes()].concat()
 }
 
-fn long(bytes: &[u8]) -> Vec<u8> {
+/// Bytes with their length before them, as a table, an array or a long string is written.
+pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
 }
