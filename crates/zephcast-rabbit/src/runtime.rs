@@ -64,6 +64,10 @@ impl Reactor for Guarded {
     }
 
     fn tcp_connect_addr(&self, address: SocketAddr) -> impl Future<Output = io::Result<Guard>> + Send + 'static {
-        async move { Ok(Guard::new(Box::new(dial::tcp(&[address]).await?))) }
+        connect(address)
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<Guard> {
+    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?)))
 }
