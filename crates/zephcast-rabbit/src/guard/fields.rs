@@ -96,10 +96,40 @@ impl Walk<'_> {
         usize::try_from(u32::from_be_bytes(self.array()?)).ok()
     }
 
-    /// Without recursion: how deep things lie is up to whoever published them.
     fn table(&mut self) -> Option<()> {
+        let around = self.enter()?;
+        while self.at < self.end {
+            self.short()?;
+            if let Some(kind) = self.value()? {
+                self.nested(kind)?;
+            }
+        }
+        self.end = around;
+        Some(())
+    }
+
+    /// A value. Of a table and of an array only the type, which is given.
+    fn value(&mut self) -> Option<Option<u8>> {
+        let [kind] = self.array()?;
+        match kind {
+            b'S' | b'x' => self.long()?,
+            b't' | b'b' | b'B' => self.skip(1)?,
+            b's' | b'U' | b'u' => self.skip(2)?,
+            b'I' | b'i' | b'f' => self.skip(4)?,
+            b'D' => self.skip(5)?,
+            b'L' | b'l' | b'd' | b'T' => self.skip(8)?,
+            b'V' => {}
+            b'F' | b'A' => return Some(Some(kind)),
+            _ => return None,
+        }
+        Some(None)
+    }
+
+    /// A table or an array in the headers. Without recursion: how deep things lie is up to whoever published them.
+    #[cold]
+    fn nested(&mut self, kind: u8) -> Option<()> {
         let mut around = Around::default();
-        let mut in_table = true;
+        let mut in_table = kind == b'F';
         let mut end = self.enter()?;
         loop {
             if self.at == self.end {
@@ -113,27 +143,19 @@ impl Walk<'_> {
             if in_table {
                 self.short()?;
             }
-            let [kind] = self.array()?;
-            match kind {
-                b'S' | b'x' => self.long()?,
-                b't' | b'b' | b'B' => self.skip(1)?,
-                b's' | b'U' | b'u' => self.skip(2)?,
-                b'I' | b'i' | b'f' => self.skip(4)?,
-                b'D' => self.skip(5)?,
-                b'L' | b'l' | b'd' | b'T' => self.skip(8)?,
-                b'V' => {}
-                b'F' | b'A' if around.is_full() => {
+            match self.value()? {
+                None => {}
+                Some(_) if around.is_full() => {
                     // Bytes have their length before them, too.
                     self.payload[self.at - 1] = b'x';
                     self.mended.nested += 1;
                     self.long()?;
                 }
-                b'F' | b'A' => {
+                Some(kind) => {
                     around.push((end, in_table));
                     in_table = kind == b'F';
                     end = self.enter()?;
                 }
-                _ => return None,
             }
         }
     }
@@ -141,26 +163,25 @@ impl Walk<'_> {
     /// Into a table or an array, whose length comes next. Gives the end of what is around it.
     fn enter(&mut self) -> Option<usize> {
         let size = self.size()?;
-        let inner = self.at + size;
-        (size <= self.end - self.at).then(|| std::mem::replace(&mut self.end, inner))
+        (size <= self.end - self.at).then(|| std::mem::replace(&mut self.end, self.at + size))
     }
 }
 
-/// What lies around the table or array that the walk is in: the end of what is around each, and whether it is a table.
+/// The tables and arrays around the one that the walk is in, but for the headers: where each ends, and whether it is a table.
 struct Around {
     depth: usize,
-    open: [(usize, bool); MAX_DEPTH],
+    open: [(usize, bool); MAX_DEPTH - 1],
 }
 
 impl Default for Around {
     fn default() -> Self {
-        Self { depth: 0, open: [(0, false); MAX_DEPTH] }
+        Self { depth: 0, open: [(0, false); MAX_DEPTH - 1] }
     }
 }
 
 impl Around {
     fn is_full(&self) -> bool {
-        self.depth == MAX_DEPTH
+        self.depth == self.open.len()
     }
 
     fn push(&mut self, container: (usize, bool)) {
@@ -176,6 +197,10 @@ impl Around {
 
 /// Puts `?` for every byte that is part of no character. Whether there were any.
 fn make_utf8(text: &mut [u8]) -> bool {
+    // Most are, and that is seen faster.
+    if text.is_ascii() {
+        return false;
+    }
     let mut start = 0;
     while let Err(error) = std::str::from_utf8(&text[start..]) {
         let bad = start + error.valid_up_to();

@@ -60,3 +60,30 @@ impl Drop for Told {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read};
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn each_change_is_told_once_and_no_flood_of_them() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(writer)).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut told = Told::default();
+            told.add(Mended::default());
+            for _ in 0..1000 {
+                told.add(Mended { texts: 2, nested: 1 });
+            }
+        });
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert_eq!(lines.len(), 2, "{written}");
+        assert!(lines[0].contains("texts=2 nested=1"), "{written}");
+        assert!(lines[1].contains("texts=1998 nested=999"), "{written}");
+    }
+}
