@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 use zephcast_core::driver::{Admin, Driver, Membership, Sink, Subscription};
 use zephcast_core::{Broker, Capabilities, Endpoint, GroupName, GroupStatus, Order, PositionStyle, Result, StreamName};
 
@@ -57,22 +56,18 @@ impl RabbitDriver {
 
 /// The management API as it was named, or else where it usually is.
 fn management(config: &RabbitConfig) -> Result<Option<Management>> {
-    let (user, password) = match &config.credentials {
-        Credentials::Password { user, password } => (user.clone(), password.clone()),
-        _ => (String::new(), SecretString::from(String::new())),
-    };
     let guessed;
-    let endpoints = match &config.management[..] {
-        // Without TLS a password would go in clear to a server that nobody named.
-        [] if user.is_empty() || config.tls.is_some() => return Ok(None),
-        [] => {
+    let endpoints = match (&config.management[..], &config.credentials) {
+        ([], Credentials::Password { user, .. }) if !user.is_empty() && config.tls.is_none() => {
             guessed = usual_management(config)?;
             std::slice::from_ref(&guessed)
         }
-        named => named,
+        // The password of a connection with TLS would go in clear to a server that nobody named.
+        ([], _) => return Ok(None),
+        (named, _) => named,
     };
     let (vhost, timeout) = (config.vhost.clone(), config.request_timeout);
-    Management::new(endpoints, &user, &password, vhost, config.tls.as_ref(), timeout).map(Some)
+    Management::new(endpoints, &config.credentials, vhost, config.tls.as_ref(), timeout).map(Some)
 }
 
 /// Where each of the hosts usually has it.

@@ -16,6 +16,7 @@ mod figures;
 mod hostile;
 mod lenient;
 mod link;
+mod login;
 mod moment;
 mod path;
 mod requests;
@@ -30,7 +31,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
@@ -38,6 +38,7 @@ use self::figures::{AlarmCheck, AnyBinding, Overview, QUEUE_COLUMNS};
 use self::path::{beginning_with, escaped, exactly};
 use self::requests::Requests;
 use self::server::Server;
+use crate::config::Credentials;
 use crate::error::{NO_VHOST, error, invalid};
 
 pub(crate) use self::consumers::ConsumerFigures;
@@ -68,20 +69,19 @@ pub(crate) struct Management {
 }
 
 impl Management {
-    /// Credentials in an endpoint win over the ones given, and so do TLS files. A path in it stands before `/api`; without
+    /// Credentials in an endpoint win over those given, and so do TLS files. A path in it stands before `/api`; without
     /// a port it means 80 or 443. Each host of each is asked in turn when those before it cannot be reached.
     ///
     /// # Errors
     /// `InvalidInput` for no endpoint, another scheme than `http` or `https`, an unknown key, files that cannot be used.
     pub(crate) fn new(
         endpoints: &[Endpoint],
-        user: &str,
-        password: &SecretString,
+        credentials: &Credentials,
         vhost: String,
         tls: Option<&Tls>,
         timeout: Duration,
     ) -> Result<Self> {
-        let servers = endpoints.iter().map(|endpoint| Server::all(endpoint, user, password, tls));
+        let servers = endpoints.iter().map(|endpoint| Server::all(endpoint, credentials, tls));
         let servers = servers.collect::<Result<Vec<_>>>()?.concat();
         if servers.is_empty() {
             return Err(invalid("read management URL", "there is none"));
@@ -160,7 +160,7 @@ impl Management {
     /// What the user may touch in the virtual host. `None` if it may not ask, which only an administrator may, or if
     /// permissions are not kept by RabbitMQ itself.
     pub(crate) async fn permissions(&self, operation: &'static str) -> Result<Option<Permissions>> {
-        let user = escaped(self.requests.server().user());
+        let user = escaped(&self.requests.server().login(operation)?.user);
         match self.requests.read(operation, &format!("/permissions/{}/{user}", escaped(&self.vhost))).await {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
             told => told,

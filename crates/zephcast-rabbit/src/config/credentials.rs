@@ -17,10 +17,12 @@ pub enum Credentials {
         /// The password.
         password: SecretString,
     },
-    /// The certificate that the client shows in its TLS handshake, by EXTERNAL.
+    /// The certificate that the client shows in its TLS handshake, by EXTERNAL. The management API takes none: its URL
+    /// needs a user and a password of its own.
     Certificate,
-    /// A user and a password, asked for at each connection, so that they can change while the client runs. An error is
-    /// told as it is; a retryable one lets the connection be tried again.
+    /// A user and a password, asked for at each connection, so that they can change while the client runs, and at each
+    /// question to a management API whose URL has no user. An error is told as it is; a retryable one lets the connection
+    /// be tried again.
     Provider(Arc<dyn Fn() -> Result<(String, SecretString)> + Send + Sync>),
 }
 

@@ -57,7 +57,11 @@ impl Drop for Impostor {
 
 fn management(url: &str, tls: Option<&Tls>) -> Management {
     let endpoint: Endpoint = url.parse().unwrap();
-    Management::new(&[endpoint], "app", &"canary".into(), "/".into(), tls, LIMIT).unwrap()
+    Management::new(&[endpoint], &user("app"), "/".into(), tls, LIMIT).unwrap()
+}
+
+fn user(name: &str) -> Credentials {
+    Credentials::Password { user: name.into(), password: "canary".into() }
 }
 
 /// Until one of the two hangs up.
@@ -179,7 +183,7 @@ async fn who_cannot_be_reached_is_passed_over() {
     let urls = format!("http://{},{silent},{},{}", nobody().await, away.address, good.address);
     let endpoint: Endpoint = urls.parse().unwrap();
     let soon = Duration::from_millis(200);
-    let management = Management::new(&[endpoint], "app", &"canary".into(), "/".into(), None, soon).unwrap();
+    let management = Management::new(&[endpoint], &user("app"), "/".into(), None, soon).unwrap();
     for n in 1..=3 {
         assert_eq!(management.version("test").await.unwrap(), "3.10.8");
         // The one that answered is asked first from then on.
@@ -192,7 +196,7 @@ async fn where_none_can_be_reached_each_is_asked_once_and_the_last_one_is_named(
     let away = || Impostor::start(|_| (http("502 Bad Gateway", "text/html", ""), false));
     let (one, other, nobody) = (away().await, away().await, nobody().await);
     let endpoints = [one.address, other.address, nobody].map(|at| format!("http://{at}").parse::<Endpoint>().unwrap());
-    let management = Management::new(&endpoints, "app", &"canary".into(), "/".into(), None, LIMIT).unwrap();
+    let management = Management::new(&endpoints, &user("app"), "/".into(), None, LIMIT).unwrap();
     let error = management.version("test").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains(&nobody.to_string()), "{error}");
@@ -253,9 +257,9 @@ async fn names_arrive_escaped_and_pages_are_asked_for_until_the_last() {
 
 #[test]
 fn what_cannot_be_used_is_refused_and_no_secret_is_shown() {
-    let new = |url: &str, user: &str| {
+    let new = |url: &str, name: &str| {
         let endpoint: Endpoint = url.parse().unwrap();
-        Management::new(&[endpoint], user, &"canary".into(), "/".into(), None, LIMIT)
+        Management::new(&[endpoint], &user(name), "/".into(), None, LIMIT)
     };
     for (url, part) in [("amqp://h", "amqp"), ("http://", "host"), ("http://h?tls-ca=/x", "tls-ca")] {
         let error = new(url, "app").unwrap_err();
@@ -263,11 +267,11 @@ fn what_cannot_be_used_is_refused_and_no_secret_is_shown() {
         assert!(error.message().contains(part), "{error}");
     }
     assert_eq!(new("http://h", "a:b").unwrap_err().kind(), ErrorKind::InvalidInput);
-    let none = Management::new(&[], "app", &"canary".into(), "/".into(), None, LIMIT).unwrap_err();
+    let none = Management::new(&[], &user("app"), "/".into(), None, LIMIT).unwrap_err();
     assert_eq!(none.kind(), ErrorKind::InvalidInput);
     let management = new("http://other:canary@h:1,[::1]/base", "app").unwrap();
     assert_eq!(format!("{management:?}"), r#"Management { server: "h:1, [::1]:80", vhost: "/", .. }"#);
-    assert_eq!(management.requests.server().user(), "other");
+    assert_eq!(management.requests.server().login("test").unwrap().user, "other");
 }
 
 #[cfg(feature = "tls")]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use zephcast_core::{ErrorKind, Result};
 
@@ -114,20 +115,28 @@ impl Requests {
         server: &Server,
         path: &str,
     ) -> Result<Option<Answer>> {
-        let path = server.at(path);
-        let answered = tokio::time::timeout(self.timeout, self.exchange(operation, place, server, &path)).await;
+        let (path, login) = (server.at(path), server.login(operation)?);
+        let exchanged = self.exchange(operation, place, server, &path, &login.authorization);
+        let answered = tokio::time::timeout(self.timeout, exchanged).await;
         let late = |_| {
             let message = format!("no answer from the management API at {} in {:?}", server.host(), self.timeout);
             error(ErrorKind::Timeout, operation, message).advise(NOT_THERE)
         };
-        answered.map_err(late)??.checked(operation, server.user())
+        answered.map_err(late)??.checked(operation, &login.user)
     }
 
-    async fn exchange(&self, operation: &'static str, place: usize, server: &Server, path: &str) -> Result<Answer> {
+    async fn exchange(
+        &self,
+        operation: &'static str,
+        place: usize,
+        server: &Server,
+        path: &str,
+        authorization: &HeaderValue,
+    ) -> Result<Answer> {
         let kept = self.link().take_if(|(of, _)| *of == place);
         if let Some((_, mut link)) = kept {
             // Where it fails the server has closed it meanwhile, and it does no harm to ask anew.
-            if let Ok(answer) = link.get(path, server.authorization()).await {
+            if let Ok(answer) = link.get(path, authorization.clone()).await {
                 self.keep(place, link);
                 return Ok(answer);
             }
@@ -136,7 +145,7 @@ impl Requests {
         let stream = server.connect(operation).await?;
         let link = Link::open(host.clone(), stream).await;
         let mut link = link.map_err(|failure| unanswered(operation, host, failure))?;
-        let answer = link.get(path, server.authorization()).await;
+        let answer = link.get(path, authorization.clone()).await;
         let answer = answer.map_err(|failure| unanswered(operation, host, failure))?;
         self.keep(place, link);
         Ok(answer)

@@ -3,17 +3,15 @@
 use std::time::Duration;
 use std::{fmt, io};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
 use super::answer::NOT_THERE;
+use super::login::{Login, Shown};
 use super::path;
+use crate::config::Credentials;
 use crate::error::{error, invalid};
 
 /// Where a connection's bytes go.
@@ -27,8 +25,7 @@ pub(super) struct Server {
     host: Host,
     /// Before `/api`, where a proxy or a setting has put it; without a `/` at its end.
     base: String,
-    user: String,
-    authorization: HeaderValue,
+    login: Login,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsConnector>,
 }
@@ -46,12 +43,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Server {
     /// One for each host.
-    pub(super) fn all(
-        endpoint: &Endpoint,
-        user: &str,
-        password: &SecretString,
-        tls: Option<&Tls>,
-    ) -> Result<Vec<Self>> {
+    pub(super) fn all(endpoint: &Endpoint, credentials: &Credentials, tls: Option<&Tls>) -> Result<Vec<Self>> {
         // Without a port it is that of any URL, not the one that RabbitMQ itself would take.
         let (usual_port, known_keys) = match endpoint.scheme() {
             "http" => (80, &[][..]),
@@ -60,19 +52,13 @@ impl Server {
         };
         endpoint.allow_query(known_keys)?;
         let host = |(name, port): &(String, Option<u16>)| Host { name: name.clone(), port: port.unwrap_or(usual_port) };
-        let user = endpoint.user().unwrap_or(user).to_owned();
-        if user.contains(':') {
-            return Err(invalid(OPERATION, "HTTP takes no user with a `:` in the name"));
-        }
-        let password = endpoint.password().unwrap_or(password);
         #[cfg(not(feature = "tls"))]
         without_tls(endpoint, tls)?;
         let mut hosts = endpoint.hosts().iter().map(host);
         let first = Self {
             host: hosts.next().ok_or_else(|| invalid(OPERATION, "the host is missing"))?,
             base: base(endpoint.path()),
-            authorization: authorization(&user, password)?,
-            user,
+            login: Login::new(OPERATION, endpoint, credentials)?,
             #[cfg(feature = "tls")]
             tls: connector(endpoint, tls)?,
         };
@@ -84,12 +70,9 @@ impl Server {
         &self.host
     }
 
-    pub(super) fn user(&self) -> &str {
-        &self.user
-    }
-
-    pub(super) fn authorization(&self) -> HeaderValue {
-        self.authorization.clone()
+    /// What to show to it now.
+    pub(super) fn login(&self, operation: &'static str) -> Result<Shown> {
+        self.login.shown(operation, &self.host)
     }
 
     /// The path of what is at `path` of the API.
@@ -116,6 +99,13 @@ impl Server {
     }
 }
 
+#[cfg(test)]
+impl Host {
+    pub(super) fn of_test() -> Self {
+        Self { name: "h".into(), port: 15672 }
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.contains(':') {
@@ -127,14 +117,6 @@ impl fmt::Display for Host {
 
 fn base(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{}", path::escaped(part))).collect()
-}
-
-fn authorization(user: &str, password: &SecretString) -> Result<HeaderValue> {
-    let credentials = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
-    let header = HeaderValue::from_str(&format!("Basic {credentials}"));
-    let mut header = header.map_err(|_| invalid(OPERATION, "the credentials cannot be sent"))?;
-    header.set_sensitive(true);
-    Ok(header)
 }
 
 #[cfg(feature = "tls")]

@@ -24,8 +24,17 @@ async fn server() -> RabbitServer {
 }
 
 fn management_as(server: &RabbitServer, user: &str, password: &str, vhost: &str) -> Management {
-    let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
-    Management::new(&[endpoint], user, &password.into(), vhost.into(), None, ANSWER_LIMIT).unwrap()
+    let credentials = Credentials::Password { user: user.into(), password: password.into() };
+    management_at(&format!("http://{}", server.management_addr()), &credentials, vhost, ANSWER_LIMIT)
+}
+
+fn management_at(url: &str, credentials: &Credentials, vhost: &str, limit: Duration) -> Management {
+    let endpoint: Endpoint = url.parse().unwrap();
+    Management::new(&[endpoint], credentials, vhost.into(), None, limit).unwrap()
+}
+
+fn guest() -> Credentials {
+    Credentials::Password { user: "guest".into(), password: "guest".into() }
 }
 
 fn management(server: &RabbitServer) -> Management {
@@ -200,10 +209,8 @@ async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_l
     management.version(OPERATION).await.expect("the old connection was given up");
 
     server.stop().unwrap();
-    let endpoint: Endpoint = format!("http://{}", server.management_addr()).parse().unwrap();
-    let short = Duration::from_millis(100);
-    let hasty =
-        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, short).unwrap();
+    let url = format!("http://{}", server.management_addr());
+    let hasty = management_at(&url, &guest(), "/", Duration::from_millis(100));
     assert_eq!(hasty.version(OPERATION).await.unwrap_err().kind(), ErrorKind::Timeout);
     server.kill9().unwrap();
     let error = management.version(OPERATION).await.unwrap_err();
@@ -214,18 +221,13 @@ async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_l
 #[tokio::test]
 async fn the_port_of_amqp_is_no_management_api() {
     let server = server().await;
-    let endpoint: Endpoint = format!("http://{}", server.addr()).parse().unwrap();
-    let wrong =
-        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, ANSWER_LIMIT)
-            .unwrap();
+    let wrong = management_at(&format!("http://{}", server.addr()), &guest(), "/", ANSWER_LIMIT);
     let error = wrong.version(OPERATION).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
     assert!(error.message().contains("not RabbitMQ's management API"), "{error}");
     // RabbitMQ says of a wrong path what it says of a missing queue.
-    let endpoint: Endpoint = format!("http://{}/elsewhere", server.management_addr()).parse().unwrap();
-    let wrong =
-        Management::new(std::slice::from_ref(&endpoint), "guest", &"guest".into(), "/".into(), None, ANSWER_LIMIT)
-            .unwrap();
+    let url = format!("http://{}/elsewhere", server.management_addr());
+    let wrong = management_at(&url, &guest(), "/", ANSWER_LIMIT);
     let error = wrong.queue(OPERATION, "none").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
 }
