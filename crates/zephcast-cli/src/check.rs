@@ -12,16 +12,11 @@ pub(crate) async fn run(client: &Client, output: &Output, mut shutdown: Shutdown
     let Some(check) = shutdown.unless_asked(client.admin().check()).await else { return Ok(Exit::Interrupted) };
     let check = check?;
     let capabilities = client.capabilities();
-    let warnings = check.warnings.into_iter().map(|warning| Warning {
-        kind: warning.kind,
-        message: warning.message,
-        advice: warning.advice,
-    });
     let record = Record::Check {
         broker: capabilities.broker.as_str(),
         version: check.version,
         capabilities: capabilities::Shown::from(capabilities),
-        warnings: warnings.collect(),
+        warnings: check.warnings.into_iter().map(Warning::from).collect(),
     };
     output.show(&record, text).await?;
     Ok(Exit::Done)
@@ -33,8 +28,6 @@ fn text(record: &Record) -> String {
     if warnings.is_empty() {
         lines.push("no warnings".into());
     }
-    for Warning { kind, message, advice } in warnings {
-        lines.push(format!("warning ({kind}): {message}\n  try: {advice}"));
-    }
+    lines.extend(warnings.iter().map(Warning::to_string));
     lines.join("\n")
 }

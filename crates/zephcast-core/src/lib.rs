@@ -21,6 +21,7 @@ mod report;
 mod retry;
 mod status;
 mod tls;
+mod warning;
 
 pub use self::broker::Broker;
 pub use self::capabilities::{Capabilities, Order, Starts};
@@ -42,3 +43,4 @@ pub use self::status::{
     GroupState, GroupStatus, Judgement, MemberState, MemberStatus, Rates, StreamStatus, UnitStatus,
 };
 pub use self::tls::Tls;
+pub use self::warning::Warning;

@@ -4,7 +4,7 @@ mod judge;
 
 use std::time::{Duration, Instant};
 
-use crate::{Broker, GroupName, MemberName, StreamName, UnitId};
+use crate::{Broker, GroupName, MemberName, StreamName, UnitId, Warning};
 
 /// A look at one group. A figure that the broker cannot give is `None`, never 0.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct GroupStatus {
     pub members: Vec<MemberStatus>,
     /// The units.
     pub units: Vec<UnitStatus>,
+    /// What keeps this look from being complete, or the group from working.
+    pub warnings: Vec<Warning>,
 }
 
 impl GroupStatus {
@@ -52,6 +54,7 @@ impl GroupStatus {
             dead_letters: None,
             members: Vec::new(),
             units: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -67,6 +70,9 @@ pub struct MemberStatus {
     pub units: Vec<UnitId>,
     /// Delivered to it and not settled.
     pub in_flight: Option<u64>,
+    /// How many messages the broker hands to it without a settlement. `None` where there is no such limit, or nobody
+    /// tells.
+    pub prefetch: Option<u32>,
     /// How long since it was last heard of.
     pub idle: Option<Duration>,
     /// How long the delivery that it has been working on longest has been handed out, as the member reported.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use zephcast_core::driver::{Check, Warning};
-use zephcast_core::{ErrorKind, Result};
+use zephcast_core::driver::Check;
+use zephcast_core::{ErrorKind, Result, Warning};
 
 use crate::KafkaConfig;
 use crate::cluster::Cluster;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec, Warning};
-use zephcast_core::{ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus};
+use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, StreamSpec};
+use zephcast_core::{ErrorKind, GroupName, Position, Result, Start, StreamName, StreamStatus, Warning};
 
 use crate::MemoryConfig;
 use crate::browse::browse;

@@ -39,14 +39,15 @@ mod suspect;
 mod tls;
 mod topology;
 mod url;
+mod warnings;
 
 pub use self::config::{Binding, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
 pub use self::driver::RabbitDriver;
-pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, Warning};
+pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec};
 pub use zephcast_core::{
     Broker, Capabilities, Client, CloseReport, Consumer, ConsumerBuilder, Delivery, Endpoint, Error, ErrorKind, Event,
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
-    StreamName, StreamStatus, Tls, Token, UnitId, UnitStatus, Verdict,
+    StreamName, StreamStatus, Tls, Token, UnitId, UnitStatus, Verdict, Warning,
 };

@@ -41,6 +41,7 @@ use self::server::Server;
 use crate::config::Credentials;
 use crate::error::{NO_VHOST, error, invalid};
 
+pub(crate) use self::answer::NOT_THERE;
 pub(crate) use self::consumers::ConsumerFigures;
 #[cfg_attr(not(test), expect(unused_imports, reason = "the driver that reads them comes next"))]
 pub(crate) use self::figures::{Alarm, AlarmKind, Binding, ExchangeFigures, Permissions, QueueFigures, QueueKind};
@@ -92,14 +93,17 @@ impl Management {
 
     /// A queue, or `None` if there is none of this name.
     pub(crate) async fn queue(&self, operation: &'static str, name: &str) -> Result<Option<QueueFigures>> {
-        let place = self.place("queues", name);
-        let usual: Option<QueueFigures> =
-            self.requests.read(operation, &format!("{place}?columns={QUEUE_COLUMNS}")).await?;
-        let Some(mut queue) = usual else { return Ok(None) };
-        if let Some(fresher) = self.single_totals(operation, &place, name).await? {
+        let Some(mut queue) = self.gathered(operation, name).await? else { return Ok(None) };
+        if let Some(fresher) = self.single_totals(operation, &self.place("queues", name), name).await? {
             queue.refresh(&fresher);
         }
         Ok(Some(queue))
+    }
+
+    /// A queue by the usual figures alone, which are older and one request.
+    pub(crate) async fn gathered(&self, operation: &'static str, name: &str) -> Result<Option<QueueFigures>> {
+        let path = format!("{}?columns={QUEUE_COLUMNS}", self.place("queues", name));
+        self.requests.read(operation, &path).await
     }
 
     /// All queues whose name begins so, by name. A queue that comes or goes meanwhile may be missed.
@@ -191,6 +195,13 @@ impl Management {
     /// The path of a thing in the virtual host.
     fn place(&self, what: &str, name: &str) -> String {
         format!("/{what}/{}/{}", escaped(&self.vhost), escaped(name))
+    }
+}
+
+/// Hosts and ports.
+impl fmt::Display for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.requests.fmt(f)
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) struct Report {
     /// How long its user has had the delivery that it works on longest.
     pub(crate) working_ms: Option<u64>,
     pub(crate) lease_ms: u64,
+    /// How many messages the server hands to it without a settlement. Members of earlier versions do not say.
+    #[serde(default)]
+    pub(crate) prefetch: Option<u32>,
 }
 
 /// Declares what members are asked by, and listens.
@@ -92,6 +95,7 @@ fn report(member: &Member, session: &Session) -> Report {
         oldest_ms: held.iter().next().map(|(_, first)| milliseconds(first.since.elapsed())),
         working_ms: member.working_for().map(milliseconds),
         lease_ms: milliseconds(member.subscription.lease),
+        prefetch: Some(session.prefetch().into()),
     }
 }
 

@@ -1,47 +1,56 @@
 //! A look at a group.
 //!
 //! The broker says at once how many messages are ready; what its members hold they say themselves. What neither says, such
-//! as what other programs hold, the management API says some seconds late, if there is one.
+//! as what other programs hold, the management API says some seconds late, if there is one. Whoever named one is told when
+//! it is of no use, also while nothing is missing.
 
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use zephcast_core::driver::has_members;
 use zephcast_core::{
-    Broker, Error, GroupName, GroupStatus, MemberName, MemberState, MemberStatus, Result, StreamName, UnitStatus,
+    Broker, Error, ErrorKind, GroupName, GroupStatus, MemberName, MemberState, MemberStatus, Result, StreamName,
+    UnitStatus, Warning,
 };
 
 use crate::brokers::Brokers;
-use crate::error::{missing, missing_group};
-use crate::management::ConsumerFigures;
+use crate::error::{error, missing, missing_group};
+use crate::management::{ConsumerFigures, Management, NOT_THERE};
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::native;
 use crate::roll_call::{self, Report};
 use crate::session::MEMBER;
-use crate::topology;
+use crate::{topology, warnings};
 
 const OPERATION: &str = "look at a group";
+
+/// How long a management API is waited for that is not needed.
+const GLANCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
     let names = Names::new(brokers.control.config(), stream, group)?;
     let (ready, consumers) = existing(brokers, OPERATION, &names).await?;
     let reports = roll_call::ask(&brokers.publishing, &names, consumers).await?;
-    let others = match roll_call::consumers_of(&reports) < consumers {
-        true => strangers(brokers, &names, &reports).await,
-        false => Vec::new(),
-    };
-    let in_flight = match roll_call::consumers_of(&reports) < consumers {
-        true => unacked(brokers, &names).await,
-        false => Some(reports.iter().map(|report| report.in_flight).sum()),
+    let is_complete = roll_call::consumers_of(&reports) >= consumers;
+    let mut others = match is_complete {
+        true => Others::none(&reports),
+        false => Others::look(brokers, &names, &reports).await,
     };
     let waiting: Vec<String> = names.retries().collect();
-    let (delayed, suspects, dead) = tokio::try_join!(
+    let (delayed, suspects, dead, ()) = tokio::try_join!(
         try_join_all(waiting.iter().map(|queue| ready_in(brokers, queue))),
         ready_in(brokers, &names.suspects),
         ready_in(brokers, &names.dead),
+        async {
+            if is_complete {
+                others.glance(brokers, &names).await;
+            }
+            Ok(())
+        },
     )?;
     let delayed = delayed.into_iter().sum::<u64>();
+    let in_flight = others.in_flight;
     let lag = in_flight.map(|in_flight| ready + in_flight + suspects + delayed);
     let mut status = GroupStatus::new(stream.clone(), group.clone(), Broker::RabbitMq);
     status.lag = lag;
@@ -49,8 +58,9 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     status.delayed = Some(delayed);
     status.dead_letters = (!native::is_on(brokers)).then_some(dead);
     status.oldest_pending = reports.iter().filter_map(|report| report.oldest_ms).max().map(Duration::from_millis);
-    status.members = reports.iter().map(member).chain(others.iter().map(stranger)).flatten().collect();
+    status.members = reports.iter().map(member).chain(others.consumers.iter().map(stranger)).flatten().collect();
     status.units = vec![UnitStatus { unit: UNIT, committed: None, end: None, lag, owner: None }];
+    status.warnings = warnings::blocked(brokers).into_iter().chain(others.warnings).collect();
     Ok(status)
 }
 
@@ -76,11 +86,15 @@ pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Na
     }
     let reports = roll_call::ask(&brokers.publishing, of, consumers).await?;
     let others = match (reports.len() as u64) < consumers {
-        true => strangers(brokers, of, &reports).await,
-        false => Vec::new(),
+        true => match &brokers.management {
+            Some(management) => strangers(management, of, &reports).await,
+            None => Ok(Vec::new()),
+        },
+        false => Ok(Vec::new()),
     };
     let mut names: Vec<String> = reports.into_iter().map(|report| report.name).collect();
-    names.extend(others.into_iter().map(|other| other.tag));
+    let others = others.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
+    names.extend(others.unwrap_or_default().into_iter().map(|other| other.tag));
     names.truncate(usize::try_from(consumers).unwrap_or(usize::MAX));
     while (names.len() as u64) < consumers {
         names.push("another program".into());
@@ -93,23 +107,89 @@ async fn ready_in(brokers: &Brokers, queue: &str) -> Result<u64> {
     Ok(topology::queue(&brokers.control, OPERATION, queue).await?.map_or(0, |(ready, _)| ready))
 }
 
-/// What is delivered and not settled, by the management API's count.
-async fn unacked(brokers: &Brokers, names: &Names) -> Option<u64> {
-    let queue = brokers.management.as_ref()?.queue(OPERATION, &names.queue).await;
-    let told = queue.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
-    told.ok()??.unacked
+/// What the management API says beside the members.
+#[derive(Default)]
+struct Others {
+    /// Who consumes and did not answer.
+    consumers: Vec<ConsumerFigures>,
+    /// Delivered and not settled, to whomever.
+    in_flight: Option<u64>,
+    /// What is wrong at the server, or with the management API itself.
+    warnings: Vec<Warning>,
+}
+
+impl Others {
+    /// All members answered, and there is nobody else.
+    fn none(reports: &[Report]) -> Self {
+        let in_flight = Some(reports.iter().map(|report| report.in_flight).sum());
+        Self { in_flight, ..Self::default() }
+    }
+
+    /// Somebody did not answer.
+    async fn look(brokers: &Brokers, names: &Names, reports: &[Report]) -> Self {
+        let mut others = Self::default();
+        match &brokers.management {
+            None => others.warnings.push(warnings::no_management_url()),
+            Some(management) => {
+                let asked = others.ask(management, names, reports).await;
+                others.note(asked);
+            }
+        }
+        others
+    }
+
+    /// Nothing is missing; whoever named a management API wants it to be asked all the same.
+    async fn glance(&mut self, brokers: &Brokers, names: &Names) {
+        let is_named = !brokers.control.config().management.is_empty();
+        if let Some(management) = brokers.management.as_ref().filter(|_| is_named) {
+            let asked = tokio::time::timeout(GLANCE, self.ask_little(management, names)).await;
+            self.note(asked.unwrap_or_else(|_| Err(late(management))));
+        }
+    }
+
+    async fn ask(&mut self, management: &Management, names: &Names, reports: &[Report]) -> Result<()> {
+        let queue = management.queue(OPERATION, &names.queue).await?;
+        let queue = queue.ok_or_else(|| unknown(management, names))?;
+        self.in_flight = queue.unacked;
+        self.warnings.extend(warnings::flow(&queue));
+        self.warnings.extend(warnings::alarms(OPERATION, management).await);
+        self.consumers = strangers(management, names, reports).await?;
+        Ok(())
+    }
+
+    /// Two requests.
+    async fn ask_little(&mut self, management: &Management, names: &Names) -> Result<()> {
+        let queue = management.gathered(OPERATION, &names.queue).await?;
+        self.warnings.extend(warnings::flow(&queue.ok_or_else(|| unknown(management, names))?));
+        self.warnings.extend(warnings::alarms(OPERATION, management).await);
+        Ok(())
+    }
+
+    fn note(&mut self, asked: Result<()>) {
+        self.warnings.extend(asked.err().as_ref().map(warnings::management_failed));
+    }
 }
 
 /// Who consumes and did not answer.
-async fn strangers(brokers: &Brokers, names: &Names, reports: &[Report]) -> Vec<ConsumerFigures> {
-    let Some(management) = &brokers.management else { return Vec::new() };
-    let consumers = management.consumers(OPERATION, &names.queue).await;
-    let told = consumers.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
+async fn strangers(management: &Management, names: &Names, reports: &[Report]) -> Result<Vec<ConsumerFigures>> {
     let answered = |consumer: &ConsumerFigures| {
         let member = consumer.arguments.get(MEMBER).and_then(|name| name.as_str());
         reports.iter().any(|report| Some(report.name.as_str()) == member)
     };
-    told.unwrap_or_default().into_iter().filter(|consumer| !answered(consumer)).collect()
+    let consumers = management.consumers(OPERATION, &names.queue).await?;
+    Ok(consumers.into_iter().filter(|consumer| !answered(consumer)).collect())
+}
+
+/// The broker has the queue, so that this is the management of something else.
+fn unknown(management: &Management, names: &Names) -> Error {
+    let text = format!("the management API at {management} knows no queue {:?}, which there is", names.queue);
+    let advice = "name the one of this broker with `management=http://HOST:15672`";
+    error(ErrorKind::NotFound, OPERATION, text).advise(advice)
+}
+
+fn late(management: &Management) -> Error {
+    let text = format!("no answer from the management API at {management} in {GLANCE:?}");
+    error(ErrorKind::Timeout, OPERATION, text).advise(NOT_THERE)
 }
 
 fn member(report: &Report) -> Option<MemberStatus> {
@@ -121,6 +201,7 @@ fn member(report: &Report) -> Option<MemberStatus> {
         state: if is_stuck { MemberState::Stuck } else { MemberState::Active },
         units: vec![UNIT],
         in_flight: Some(report.in_flight),
+        prefetch: report.prefetch,
         // It has just answered.
         idle: Some(Duration::ZERO),
         oldest_delivery: oldest,
@@ -138,8 +219,48 @@ fn stranger(consumer: &ConsumerFigures) -> Option<MemberStatus> {
         state: MemberState::Active,
         units: vec![UNIT],
         in_flight: consumer.unacked,
+        // To the server, none at a time are as many as there are.
+        prefetch: consumer.prefetch.filter(|limit| *limit > 0).and_then(|limit| u32::try_from(limit).ok()),
         idle: consumer.idle,
         oldest_delivery: None,
         lease: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_tells_its_prefetch_unless_it_is_of_an_earlier_version() {
+        let mut told = json!({
+            "name": "m", "consumers": 1, "in_flight": 2, "oldest_ms": null, "working_ms": null, "lease_ms": 30_000,
+        });
+        let prefetch =
+            |told: &serde_json::Value| member(&serde_json::from_value(told.clone()).unwrap()).unwrap().prefetch;
+        assert_eq!(prefetch(&told), None);
+        told["prefetch"] = json!(16);
+        assert_eq!(prefetch(&told), Some(16));
+    }
+
+    #[test]
+    fn a_stranger_without_a_limit_has_no_prefetch() {
+        let consumer = |prefetch| ConsumerFigures {
+            tag: "worker".into(),
+            prefetch,
+            active: None,
+            exclusive: None,
+            arguments: serde_json::Map::new(),
+            channel: None,
+            connection: None,
+            connection_name: None,
+            peer: None,
+            unacked: None,
+            idle: None,
+        };
+        let prefetch = |told| stranger(&consumer(told)).unwrap().prefetch;
+        assert_eq!([None, Some(0), Some(7)].map(prefetch), [None, None, Some(7)]);
+    }
 }

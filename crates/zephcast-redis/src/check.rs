@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use fred::types::Value;
-use zephcast_core::driver::{Check, Warning};
-use zephcast_core::{ErrorKind, Result};
+use zephcast_core::driver::Check;
+use zephcast_core::{ErrorKind, Result, Warning};
 
 use crate::config::Topology;
 use crate::connection::Connection;

@@ -54,6 +54,7 @@ pub(crate) async fn group(control: &Connection, stream: &StreamName, group: &Gro
             lag,
             owner: None,
         }],
+        warnings: Vec::new(),
     })
 }
 

@@ -7,7 +7,7 @@ pub use zephcast_core::{
     Events, GroupBuilder, GroupName, GroupState, GroupStatus, HandlerError, Headers, Judgement, MemberName,
     MemberState, MemberStatus, Message, MessageId, NameRules, Order, PendingReceipt, Position, PositionStyle,
     PublishError, Publisher, PublisherBuilder, RESERVED_PREFIX, Rates, Receipt, Result, Retry, Start, Starts,
-    StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict, driver,
+    StreamName, StreamStatus, Token, UnitId, UnitStatus, Verdict, Warning, driver,
 };
 #[cfg(feature = "kafka")]
 pub use zephcast_kafka as kafka;

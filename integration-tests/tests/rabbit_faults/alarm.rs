@@ -3,11 +3,48 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zephcast::{ErrorKind, Event};
+use zephcast::{ErrorKind, Event, GroupStatus};
 
 use super::lab;
 
 const STREAM: &str = "alarm";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_at_a_group_is_told_of_it() {
+    const STREAM: &str = "alarm-seen";
+    let server = lab::private().await;
+    let client = lab::connect(&server).await;
+    let _consumer = lab::join(&client, STREAM, 7).await;
+    lab::publish(&client, STREAM, 0..1).await;
+    let kinds = |status: &GroupStatus| status.warnings.iter().map(|warning| warning.kind).collect::<Vec<_>>();
+    let look = async || client.group_status(STREAM, lab::GROUP).await.expect("a status");
+    let until = async |expected: &[&str]| {
+        let seen = async {
+            loop {
+                let status = look().await;
+                if kinds(&status) == expected {
+                    return status;
+                }
+            }
+        };
+        tokio::time::timeout(lab::PATIENCE, seen).await.expect("is told in time")
+    };
+    let calm = look().await;
+    assert_eq!(kinds(&calm), [""; 0], "{calm:?}");
+
+    server.raise_memory_alarm().await.expect("an alarm");
+    let status = until(&["blocked", "alarm"]).await;
+    println!("{status:?}");
+    assert!(status.warnings[0].message.contains("low on memory"), "{status:?}");
+    assert!(status.warnings[1].message.contains("too little memory"), "{status:?}");
+    assert!(status.warnings.iter().all(|warning| warning.advice.contains("free memory")), "{status:?}");
+    // The member cannot answer, as it publishes nothing; its consumer is known to the management API.
+    let members: Vec<_> = status.members.iter().map(|member| member.prefetch).collect();
+    assert_eq!(members, [Some(7)], "{status:?}");
+
+    server.clear_memory_alarm().await.expect("no alarm");
+    until(&[]).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_publishes_waits_for_memory_and_who_consumes_goes_on() {

@@ -4,5 +4,6 @@ mod dead_letters;
 mod interop;
 mod logs;
 mod other;
+mod status;
 mod suspects;
 mod unreadable;

@@ -67,6 +67,14 @@ impl Other {
         self.channel.basic_consume(queue.into(), "".into(), options, table(arguments)).await.expect("consumes")
     }
 
+    /// With so many at a time as long as it consumes; 0 is without a limit.
+    pub(crate) async fn consume_at_most(&self, prefetch: u16, queue: &str) -> Consumer {
+        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await.expect("limits");
+        let consumer = self.consume(queue, &[]).await;
+        self.channel.basic_qos(1, BasicQosOptions::default()).await.expect("limits");
+        consumer
+    }
+
     pub(crate) async fn cancel(&self, consumer: Consumer) {
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.expect("cancels");
     }

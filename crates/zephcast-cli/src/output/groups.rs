@@ -4,6 +4,7 @@ use serde::Serialize;
 use zephcast::{GroupStatus, Judgement, Rates, StreamStatus};
 
 use crate::output::milliseconds;
+use crate::output::records::Warning;
 use crate::output::table::Table;
 
 /// `{"event":"group",...}`. A figure that the broker cannot give is null, never 0.
@@ -24,6 +25,7 @@ pub(crate) struct GroupRecord {
     pub(crate) settled_per_second: Option<f64>,
     members: Vec<MemberRecord>,
     units: Vec<UnitRecord>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,6 +35,7 @@ struct MemberRecord {
     units: Vec<String>,
     in_flight: Option<u64>,
     idle_ms: Option<u64>,
+    prefetch: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +56,7 @@ impl GroupRecord {
             units: member.units.iter().map(ToString::to_string).collect(),
             in_flight: member.in_flight,
             idle_ms: member.idle.map(milliseconds),
+            prefetch: member.prefetch,
         });
         let units = status.units.iter().map(|unit| UnitRecord {
             unit: unit.unit.to_string(),
@@ -77,6 +81,7 @@ impl GroupRecord {
             settled_per_second: rate(|rates| rates.settled),
             members: members.collect(),
             units: units.collect(),
+            warnings: status.warnings.iter().cloned().map(Warning::from).collect(),
         }
     }
 
@@ -104,15 +109,21 @@ impl GroupRecord {
             text.push('\n');
             text.push_str(&tables);
         }
+        for warning in &self.warnings {
+            text.push('\n');
+            text.push_str(&warning.below());
+        }
         text
     }
 
     /// Members and units, where there are any.
     pub(crate) fn tables(&self) -> String {
-        let mut members = Table::new(["MEMBER", "STATE", "UNITS", "IN FLIGHT", "IDLE MS"]);
+        let mut members = Table::new(["MEMBER", "STATE", "UNITS", "IN FLIGHT", "PREFETCH", "IDLE MS"]);
         for member in &self.members {
+            let prefetch = member.prefetch.map_or_else(|| "-".to_owned(), |prefetch| prefetch.to_string());
             let (in_flight, idle) = (figure(member.in_flight), figure(member.idle_ms));
-            members.row([member.name.clone(), member.state.into(), member.units.join(","), in_flight, idle]);
+            let (name, units) = (member.name.clone(), member.units.join(","));
+            members.row([name, member.state.into(), units, in_flight, prefetch, idle]);
         }
         let mut units = Table::new(["UNIT", "COMMITTED", "END", "LAG", "OWNER"]);
         for unit in &self.units {
@@ -120,9 +131,7 @@ impl GroupRecord {
             let (committed, end, owner) = (text(&unit.committed), text(&unit.end), text(&unit.owner));
             units.row([unit.unit.clone(), committed, end, figure(unit.lag), owner]);
         }
-        let tables = [members, units];
-        let tables: Vec<String> = tables.iter().filter(|table| !table.is_empty()).map(ToString::to_string).collect();
-        tables.join("\n")
+        [members.filled(), units.filled()].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     /// How many members there are.
@@ -194,6 +203,7 @@ mod tests {
                 state: MemberState::Active,
                 units: vec![UnitId(0)],
                 in_flight: Some(8),
+                prefetch: Some(16),
                 idle: Some(Duration::from_millis(12)),
                 oldest_delivery: None,
                 lease: None,
@@ -205,6 +215,11 @@ mod tests {
                 lag: Some(120),
                 owner: Some(MemberName::new("m").unwrap()),
             }],
+            warnings: vec![zephcast::Warning {
+                kind: "blocked",
+                message: "it takes\nnothing".into(),
+                advice: "free memory".into(),
+            }],
             ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Kafka)
         };
         let rates = Rates { published: Some(12.34), settled: None };
@@ -215,13 +230,20 @@ mod tests {
                 r#"{"event":"group","stream":"orders","group":"billing","broker":"kafka","state":"ok","evidence":"nothing to do","#,
                 r#""lag":0,"in_flight":8,"oldest_pending_ms":900,"delayed":null,"dead_letters":1,"#,
                 r#""published_per_second":12.3,"settled_per_second":null,"#,
-                r#""members":[{"name":"m","state":"active","units":["0"],"in_flight":8,"idle_ms":12}],"#,
-                r#""units":[{"unit":"0","committed":"42","end":"162","lag":120,"owner":"m"}]}"#
+                r#""members":[{"name":"m","state":"active","units":["0"],"in_flight":8,"idle_ms":12,"prefetch":16}],"#,
+                r#""units":[{"unit":"0","committed":"42","end":"162","lag":120,"owner":"m"}],"#,
+                r#""warnings":[{"kind":"blocked","message":"it takes\nnothing","advice":"free memory"}]}"#
             )
         );
         let text = record.text();
         assert!(text.contains("in flight 8, oldest 900 ms, delayed ?, dead letters 1"), "{text}");
         assert!(text.contains("published 12.3 a second"), "{text}");
+        let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert!(
+            lines[2..]
+                .starts_with(&["MEMBER STATE UNITS IN FLIGHT PREFETCH IDLE MS".into(), "m active 0 8 16 12".into()])
+        );
+        assert!(text.ends_with("\n  warning (blocked): it takes nothing\n    try: free memory"), "{text}");
         let nothing = GroupRecord::new(&GroupStatus { oldest_pending: None, ..status.clone() }, status.judge(), None);
         assert!(nothing.text().contains("in flight 8, delayed ?"), "{}", nothing.text());
     }

@@ -1,8 +1,9 @@
 //! A view of groups that follows: each frame is drawn over the one before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::output::groups::{GroupRecord, figure};
+use crate::output::records::Warning;
 use crate::output::sparkline::sparkline;
 use crate::output::table::Table;
 
@@ -79,6 +80,10 @@ impl Live {
         let remarks: Vec<_> =
             bad.map(|group| format!("  {} is {}: {}", group.group, group.state, group.evidence)).collect();
         parts.push(remarks.join("\n"));
+        // What is wrong with the broker is told with each of its groups.
+        let warnings: BTreeSet<String> =
+            self.groups.iter().flat_map(|group| &group.warnings).map(Warning::below).collect();
+        parts.push(warnings.into_iter().collect::<Vec<_>>().join("\n"));
         parts.extend(self.groups.iter().filter(|_| details).map(GroupRecord::tables));
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
@@ -187,6 +192,20 @@ mod tests {
         assert!(frame.contains("billing is stalled: lag 70 and no member"), "{frame:?}");
         assert!(frame.ends_with(REST_OF_SCREEN));
         assert!(live.frame("x", false, SIZE).starts_with(&format!("{HOME}x")), "the screen is cleared once");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_broker_is_told_once() {
+        let mut live = Live::default();
+        let warning = Warning { kind: "blocked", message: "it takes nothing".into(), advice: "free memory".into() };
+        let mut groups = vec![record("a", 0), record("b", 0)];
+        groups.iter_mut().for_each(|group| group.warnings.push(warning.clone()));
+        live.see(groups);
+        let frame = live.frame("orders", false, SIZE);
+        let lines = lines(&frame);
+        let told: Vec<_> = lines.iter().filter(|line| line.contains("blocked")).collect();
+        assert_eq!(told, [&"  warning (blocked): it takes nothing"], "{lines:?}");
+        assert!(lines.contains(&"    try: free memory"), "{lines:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use zephcast::{CloseReport, Error, PublishError};
 
 use crate::exit::describe;
-use crate::output::seconds;
+use crate::output::{printable, seconds};
 
 /// What goes to stdout as one line of JSON. `event` comes first in each.
 #[derive(Debug, Serialize)]
@@ -129,12 +129,33 @@ impl From<&PublishError> for Outcome {
     }
 }
 
-/// Something risky or missing at the broker.
-#[derive(Debug, Serialize)]
+/// Something risky, missing or wrong at the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Warning {
     pub(crate) kind: &'static str,
     pub(crate) message: String,
     pub(crate) advice: String,
+}
+
+impl From<zephcast::Warning> for Warning {
+    fn from(zephcast::Warning { kind, message, advice }: zephcast::Warning) -> Self {
+        Self { kind, message, advice }
+    }
+}
+
+impl Warning {
+    /// Its lines below those of what it is about.
+    pub(crate) fn below(&self) -> String {
+        format!("  {self}").replace('\n', "\n  ")
+    }
+}
+
+/// Two lines for people.
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, message, advice } = self;
+        write!(f, "warning ({kind}): {}\n  try: {}", printable(message), printable(advice))
+    }
 }
 
 #[cfg(test)]

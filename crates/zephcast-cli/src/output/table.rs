@@ -17,9 +17,9 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// Whether there is nothing under the head.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.len() == 1
+    /// Its text, if there is anything under the head.
+    pub(crate) fn filled(&self) -> Option<String> {
+        (self.rows.len() > 1).then(|| self.to_string())
     }
 }
 

@@ -29,6 +29,7 @@ async fn a_groups_status_has_every_figure() {
     let me = status["members"].as_array().expect("members").iter().find(|member| member["name"] == "me").expect("me");
     assert_eq!((&me["state"], &me["in_flight"], &me["units"]), (&json!("active"), &json!(1), &json!(["0"])));
     assert_eq!(me["idle_ms"].is_u64(), broker::TELLS_IDLE, "{me}");
+    assert_eq!((&me["prefetch"], &status["warnings"]), (&json!(null), &json!([])), "{status}");
     assert_eq!((&status["units"][0]["unit"], &status["units"][0]["lag"]), (&json!("0"), &json!(3)));
     assert!(done.stdout.starts_with(&format!(
         r#"{{"event":"group","stream":"{stream}","group":"g","broker":"{NAME}","state":"ok","evidence":""#

@@ -30,6 +30,7 @@ async fn a_groups_status_agrees_with_the_brokers_own_list() {
     assert_eq!((&me["name"], &me["state"]), (&json!("me"), &json!("active")), "{held}");
     let out = me["in_flight"].as_u64().expect("it is known");
     assert_eq!(held["in_flight"], out, "{held}");
+    assert_eq!((&me["prefetch"], &held["warnings"]), (&json!(2), &json!([])), "{held}");
     assert!(held["oldest_pending_ms"].is_u64() && me["idle_ms"].is_u64(), "{held}");
 
     // Ready, and delivered and not settled; the server counts those once a second.

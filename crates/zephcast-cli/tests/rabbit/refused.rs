@@ -74,6 +74,8 @@ async fn wrong_credentials_and_unknown_hosts_fail_at_once_without_the_secret() {
 #[tokio::test]
 async fn where_no_management_answers_it_is_said_what_to_do() {
     let lab = Lab::start().await;
+    let stream = lab.stream();
+    lab.ready(&stream).await;
     let (bare, _) = lab.url.split_once('?').expect("a query");
     let (_, amqp) = bare.split_once('@').expect("a user");
     let (amqp, _) = amqp.split_once('/').expect("a vhost");
@@ -87,6 +89,19 @@ async fn where_no_management_answers_it_is_said_what_to_do() {
         let checked = run(command(&url, &["check"]), b"").await;
         let warnings = checked.of("check")[0]["warnings"].to_string();
         assert!(parts.iter().all(|part| warnings.contains(part)), "{warnings}");
+        let status = ["group", "status", &stream, "g", "--window", "0s"];
+        let looked = run(command(&url, &status), b"").await;
+        let group = &looked.of("group")[0];
+        assert_eq!(
+            (looked.code, &group["lag"], &group["warnings"][0]["kind"]),
+            (0, &json!(0), &json!("no_management"))
+        );
+        assert!(parts.iter().all(|part| group["warnings"].to_string().contains(part)), "{group}");
+        let text = run(command(&url, &[&status[..], &["--output", "text"]].concat()), b"").await;
+        assert!(
+            text.stdout.contains("\n  warning (no_management): ") && text.stdout.contains("\n    try: "),
+            "{text:?}"
+        );
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, GroupName, Message, Position, Result, Start, StreamName, StreamStatus, Token, UnitId};
+use crate::{
+    Error, ErrorKind, GroupName, Message, Position, Result, Start, StreamName, StreamStatus, Token, UnitId, Warning,
+};
 
 /// What is done rarely and by people: streams, groups, dead letters, a check of the broker.
 ///
@@ -337,15 +339,4 @@ pub struct Check {
     pub version: String,
     /// What is risky or missing, and what to do about it.
     pub warnings: Vec<Warning>,
-}
-
-/// Something risky or missing.
-#[derive(Clone, Debug)]
-pub struct Warning {
-    /// A word for programs, in snake case.
-    pub kind: &'static str,
-    /// What was found.
-    pub message: String,
-    /// What to do.
-    pub advice: String,
 }

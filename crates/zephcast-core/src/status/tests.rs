@@ -16,6 +16,7 @@ impl Look {
             state: *state,
             units: Vec::new(),
             in_flight: None,
+            prefetch: None,
             idle: None,
             oldest_delivery: Some(Duration::from_millis(1_234)),
             lease: None,

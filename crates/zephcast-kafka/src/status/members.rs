@@ -102,6 +102,8 @@ impl Entry {
             state,
             units: self.units,
             in_flight: self.partitions.into_values().sum(),
+            // Kafka hands out whatever is asked for.
+            prefetch: None,
             idle: None,
             oldest_delivery: self.oldest,
             lease: self.lease,

@@ -44,6 +44,7 @@ pub(crate) async fn group(cluster: &Cluster, stream: &StreamName, group: &GroupN
         dead_letters: seen.dead,
         members: roster.into_statuses(),
         units,
+        warnings: Vec::new(),
     })
 }
 

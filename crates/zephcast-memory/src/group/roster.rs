@@ -15,6 +15,8 @@ pub(crate) struct MemberId(u64);
 pub(super) struct Member {
     pub(super) name: MemberName,
     pub(super) lease: Duration,
+    /// The most that it will hold at a time.
+    pub(super) prefetch: u32,
     /// When others take over what it holds, unless it renews.
     pub(super) expires: Instant,
     /// When it was last heard of.
@@ -47,6 +49,7 @@ impl Roster {
         let member = Member {
             name: subscription.member.clone(),
             lease: subscription.lease,
+            prefetch: u32::try_from(subscription.prefetch).unwrap_or(u32::MAX),
             expires: after(now, subscription.lease),
             seen: now,
             alive: true,

@@ -24,6 +24,7 @@ impl Open<'_> {
             dead_letters: Some(self.state.dead.len()),
             members: self.state.roster.iter().map(|(id, member)| self.member_status(id, member)).collect(),
             units,
+            warnings: Vec::new(),
         }
     }
 
@@ -56,6 +57,7 @@ impl Open<'_> {
             state,
             units: own().map(|unit| unit.id).collect(),
             in_flight: Some(own().map(Unit::in_flight).sum()),
+            prefetch: Some(member.prefetch),
             idle: Some(self.now - member.seen),
             oldest_delivery: member.oldest,
             lease: Some(member.lease),

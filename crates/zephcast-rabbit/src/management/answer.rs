@@ -105,7 +105,7 @@ impl Answer {
 }
 
 /// What to do where nobody answers.
-pub(super) const NOT_THERE: &str = "turn on the plugin `rabbitmq_management` there, or say with \
+pub(crate) const NOT_THERE: &str = "turn on the plugin `rabbitmq_management` there, or say with \
      `management=http://HOST:15672` where it is; the port is not that of AMQP";
 
 /// It answers, and is something else.

@@ -94,6 +94,8 @@ impl Facts {
             state,
             units: vec![UNIT],
             in_flight: Some(self.pending),
+            // Members ask for as many as they have room for, and do not write down how many that is at most.
+            prefetch: None,
             idle: Some(last_heard),
             oldest_delivery: oldest,
             lease,
