@@ -10,7 +10,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use zephcast::{Client, Error, ErrorKind, Headers, Message, MessageId, PublishError, Publisher, Receipt};
+use zephcast::{
+    Client, Error, ErrorKind, Headers, Message, MessageId, PendingReceipt, PublishError, Publisher, Receipt,
+};
 
 use self::account::Account;
 use crate::args::publish::PublishArgs;
@@ -72,8 +74,28 @@ struct Sent {
 }
 
 enum Sending {
-    Waiting(zephcast::PendingReceipt),
+    Waiting(PendingReceipt, Option<Again>),
     Ended(Option<MessageId>, PublishError),
+}
+
+/// How a message is sent again whose outcome is unknown.
+struct Again {
+    publisher: Publisher,
+    message: Message,
+    times: u32,
+}
+
+impl Again {
+    /// Until its outcome is known, or it was sent often enough.
+    async fn settle(self, mut outcome: Result<Receipt, PublishError>) -> Result<Receipt, PublishError> {
+        for _ in 0..self.times {
+            if !matches!(outcome, Err(PublishError::Unknown(_))) {
+                break;
+            }
+            outcome = self.publisher.publish(self.message.clone()).await;
+        }
+        outcome
+    }
 }
 
 /// Reads, parses and enqueues until the input ends or the process is asked to stop.
@@ -105,7 +127,7 @@ async fn feed(
                 return Ok(Fed::Unsent);
             }
             let outcome = match parser.message(n, line) {
-                Ok(message) => enqueue(&publisher, message).await,
+                Ok(message) => enqueue(&publisher, message, arguments.resend).await,
                 Err(error) => Sending::Ended(None, PublishError::Failed(error)),
             };
             if outcomes.send(Sent { n, outcome }).await.is_err() {
@@ -120,10 +142,17 @@ async fn feed(
     }
 }
 
-async fn enqueue(publisher: &Publisher, message: Message) -> Sending {
+async fn enqueue(publisher: &Publisher, message: Message, times: u32) -> Sending {
     let id = message.id().cloned();
+    let kept = (times > 0).then(|| message.clone());
     match publisher.enqueue(message).await {
-        Ok(pending) => Sending::Waiting(pending),
+        Ok(pending) => {
+            let again = kept.map(|message| {
+                let message = message.with_id(pending.id().clone());
+                Again { publisher: publisher.clone(), message, times }
+            });
+            Sending::Waiting(pending, again)
+        }
         Err(error) => Sending::Ended(id, error),
     }
 }
@@ -138,7 +167,7 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
             () = std::future::ready(()), if account.is_full() => account.write().await?,
             Some((n, id, outcome)) = waiting.next() => account.add(n, Some(&id), &outcome),
             sent = enqueued.recv(), if open => match sent {
-                Some(Sent { n, outcome: Sending::Waiting(pending) }) => waiting.push(confirmed(n, pending)),
+                Some(Sent { n, outcome: Sending::Waiting(pending, again) }) => waiting.push(confirmed(n, pending, again)),
                 Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id.as_ref(), &Err(named(n, error))),
                 None => open = false,
             },
@@ -148,9 +177,17 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
     account.write().await
 }
 
-async fn confirmed(n: u64, pending: zephcast::PendingReceipt) -> (u64, MessageId, Result<Receipt, PublishError>) {
+async fn confirmed(
+    n: u64,
+    pending: PendingReceipt,
+    again: Option<Again>,
+) -> (u64, MessageId, Result<Receipt, PublishError>) {
     let id = pending.id().clone();
-    (n, id, pending.await.map_err(|error| named(n, error)))
+    let mut outcome = pending.await;
+    if let Some(again) = again {
+        outcome = again.settle(outcome).await;
+    }
+    (n, id, outcome.map_err(|error| named(n, error)))
 }
 
 /// With the line, where what came in is at fault and not the broker.

@@ -119,15 +119,19 @@ async fn an_outage_is_told_and_outlived() {
 }
 
 #[tokio::test]
-async fn a_publish_without_an_answer_is_unknown() {
+async fn a_publish_without_an_answer_is_unknown_unless_it_is_sent_again() {
     let lab = Lab::own().await;
     let stream = lab.stream();
     lab.ready(&stream).await;
     let mut talk = lab.talk(&["publish", &stream, "--create", "--timeout", "1s"]);
-    talk.say("one").await;
-    assert_eq!(talk.until("published").await["outcome"], "stored");
+    let mut stubborn = lab.talk(&["publish", &stream, "--create", "--timeout", "1s", "--resend", "100"]);
+    for talk in [&mut talk, &mut stubborn] {
+        talk.say("one").await;
+        assert_eq!(talk.until("published").await["outcome"], "stored");
+    }
     let server = lab.server.as_ref().expect("its own");
     server.stop().expect("frozen");
+    stubborn.say("two").await;
     talk.say("two").await;
     let unknown = talk.until("published").await;
     assert_eq!((&unknown["outcome"], &unknown["error"]["kind"]), (&"unknown".into(), &"timeout".into()), "{unknown}");
@@ -136,4 +140,8 @@ async fn a_publish_without_an_answer_is_unknown() {
     let (code, heard, _) = talk.finish().await;
     server.cont().expect("it goes on");
     assert_eq!((code, &heard.last().expect("a summary")["unknown"]), (4, &1.into()));
+    let stored = stubborn.until("published").await;
+    assert_eq!((&stored["outcome"], &stored["n"]), (&"stored".into(), &1.into()), "{stored}");
+    stubborn.hush();
+    assert_eq!(stubborn.finish().await.0, 0);
 }
