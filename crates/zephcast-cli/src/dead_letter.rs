@@ -14,9 +14,6 @@ use crate::output::records::Record;
 use crate::output::{Output, printable};
 use crate::signals::Shutdown;
 
-/// So many are read at a time.
-const PAGE: usize = 100;
-
 /// What can be refused before anything is connected.
 pub(crate) fn check(command: &DeadLetterCommand) -> Result<(), Failure> {
     match command {
@@ -131,7 +128,7 @@ async fn batch(
     shutdown: &mut Shutdown,
 ) -> Result<Vec<DeadLetter>, Ended> {
     let mut batch = Vec::new();
-    while batch.len() < limit.min(PAGE) {
+    while batch.len() < limit.min(letters.at_once) {
         if shutdown.requested() {
             return Err(Ok(Exit::Interrupted));
         }
@@ -213,6 +210,8 @@ struct Letters<'a> {
     page: std::vec::IntoIter<DeadLetter>,
     after: Option<Position>,
     left: u64,
+    /// So many are read at a time.
+    at_once: usize,
 }
 
 impl<'a> Letters<'a> {
@@ -222,7 +221,8 @@ impl<'a> Letters<'a> {
     }
 
     fn none(client: &'a Client, whose: &'a Whose) -> Self {
-        Self { client, whose, page: Vec::new().into_iter(), after: None, left: 0 }
+        let at_once = client.admin().dead_letters_at_once().max(1);
+        Self { client, whose, page: Vec::new().into_iter(), after: None, left: 0, at_once }
     }
 
     async fn next(&mut self) -> Result<Option<DeadLetter>> {
@@ -231,7 +231,7 @@ impl<'a> Letters<'a> {
         }
         if self.page.len() == 0 {
             let Whose { stream, group } = self.whose;
-            self.page = self.client.admin().dead_letters(stream, group, self.after, PAGE).await?.into_iter();
+            self.page = self.client.admin().dead_letters(stream, group, self.after, self.at_once).await?.into_iter();
         }
         let next = self.page.next();
         if let Some(letter) = &next {

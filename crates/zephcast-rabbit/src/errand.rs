@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lapin::Channel;
 use zephcast_core::{Error, Result};
@@ -33,6 +34,18 @@ impl<'a> Errand<'a> {
     /// Waits for the answer to a call of the channel, of which some refusals are answers too.
     pub(crate) async fn try_call<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, CallFailure> {
         self.link.answer(call).await.inspect_err(|_| self.was_refused.store(true, Ordering::Relaxed))
+    }
+
+    /// Waits for what the channel brings, at most so long: then the failure is `Late`, and the channel is as it was.
+    pub(crate) async fn try_call_within<T>(
+        &self,
+        timeout: Duration,
+        call: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, CallFailure> {
+        self.link.answer_within(timeout, call).await.inspect_err(|failure| {
+            let is_refusal = matches!(failure, CallFailure::Said(_));
+            self.was_refused.fetch_or(is_refusal, Ordering::Relaxed);
+        })
     }
 
     /// Waits for the answer to a call of the channel.

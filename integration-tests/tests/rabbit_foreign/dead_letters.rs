@@ -1,11 +1,13 @@
-//! Queues of others, whose dead letters have their own way.
+//! Queues of others, whose dead letters have their own way; and what the broker itself gives up, which becomes ours.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery as Raw;
-use lapin::options::BasicAckOptions;
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
 use lapin::types::AMQPValue;
+use zephcast::driver::{DeadLetter, Redrive};
 use zephcast::{Client, Consumer, Delivery, Error, ErrorKind, GroupName, StreamName};
 
 use super::other::{Other, PATIENCE};
@@ -148,4 +150,154 @@ fn refuses(error: &Error, why: &str) -> bool {
 async fn until(is: impl AsyncFn() -> bool) {
     let came = async { while !is().await {} };
     tokio::time::timeout(PATIENCE, came).await.expect("in time");
+}
+
+const KEY: &str = "orders.eu";
+
+fn own() -> (StreamName, GroupName) {
+    (StreamName::new("orders").expect("a name"), GroupName::new("billing").expect("a name"))
+}
+
+/// The stream and the group are there, and nobody is in it.
+async fn with_group(other: &Other) -> Client {
+    let client = zephcast::connect(&other.server.url()).await.expect("connects");
+    let (stream, group) = own();
+    let mut spec = zephcast::driver::StreamSpec::new(stream);
+    spec.groups = vec![group];
+    client.admin().create_stream(&spec).await.expect("creates");
+    client
+}
+
+/// All dead letters, once there are so many.
+async fn letters(client: &Client, count: u64) -> Vec<DeadLetter> {
+    let (stream, group) = own();
+    let status = async || client.group_status(&stream, &group).await.expect("a status").dead_letters;
+    until(async || status().await == Some(count)).await;
+    let admin = client.admin();
+    let (mut letters, mut after): (Vec<DeadLetter>, _) = (Vec::new(), None);
+    loop {
+        let page = admin.dead_letters(&stream, &group, after, admin.dead_letters_at_once()).await.expect("lists");
+        let Some(last) = page.last() else { return letters };
+        after = Some(last.position);
+        letters.extend(page);
+        assert!(letters.len() as u64 <= count, "{count} letters, and {} are listed", letters.len());
+    }
+}
+
+async fn redrive(client: &Client, letters: &[DeadLetter]) -> Vec<Redrive> {
+    let (stream, group) = own();
+    let places: Vec<_> = letters.iter().map(|letter| letter.position).collect();
+    let mut answers = Vec::new();
+    while answers.len() < places.len() {
+        let some = client.admin().redrive_some(&stream, &group, &places[answers.len()..]).await;
+        assert!(!some.is_empty(), "one at least is answered");
+        answers.extend(some.into_iter().map(|answer| answer.expect("is redriven")));
+    }
+    answers
+}
+
+/// What is seen of a message.
+fn seen(delivery: &Delivery) -> (Option<&[u8]>, Vec<(&[u8], Option<&[u8]>)>) {
+    let headers = delivery.headers().iter().map(|(name, value)| (&name[..], value.map(|value| &value[..])));
+    (delivery.key().map(|key| &key[..]), headers.collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_gives_up_is_told_and_redriven_as_it_came() {
+    let other = Other::begin().await;
+    let client = with_group(&other).await;
+    let brief = || BasicProperties::default().with_expiration("1".into()).with_type("paid".into());
+    let before_ms = now_ms();
+    other.publish("orders", KEY, b"expired", brief()).await;
+    other.publish("", "orders.billing", b"straight", brief()).await;
+    letters(&client, 2).await;
+    other.publish("orders", KEY, b"rejected", BasicProperties::default()).await;
+    let raw = other.take("orders.billing").await;
+    raw.acker.reject(BasicRejectOptions { requeue: false }).await.expect("rejects");
+
+    let told = letters(&client, 3).await;
+    let of = |payload: &str| told.iter().find(|letter| letter.message.payload() == payload).expect("is listed");
+    for (payload, key, reason, exchange) in [
+        ("expired", KEY, "expired", "orders"),
+        ("straight", "orders.billing", "expired", "orders"),
+        ("rejected", KEY, "rejected", "orders"),
+    ] {
+        let letter = of(payload);
+        assert_eq!(letter.message.key().map(|key| &key[..]), Some(key.as_bytes()), "{letter:?}");
+        assert!(letter.reason.starts_with(&format!("the broker gave it up: {reason}")), "{letter:?}");
+        assert_eq!((letter.origin.as_str(), letter.attempts), (&*format!("{exchange}@orders.billing"), 0));
+        let failed_ms = letter.last_failed_ms.expect("a time");
+        assert!(failed_ms + 2_000 > before_ms && failed_ms <= now_ms(), "{failed_ms}, begun at {before_ms}");
+    }
+    assert_eq!(redrive(&client, &told).await, [Redrive::Redriven; 3]);
+    assert_eq!(letters(&client, 0).await.len(), 0);
+
+    let mut consumer = client.consumer("orders").group("billing").start().await.expect("joins");
+    let brief: Vec<(&[u8], Option<&[u8]>)> = vec![(b"amqp.expiration", Some(b"1")), (b"amqp.type", Some(b"paid"))];
+    let mut came = Vec::new();
+    for _ in 0..3 {
+        let delivery = next(&mut consumer).await;
+        assert_eq!(delivery.attempt(), 1);
+        match &delivery.payload()[..] {
+            b"expired" => assert_eq!(seen(&delivery), (Some(KEY.as_bytes()), brief.clone())),
+            b"straight" => assert_eq!(seen(&delivery), (Some(&b"orders.billing"[..]), brief.clone())),
+            _ => assert_eq!(seen(&delivery), (Some(KEY.as_bytes()), Vec::new())),
+        }
+        came.push(delivery.payload().clone());
+        delivery.ack().expect("is ours");
+    }
+    came.sort();
+    assert_eq!(came, ["expired", "rejected", "straight"]);
+    consumer.close(PATIENCE).await.expect("closes");
+}
+
+/// More than fit into one consumer of a look, and more than one call redrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_are_listed_and_redriven_once_each() {
+    const COUNT: usize = 4_000;
+    let other = Other::begin().await;
+    let client = with_group(&other).await;
+    for number in 0..COUNT {
+        let properties = BasicProperties::default().with_expiration("1".into());
+        other.publish("orders", KEY, number.to_string().as_bytes(), properties).await;
+    }
+    let told = letters(&client, COUNT as u64).await;
+    let places: Vec<_> = told.iter().map(|letter| letter.position.token).collect();
+    assert!(places.is_sorted_by(|one, other| one < other), "each at its place, in order");
+    assert_eq!(numbers(told.iter().map(|letter| letter.message.payload())), (0..COUNT).collect::<Vec<_>>());
+
+    // A look leaves them as they were: the first is the first.
+    let first = other.take("orders.billing.dead").await;
+    assert_eq!(first.data, b"0");
+    first.acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await.expect("gives it back");
+
+    let again = letters(&client, COUNT as u64).await;
+    assert_eq!(redrive(&client, &again).await, vec![Redrive::Redriven; COUNT]);
+    assert_eq!(redrive(&client, &again[..1]).await, [Redrive::Gone]);
+    assert_eq!(letters(&client, 0).await.len(), 0);
+    let mut consumer = client.consumer("orders").group("billing").start().await.expect("joins");
+    let mut came = Vec::new();
+    for _ in 0..COUNT {
+        let delivery = next(&mut consumer).await;
+        came.push(delivery.payload().clone());
+        delivery.ack().expect("is ours");
+    }
+    assert_eq!(numbers(came.iter()), (0..COUNT).collect::<Vec<_>>());
+    consumer.close(PATIENCE).await.expect("closes");
+    let (stream, group) = own();
+    let left = client.group_status(&stream, &group).await.expect("a status");
+    assert_eq!((left.lag, left.dead_letters), (Some(0), Some(0)), "none came twice");
+}
+
+/// What they say, sorted.
+fn numbers<'a>(payloads: impl Iterator<Item = &'a Bytes>) -> Vec<usize> {
+    let number = |payload: &Bytes| str::from_utf8(payload).expect("is text").parse().expect("is a number");
+    let mut numbers: Vec<usize> = payloads.map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    since.as_millis().try_into().expect("before long")
 }

@@ -2,28 +2,29 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use lapin::message::Delivery;
 use zephcast_core::driver::Redrive;
 use zephcast_core::{Position, Result, Token};
 
-use super::{Look, OPERATION, token};
+use super::OPERATION;
+use super::letter::Letter;
+use super::look::{Look, Taken};
 use crate::brokers::Brokers;
 use crate::names::Names;
 use crate::native;
-use crate::properties::{self, Decoded, Notes, Outgoing};
 use crate::status::existing;
 
-/// So many are on their way to the group at a time, and settled then. A channel of the server holds acks back while 32
-/// are under way to a quorum queue (`quorum_commands_soft_limit`), and forgets those when it is closed. What is taken next
-/// shows that all acks before it have arrived.
-const MANY: usize = 16;
+/// So many are sent back by one call: a person who wants to stop it does not wait for much longer than that takes.
+const MOST: usize = 1_000;
+
+/// So many are on their way to the group at a time, and settled then.
+const MANY: usize = 250;
 
 /// So many bytes are on their way to the group at a time.
 const LARGE: usize = 1024 * 1024;
 
-/// Sends dead letters back to their group alone: an answer for each.
+/// Sends dead letters back to their group alone, as many as one look does: an answer for each.
 pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: &[Position]) -> Vec<Result<Redrive>> {
-    let mut batch = Batch::new(brokers, names, at);
+    let mut batch = Batch::new(brokers, names, &at[..at.len().min(MOST)]);
     let ended = batch.run().await;
     let rest = || ended.clone().map(|()| Redrive::Gone);
     batch.answers.into_iter().map(|answer| answer.unwrap_or_else(rest)).collect()
@@ -41,8 +42,8 @@ struct Batch<'a> {
 /// A dead letter that was taken and not settled.
 struct Found {
     place: usize,
-    tag: u64,
-    delivery: Delivery,
+    taken: Taken,
+    letter: Letter,
 }
 
 impl<'a> Batch<'a> {
@@ -60,7 +61,7 @@ impl<'a> Batch<'a> {
     /// What all others fail with.
     async fn run(&mut self) -> Result<()> {
         native::refuse(self.brokers, OPERATION)?;
-        let mut look = Look::open(self.brokers, self.names).await?;
+        let mut look = Look::open(self.brokers, self.names);
         let found = self.find(&mut look).await;
         if let Err(error) = found.and(look.close().await) {
             // They are with their group, and whether they are dead letters still is not known.
@@ -79,10 +80,12 @@ impl<'a> Batch<'a> {
     async fn find(&mut self, look: &mut Look<'_>) -> Result<()> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while !self.wanted.is_empty() {
-            let Some((delivery, tag)) = look.next().await? else { break };
-            let Some(place) = self.place_of(token(self.names, &delivery)) else { continue };
-            bytes += delivery.data.len();
-            found.push(Found { place, tag, delivery });
+            let Some(delivery) = look.next().await? else { break };
+            let taken = look.taken(delivery.delivery_tag);
+            let letter = Letter::open(self.names, delivery);
+            let Some(place) = self.place_of(letter.token) else { continue };
+            bytes += letter.size();
+            found.push(Found { place, taken, letter });
             if found.len() >= MANY || bytes >= LARGE {
                 self.send_back(look, std::mem::take(&mut found)).await?;
                 bytes = 0;
@@ -105,11 +108,11 @@ impl<'a> Batch<'a> {
         found.sort_by_key(|found| found.place);
         let most = self.brokers.mover.most_properties(OPERATION).await?;
         let (mut copies, mut sent) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-        for Found { place, tag, delivery } in found {
-            match copy(self.names, delivery, most) {
+        for Found { place, taken, letter } in found {
+            match letter.copy(self.names, most) {
                 Ok(copy) => {
                     copies.push(copy);
-                    sent.push((place, tag));
+                    sent.push((place, taken));
                 }
                 Err(error) => self.answers[place] = Some(Err(error)),
             }
@@ -118,25 +121,14 @@ impl<'a> Batch<'a> {
             Ok(stored) => stored,
             Err(error) => sent.iter().map(|_| Err(error.clone())).collect(),
         };
-        for ((place, tag), stored) in sent.into_iter().zip(stored) {
+        for ((place, taken), stored) in sent.into_iter().zip(stored) {
             let answer = match stored {
                 // Only now that it is with its group again: rather twice than never.
-                Ok(()) => look.settle(tag).await.map(|()| Redrive::Redriven),
+                Ok(()) => look.settle(taken).await.map(|()| Redrive::Redriven),
                 Err(error) => Err(error),
             };
             self.answers[place] = Some(answer);
         }
         Ok(())
     }
-}
-
-/// A dead letter for its group's queue alone, as it came there first.
-fn copy(names: &Names, delivery: Delivery, most: usize) -> Result<Outgoing> {
-    let key = delivery.routing_key;
-    let Decoded { message, notes, original } =
-        properties::decode(delivery.data.into(), key.as_str(), delivery.properties, &names.prefix());
-    let notes = Notes { origin: notes.origin, published_ms: notes.published_ms, ..Notes::default() };
-    let mut copy = properties::encode_copy(&message, original.as_deref(), &notes, most)?;
-    copy.routing_key = names.queue.as_str().into();
-    Ok(copy)
 }

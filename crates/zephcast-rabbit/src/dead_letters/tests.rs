@@ -4,10 +4,11 @@ use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use zephcast_core::driver::{Driver, Redrive, StreamSpec};
-use zephcast_core::{ErrorKind, Start};
+use zephcast_core::{ErrorKind, PositionStyle, Start, Token};
 
 use super::*;
 use crate::connection::Connection;
+use crate::member::UNIT;
 use crate::{RabbitConfig, RabbitDriver};
 
 #[tokio::test]

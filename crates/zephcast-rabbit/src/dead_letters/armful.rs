@@ -1,0 +1,213 @@
+//! What one channel of a look takes, and holds until it is closed.
+//!
+//! The first letter is got by a call that also says how many more are ready; these come by consumers, many with one call.
+//! A consumer is given no more than its prefetch as long as nothing is settled, and the client library reads whatever the
+//! server sends: so a prefetch is what bounds the memory of letters that are on their way. When a consumer has its fill,
+//! the next one goes on.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
+use lapin::Consumer;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use zephcast_core::Result;
+
+use super::OPERATION;
+use crate::brokers::Brokers;
+use crate::errand::Errand;
+use crate::error::code;
+use crate::link::CallFailure;
+use crate::names::Names;
+
+/// So many consumers take letters on one channel. When it is closed, the server gives back what they have consumer by
+/// consumer: in the order of their tags as long as there are at most 32, the first letter's included.
+const CONSUMERS: usize = 31;
+
+/// The prefetch of the first consumer. Each next one has four times as much, as the sizes of the letters allow.
+const FEW: u16 = 16;
+
+/// The largest prefetch.
+const MANY: u16 = 1024;
+
+/// So many bytes of letters may be on their way, as far as can be foreseen from the largest that came last.
+const BYTES: usize = 16 * 1024 * 1024;
+
+/// When nothing came for so long, the server is asked whether anything is on its way.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// One channel, and what was taken on it.
+pub(super) struct Armful<'a> {
+    queue: ShortString,
+    errand: Errand<'a>,
+    /// How many were ready when it began, and did not come yet.
+    left: u64,
+    /// The consumer that takes letters for now.
+    consumer: Option<Filling>,
+    /// How many consumers there were.
+    consumers: usize,
+    /// How many letters were taken and not settled.
+    taken: u64,
+    has_settled: bool,
+}
+
+/// A consumer, and what it has.
+struct Filling {
+    consumer: Consumer,
+    /// The prefetch.
+    room: u16,
+    /// How many letters it has that are not settled.
+    held: u16,
+    /// The tag of the first one.
+    first: Option<u64>,
+    largest: usize,
+}
+
+impl<'a> Armful<'a> {
+    /// Begins with a first letter; none where there is none, or no queue.
+    pub(super) async fn begin(brokers: &'a Brokers, names: &Names) -> Result<Option<(Self, Delivery)>> {
+        let errand = Errand::begin(&brokers.control, OPERATION).await?;
+        let queue = ShortString::from(names.dead.as_str());
+        let got = errand.channel().basic_get(queue.clone(), BasicGetOptions::default());
+        match errand.try_call(got).await {
+            Ok(Some(got)) => {
+                let left = got.message_count.into();
+                let armful = Self { queue, errand, left, consumer: None, consumers: 0, taken: 1, has_settled: false };
+                Ok(Some((armful, got.delivery)))
+            }
+            Ok(None) => errand.end().await.map(|()| None),
+            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(errand.failed(failure)),
+        }
+    }
+
+    /// How many letters were taken and not settled.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The next one that was ready when it began. None when all of them came, when others have the rest, or when it is
+    /// full.
+    pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
+        if self.left == 0 || !self.has_room().await? {
+            return Ok(None);
+        }
+        let Some(delivery) = self.delivered().await? else {
+            self.left = 0;
+            return Ok(None);
+        };
+        self.left -= 1;
+        self.taken += 1;
+        if let Some(filling) = &mut self.consumer {
+            filling.held += 1;
+            filling.first.get_or_insert(delivery.delivery_tag);
+            filling.largest = filling.largest.max(delivery.data.len());
+        }
+        Ok(Some(delivery))
+    }
+
+    /// Acks a letter. That it arrived is certain when [`end`](Self::end) returns.
+    pub(super) async fn settle(&mut self, tag: u64) -> Result<()> {
+        self.taken -= 1;
+        self.has_settled = true;
+        if let Some(filling) = self.consumer.as_mut().filter(|filling| filling.first.is_some_and(|first| tag >= first))
+        {
+            filling.held -= 1;
+        }
+        self.errand.call(self.errand.channel().basic_ack(tag, BasicAckOptions::default())).await
+    }
+
+    /// Closes the channel: what was not settled goes back.
+    pub(super) async fn end(&mut self) -> Result<()> {
+        if self.has_settled && self.errand.channel().status().connected() {
+            self.flush().await?;
+        }
+        self.errand.end().await
+    }
+
+    /// Waits until the queue has all acks. A channel of the server holds acks back while 32 are under way to a quorum queue
+    /// (`quorum_commands_soft_limit`), and forgets those when it is closed. An answer of the queue shows that all before
+    /// it that were under way arrived, and so lets go of those that were held back; a second one shows that these arrived.
+    async fn flush(&mut self) -> Result<()> {
+        self.cancel().await?;
+        let Some(last) = self.consume("waits-for-acks", 1).await? else { return Ok(()) };
+        self.errand.call(self.errand.channel().basic_cancel(last.tag(), BasicCancelOptions::default())).await
+    }
+
+    /// Makes sure that there is a consumer that takes more; none when there were enough of them.
+    async fn has_room(&mut self) -> Result<bool> {
+        let room = match &self.consumer {
+            Some(filling) if filling.held < filling.room => return Ok(true),
+            Some(filling) => next_room(filling.room, filling.largest),
+            None => FEW,
+        };
+        if self.consumers == CONSUMERS {
+            return Ok(false);
+        }
+        // It has all it may have, so that nothing is on its way that would be dropped with it.
+        self.cancel().await?;
+        // After the tag of the first letter, which is a number.
+        let consumer = self.consume(&format!("takes-{:02}", self.consumers), room).await?;
+        self.consumers += 1;
+        self.consumer = consumer.map(|consumer| Filling { consumer, room, held: 0, first: None, largest: 0 });
+        Ok(self.consumer.is_some())
+    }
+
+    /// None where the queue is gone.
+    async fn consume(&self, tag: &str, room: u16) -> Result<Option<Consumer>> {
+        let channel = self.errand.channel();
+        self.errand.call(channel.basic_qos(room, BasicQosOptions::default())).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumed = channel.basic_consume(self.queue.clone(), tag.into(), options, arguments);
+        match self.errand.try_call(consumed).await {
+            Ok(consumer) => Ok(Some(consumer)),
+            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(self.errand.failed(failure)),
+        }
+    }
+
+    async fn cancel(&mut self) -> Result<()> {
+        let Some(Filling { consumer, .. }) = self.consumer.take() else { return Ok(()) };
+        self.errand.call(self.errand.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default())).await
+    }
+
+    /// What comes next. None when nothing does: somebody else has the rest, or the queue was deleted.
+    async fn delivered(&mut self) -> Result<Option<Delivery>> {
+        let Some(Filling { consumer, room, .. }) = &mut self.consumer else { return Ok(None) };
+        let next = async { consumer.next().await.transpose() };
+        match self.errand.try_call_within(SILENCE, next).await {
+            Ok(next) => return Ok(next),
+            Err(CallFailure::Late) => {}
+            Err(failure) => return Err(self.errand.failed(failure)),
+        }
+        // Answered after all that was sent before, however long that takes.
+        self.errand.call(self.errand.channel().basic_qos(*room, BasicQosOptions::default())).await?;
+        match poll_immediate(consumer.next()).await.flatten().transpose() {
+            Ok(next) => Ok(next),
+            Err(source) => Err(self.errand.failed(CallFailure::Said(source))),
+        }
+    }
+}
+
+/// The prefetch after one that brought letters of at most this size.
+fn next_room(room: u16, largest: usize) -> u16 {
+    let fit = u16::try_from(BYTES / largest.max(1)).unwrap_or(MANY);
+    room.saturating_mul(4).min(MANY).min(fit).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_consumer_takes_more_as_long_as_that_fits_into_memory() {
+        assert_eq!([FEW, 64, 256, 1024].map(|room| next_room(room, 100)), [64, 256, 1024, 1024]);
+        assert_eq!(next_room(MANY, 1024 * 1024), 16);
+        assert_eq!(next_room(16, 1024 * 1024), 16, "so it stays");
+        assert_eq!(next_room(16, 1_000), 64, "and grows again once they are small");
+        assert_eq!(next_room(MANY, 2 * BYTES), 1);
+        assert_eq!(next_room(1, 0), 4);
+    }
+}

@@ -1,0 +1,86 @@
+//! A look at the dead letters: takes one after the other, without settling them.
+
+use std::time::Duration;
+
+use lapin::message::Delivery;
+use tokio::time::Instant;
+use zephcast_core::Result;
+
+use super::OPERATION;
+use super::armful::Armful;
+use crate::brokers::Brokers;
+use crate::names::Names;
+use crate::topology;
+
+/// It holds every letter that it saw and that was not settled, so that the next one comes. Of these the server holds the
+/// bytes, and this side nothing.
+pub(super) struct Look<'a> {
+    brokers: &'a Brokers,
+    names: &'a Names,
+    /// In the order of their letters. The last one takes what comes next.
+    armfuls: Vec<Armful<'a>>,
+}
+
+/// A letter that was taken: on which channel, and by which tag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    armful: usize,
+    tag: u64,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn open(brokers: &'a Brokers, names: &'a Names) -> Self {
+        Self { brokers, names, armfuls: Vec::new() }
+    }
+
+    /// The next one; none at the end, or where there is no queue.
+    pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
+        if let Some(armful) = self.armfuls.last_mut()
+            && let Some(delivery) = armful.next().await?
+        {
+            return Ok(Some(delivery));
+        }
+        let Some((armful, first)) = Armful::begin(self.brokers, self.names).await? else { return Ok(None) };
+        self.armfuls.push(armful);
+        Ok(Some(first))
+    }
+
+    /// How to settle the one that came last, by its tag.
+    pub(super) fn taken(&self, tag: u64) -> Taken {
+        Taken { armful: self.armfuls.len().saturating_sub(1), tag }
+    }
+
+    pub(super) async fn settle(&mut self, Taken { armful, tag }: Taken) -> Result<()> {
+        self.armfuls[armful].settle(tag).await
+    }
+
+    /// What was not settled is back in the queue when this returns, in its order.
+    pub(super) async fn close(self) -> Result<()> {
+        let Self { brokers, names, armfuls } = self;
+        let mut back = 0;
+        for mut armful in armfuls {
+            armful.end().await?;
+            back += armful.taken();
+            if armful.taken() > 0 {
+                settle_down(brokers, names, back).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits, for a moment, until so many are counted as ready: a channel is closed before the queue's log has what it held.
+async fn settle_down(brokers: &Brokers, names: &Names, back: u64) -> Result<()> {
+    const MOMENT: Duration = Duration::from_millis(500);
+    const AGAIN: Duration = Duration::from_millis(2);
+    let until = Instant::now() + MOMENT;
+    while Instant::now() < until {
+        let there = topology::queue(&brokers.control, OPERATION, &names.dead).await?;
+        if there.is_none_or(|(ready, _)| ready >= back) {
+            break;
+        }
+        // There is no word of it to wait for.
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(())
+}
