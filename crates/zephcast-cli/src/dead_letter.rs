@@ -117,7 +117,7 @@ struct Done<'a> {
     missing: BTreeSet<&'a str>,
 }
 
-/// The next dead letters that are meant, at most so many; none at the end.
+/// The next dead letters that are meant, at most so many, and of one page; none at the end.
 ///
 /// # Errors
 /// How the command ends instead.
@@ -128,7 +128,8 @@ async fn batch(
     shutdown: &mut Shutdown,
 ) -> Result<Vec<DeadLetter>, Ended> {
     let mut batch = Vec::new();
-    while batch.len() < limit.min(letters.at_once) {
+    // More than a page may not fit into memory.
+    while batch.len() < limit && (batch.is_empty() || letters.page.len() > 0) {
         if shutdown.requested() {
             return Err(Ok(Exit::Interrupted));
         }

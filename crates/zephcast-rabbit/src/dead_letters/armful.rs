@@ -12,7 +12,7 @@ use futures_util::future::poll_immediate;
 use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use zephcast_core::Result;
 
 use super::OPERATION;
@@ -22,15 +22,23 @@ use crate::error::code;
 use crate::link::CallFailure;
 use crate::names::Names;
 
-/// So many consumers take letters on one channel. When it is closed, the server gives back what they have consumer by
-/// consumer: in the order of their tags as long as there are at most 32, the first letter's included.
-const CONSUMERS: usize = 31;
+/// How much one channel takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// So many consumers take letters on one channel. When it is closed, the server gives back what they have consumer by
+    /// consumer: in the order of their tags as long as there are at most 32, the first letter's included.
+    pub(super) consumers: usize,
+    /// The prefetch of the first consumer. Each next one has four times as much, as the sizes of the letters allow.
+    pub(super) few: u16,
+    /// The largest prefetch.
+    pub(super) many: u16,
+}
 
-/// The prefetch of the first consumer. Each next one has four times as much, as the sizes of the letters allow.
-const FEW: u16 = 16;
-
-/// The largest prefetch.
-const MANY: u16 = 1024;
+impl Default for Limits {
+    fn default() -> Self {
+        Self { consumers: 31, few: 16, many: 1024 }
+    }
+}
 
 /// So many bytes of letters may be on their way, as far as can be foreseen from the largest that came last.
 const BYTES: usize = 16 * 1024 * 1024;
@@ -40,6 +48,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// One channel, and what was taken on it.
 pub(super) struct Armful<'a> {
+    limits: Limits,
     queue: ShortString,
     errand: Errand<'a>,
     /// How many were ready when it began, and did not come yet.
@@ -48,6 +57,8 @@ pub(super) struct Armful<'a> {
     consumer: Option<Filling>,
     /// How many consumers there were.
     consumers: usize,
+    /// The prefetch of the next one.
+    room: u16,
     /// How many letters were taken and not settled.
     taken: u64,
     has_settled: bool,
@@ -67,14 +78,25 @@ struct Filling {
 
 impl<'a> Armful<'a> {
     /// Begins with a first letter; none where there is none, or no queue.
-    pub(super) async fn begin(brokers: &'a Brokers, names: &Names) -> Result<Option<(Self, Delivery)>> {
+    pub(super) async fn begin(brokers: &'a Brokers, names: &Names, limits: Limits) -> Result<Option<(Self, Delivery)>> {
         let errand = Errand::begin(&brokers.control, OPERATION).await?;
         let queue = ShortString::from(names.dead.as_str());
         let got = errand.channel().basic_get(queue.clone(), BasicGetOptions::default());
         match errand.try_call(got).await {
             Ok(Some(got)) => {
                 let left = got.message_count.into();
-                let armful = Self { queue, errand, left, consumer: None, consumers: 0, taken: 1, has_settled: false };
+                let room = limits.few.min(fitting(got.delivery.data.len()));
+                let armful = Self {
+                    limits,
+                    queue,
+                    errand,
+                    left,
+                    consumer: None,
+                    consumers: 0,
+                    room,
+                    taken: 1,
+                    has_settled: false,
+                };
                 Ok(Some((armful, got.delivery)))
             }
             Ok(None) => errand.end().await.map(|()| None),
@@ -89,14 +111,14 @@ impl<'a> Armful<'a> {
     }
 
     /// The next one that was ready when it began. None when all of them came, when others have the rest, or when it is
-    /// full.
-    pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
-        if self.left == 0 || !self.has_room().await? {
-            return Ok(None);
+    /// full. Takes no more at once than so many, which the caller may have a use for.
+    pub(super) async fn next(&mut self, most: usize) -> Result<Option<Delivery>> {
+        if self.left == 0 || !self.has_room(most).await? {
+            return self.stop().await.map(|()| None);
         }
         let Some(delivery) = self.delivered().await? else {
             self.left = 0;
-            return Ok(None);
+            return self.stop().await.map(|()| None);
         };
         self.left -= 1;
         self.taken += 1;
@@ -108,8 +130,17 @@ impl<'a> Armful<'a> {
         Ok(Some(delivery))
     }
 
-    /// Acks a letter. That it arrived is certain when [`end`](Self::end) returns.
+    /// Whether nothing is on its way.
+    pub(super) fn rests(&self) -> bool {
+        self.consumer.as_ref().is_none_or(|filling| filling.held >= filling.room)
+    }
+
+    /// Acks a letter. That it arrived is certain when [`end`](Self::end) returns. While the channel rests, no other comes in
+    /// its place.
     pub(super) async fn settle(&mut self, tag: u64) -> Result<()> {
+        if self.rests() {
+            self.stop().await?;
+        }
         self.taken -= 1;
         self.has_settled = true;
         if let Some(filling) = self.consumer.as_mut().filter(|filling| filling.first.is_some_and(|first| tag >= first))
@@ -117,6 +148,16 @@ impl<'a> Armful<'a> {
             filling.held -= 1;
         }
         self.errand.call(self.errand.channel().basic_ack(tag, BasicAckOptions::default())).await
+    }
+
+    /// Takes no more.
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        let Some(Filling { consumer, room, largest, .. }) = self.consumer.take() else { return Ok(()) };
+        self.room = self.limits.next_room(room, largest);
+        if !self.errand.channel().status().connected() {
+            return Ok(());
+        }
+        self.errand.call(self.errand.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default())).await
     }
 
     /// Closes the channel: what was not settled goes back.
@@ -130,47 +171,43 @@ impl<'a> Armful<'a> {
     /// Waits until the queue has all acks. A channel of the server holds acks back while 32 are under way to a quorum queue
     /// (`quorum_commands_soft_limit`), and forgets those when it is closed. An answer of the queue shows that all before
     /// it that were under way arrived, and so lets go of those that were held back; a second one shows that these arrived.
+    /// They are had by a consumer that is given no credit, so that no letter is taken and goes back behind the others. A
+    /// server that knows nothing of credit (since 4.0) gives it one.
     async fn flush(&mut self) -> Result<()> {
-        self.cancel().await?;
-        let Some(last) = self.consume("waits-for-acks", 1).await? else { return Ok(()) };
+        self.stop().await?;
+        let Some(last) = self.consume("waits-for-acks", 1, no_credit()).await? else { return Ok(()) };
         self.errand.call(self.errand.channel().basic_cancel(last.tag(), BasicCancelOptions::default())).await
     }
 
     /// Makes sure that there is a consumer that takes more; none when there were enough of them.
-    async fn has_room(&mut self) -> Result<bool> {
-        let room = match &self.consumer {
-            Some(filling) if filling.held < filling.room => return Ok(true),
-            Some(filling) => next_room(filling.room, filling.largest),
-            None => FEW,
-        };
-        if self.consumers == CONSUMERS {
+    async fn has_room(&mut self, most: usize) -> Result<bool> {
+        if self.consumer.is_some() && !self.rests() {
+            return Ok(true);
+        }
+        if self.consumers == self.limits.consumers {
             return Ok(false);
         }
         // It has all it may have, so that nothing is on its way that would be dropped with it.
-        self.cancel().await?;
+        self.stop().await?;
+        let room = self.room.min(u16::try_from(most).unwrap_or(u16::MAX)).max(1);
         // After the tag of the first letter, which is a number.
-        let consumer = self.consume(&format!("takes-{:02}", self.consumers), room).await?;
+        let consumer = self.consume(&format!("takes-{:02}", self.consumers), room, FieldTable::default()).await?;
         self.consumers += 1;
         self.consumer = consumer.map(|consumer| Filling { consumer, room, held: 0, first: None, largest: 0 });
         Ok(self.consumer.is_some())
     }
 
     /// None where the queue is gone.
-    async fn consume(&self, tag: &str, room: u16) -> Result<Option<Consumer>> {
+    async fn consume(&self, tag: &str, room: u16, arguments: FieldTable) -> Result<Option<Consumer>> {
         let channel = self.errand.channel();
         self.errand.call(channel.basic_qos(room, BasicQosOptions::default())).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let options = BasicConsumeOptions::default();
         let consumed = channel.basic_consume(self.queue.clone(), tag.into(), options, arguments);
         match self.errand.try_call(consumed).await {
             Ok(consumer) => Ok(Some(consumer)),
             Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
             Err(failure) => Err(self.errand.failed(failure)),
         }
-    }
-
-    async fn cancel(&mut self) -> Result<()> {
-        let Some(Filling { consumer, .. }) = self.consumer.take() else { return Ok(()) };
-        self.errand.call(self.errand.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default())).await
     }
 
     /// What comes next. None when nothing does: somebody else has the rest, or the queue was deleted.
@@ -191,10 +228,26 @@ impl<'a> Armful<'a> {
     }
 }
 
-/// The prefetch after one that brought letters of at most this size.
-fn next_room(room: u16, largest: usize) -> u16 {
-    let fit = u16::try_from(BYTES / largest.max(1)).unwrap_or(MANY);
-    room.saturating_mul(4).min(MANY).min(fit).max(1)
+impl Limits {
+    /// The prefetch after one that brought letters of at most this size.
+    fn next_room(&self, room: u16, largest: usize) -> u16 {
+        room.saturating_mul(4).min(self.many).min(fitting(largest)).max(1)
+    }
+}
+
+/// Has a consumer take nothing.
+fn no_credit() -> FieldTable {
+    let mut credit = FieldTable::default();
+    credit.insert("credit".into(), AMQPValue::LongLongInt(0));
+    credit.insert("drain".into(), AMQPValue::Boolean(false));
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-credit".into(), AMQPValue::FieldTable(credit));
+    arguments
+}
+
+/// So many letters of this size may be on their way.
+fn fitting(size: usize) -> u16 {
+    u16::try_from(BYTES / size.max(1)).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -203,11 +256,12 @@ mod tests {
 
     #[test]
     fn the_next_consumer_takes_more_as_long_as_that_fits_into_memory() {
-        assert_eq!([FEW, 64, 256, 1024].map(|room| next_room(room, 100)), [64, 256, 1024, 1024]);
-        assert_eq!(next_room(MANY, 1024 * 1024), 16);
-        assert_eq!(next_room(16, 1024 * 1024), 16, "so it stays");
-        assert_eq!(next_room(16, 1_000), 64, "and grows again once they are small");
-        assert_eq!(next_room(MANY, 2 * BYTES), 1);
-        assert_eq!(next_room(1, 0), 4);
+        let limits = Limits::default();
+        assert_eq!([16, 64, 256, 1024].map(|room| limits.next_room(room, 100)), [64, 256, 1024, 1024]);
+        assert_eq!(limits.next_room(1024, 1024 * 1024), 16);
+        assert_eq!(limits.next_room(16, 1024 * 1024), 16, "so it stays");
+        assert_eq!(limits.next_room(16, 1_000), 64, "and grows again once they are small");
+        assert_eq!(limits.next_room(1024, 2 * BYTES), 1);
+        assert_eq!(limits.next_room(1, 0), 4);
     }
 }

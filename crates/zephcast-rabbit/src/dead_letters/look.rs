@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use zephcast_core::Result;
 
 use super::OPERATION;
-use super::armful::Armful;
+use super::armful::{Armful, Limits};
 use crate::brokers::Brokers;
 use crate::names::Names;
 use crate::topology;
@@ -17,6 +17,7 @@ use crate::topology;
 pub(super) struct Look<'a> {
     brokers: &'a Brokers,
     names: &'a Names,
+    limits: Limits,
     /// In the order of their letters. The last one takes what comes next.
     armfuls: Vec<Armful<'a>>,
 }
@@ -30,17 +31,28 @@ pub(super) struct Taken {
 
 impl<'a> Look<'a> {
     pub(super) fn open(brokers: &'a Brokers, names: &'a Names) -> Self {
-        Self { brokers, names, armfuls: Vec::new() }
+        Self::within(Limits::default(), brokers, names)
+    }
+
+    pub(super) fn within(limits: Limits, brokers: &'a Brokers, names: &'a Names) -> Self {
+        Self { brokers, names, limits, armfuls: Vec::new() }
     }
 
     /// The next one; none at the end, or where there is no queue.
     pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
+        self.next_of(usize::MAX).await
+    }
+
+    /// As [`next`](Self::next), by who can do with so many: as few others as possible are taken along.
+    pub(super) async fn next_of(&mut self, most: usize) -> Result<Option<Delivery>> {
         if let Some(armful) = self.armfuls.last_mut()
-            && let Some(delivery) = armful.next().await?
+            && let Some(delivery) = armful.next(most).await?
         {
             return Ok(Some(delivery));
         }
-        let Some((armful, first)) = Armful::begin(self.brokers, self.names).await? else { return Ok(None) };
+        let Some((armful, first)) = Armful::begin(self.brokers, self.names, self.limits).await? else {
+            return Ok(None);
+        };
         self.armfuls.push(armful);
         Ok(Some(first))
     }
@@ -50,13 +62,23 @@ impl<'a> Look<'a> {
         Taken { armful: self.armfuls.len().saturating_sub(1), tag }
     }
 
+    /// Whether nothing is on its way: then nothing comes in the place of what is settled.
+    pub(super) fn rests(&self) -> bool {
+        self.armfuls.last().is_none_or(Armful::rests)
+    }
+
     pub(super) async fn settle(&mut self, Taken { armful, tag }: Taken) -> Result<()> {
         self.armfuls[armful].settle(tag).await
     }
 
-    /// What was not settled is back in the queue when this returns, in its order.
+    /// What was not settled is back in the queue when this returns, in its order. It is behind what was returned before and
+    /// not taken now: the server keeps what is returned apart, and gives it out first.
     pub(super) async fn close(self) -> Result<()> {
-        let Self { brokers, names, armfuls } = self;
+        let Self { brokers, names, mut armfuls, .. } = self;
+        // Otherwise one of them would take what another gives back.
+        for armful in &mut armfuls {
+            armful.stop().await?;
+        }
         let mut back = 0;
         for mut armful in armfuls {
             armful.end().await?;

@@ -14,7 +14,7 @@ use crate::native;
 use crate::status::existing;
 
 /// So many are sent back by one call: a person who wants to stop it does not wait for much longer than that takes.
-const MOST: usize = 1_000;
+const MOST: usize = 2_000;
 
 /// So many are on their way to the group at a time, and settled then.
 const MANY: usize = 250;
@@ -35,6 +35,8 @@ struct Batch<'a> {
     names: &'a Names,
     /// The places in `answers` of those that were not found yet; letters that are alike have the same token.
     wanted: HashMap<Token, VecDeque<usize>>,
+    /// How many these are.
+    left: usize,
     /// `None` until something became of it.
     answers: Vec<Option<Result<Redrive>>>,
 }
@@ -52,7 +54,7 @@ impl<'a> Batch<'a> {
         for (place, position) in at.iter().enumerate() {
             wanted.entry(position.token).or_default().push_back(place);
         }
-        Self { brokers, names, wanted, answers: at.iter().map(|_| None).collect() }
+        Self { brokers, names, wanted, left: at.len(), answers: at.iter().map(|_| None).collect() }
     }
 
     /// Answers for what is there.
@@ -80,13 +82,14 @@ impl<'a> Batch<'a> {
     async fn find(&mut self, look: &mut Look<'_>) -> Result<()> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while !self.wanted.is_empty() {
-            let Some(delivery) = look.next().await? else { break };
+            let Some(delivery) = look.next_of(self.left).await? else { break };
             let taken = look.taken(delivery.delivery_tag);
             let letter = Letter::open(self.names, delivery);
             let Some(place) = self.place_of(letter.token) else { continue };
             bytes += letter.size();
             found.push(Found { place, taken, letter });
-            if found.len() >= MANY || bytes >= LARGE {
+            // What comes in the place of one that is settled would go back behind all others.
+            if look.rests() && (found.len() >= MANY || bytes >= LARGE) {
                 self.send_back(look, std::mem::take(&mut found)).await?;
                 bytes = 0;
             }
@@ -97,6 +100,7 @@ impl<'a> Batch<'a> {
     fn place_of(&mut self, token: Token) -> Option<usize> {
         let places = self.wanted.get_mut(&token)?;
         let place = places.pop_front();
+        self.left -= 1;
         if places.is_empty() {
             self.wanted.remove(&token);
         }

@@ -6,9 +6,13 @@ use lapin::options::BasicPublishOptions;
 use zephcast_core::driver::{Driver, Redrive, StreamSpec};
 use zephcast_core::{ErrorKind, PositionStyle, Start, Token};
 
+use super::armful::Limits;
 use super::*;
 use crate::connection::Connection;
 use crate::member::UNIT;
+use crate::mover::Mover;
+use crate::properties::Outgoing;
+use crate::topology;
 use crate::{RabbitConfig, RabbitDriver};
 
 #[tokio::test]
@@ -50,4 +54,70 @@ async fn many_are_sent_back_at_once_as_they_were_asked_for() {
     assert_eq!(left.iter().map(|letter| &letter.message.payload()[..]).collect::<Vec<_>>(), [b"other"]);
     let status = driver.group_status(&stream, &group).await.unwrap();
     assert_eq!((status.lag, status.dead_letters), (Some(4), Some(1)));
+}
+
+/// As many as take many consumers of several channels.
+#[tokio::test]
+async fn a_look_gives_all_back_in_order() {
+    let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
+    let control = Arc::new(Connection::new(config.clone(), "test"));
+    let (stream, group) = ("s".parse().unwrap(), "g".parse().unwrap());
+    let names = Names::new(&config, &stream, &group).unwrap();
+    let mover = Arc::new(Mover::new(control.clone()));
+    let brokers = Brokers { control: control.clone(), publishing: control, mover, management: None };
+    topology::group(&brokers.control, "test", &config, &names, true).await.unwrap();
+    let copies = (0..100).map(|number| Outgoing {
+        routing_key: names.dead.as_str().into(),
+        properties: BasicProperties::default(),
+        payload: number.to_string().into(),
+    });
+    for stored in brokers.mover.store("test", copies.collect()).await.unwrap() {
+        stored.unwrap();
+    }
+    let limits = Limits { consumers: 3, few: 2, many: 7 };
+    let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for _ in 0..3 {
+        let mut look = Look::within(limits, &brokers, &names);
+        assert_eq!(taken(&mut look, usize::MAX).await, all);
+        look.close().await.unwrap();
+    }
+    // Also with something settled, which is gone then.
+    let mut look = Look::within(limits, &brokers, &names);
+    assert_eq!(taken(&mut look, 8).await, all[..8]);
+    for tag in [1, 3] {
+        let settled = look.taken(tag);
+        look.settle(settled).await.unwrap();
+    }
+    assert_eq!(taken(&mut look, usize::MAX).await, all[8..]);
+    look.close().await.unwrap();
+    let mut look = Look::within(limits, &brokers, &names);
+    let left = [&all[1..2], &all[3..]].concat();
+    assert_eq!(taken(&mut look, usize::MAX).await, left);
+    look.close().await.unwrap();
+    // Who can do with three takes no others along.
+    let mut look = Look::within(limits, &brokers, &names);
+    for wanted in (1..=3).rev() {
+        let delivery = look.next_of(wanted).await.unwrap().unwrap();
+        let settled = look.taken(delivery.delivery_tag);
+        if look.rests() {
+            look.settle(settled).await.unwrap();
+        }
+    }
+    look.close().await.unwrap();
+    let mut look = Look::within(limits, &brokers, &names);
+    let rest = taken(&mut look, usize::MAX).await;
+    assert_eq!(rest, [&left[3..], &left[1..2]].concat(), "but one that was with them");
+    look.close().await.unwrap();
+}
+
+/// What so many letters say.
+async fn taken(look: &mut Look<'_>, most: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    while all.len() < most
+        && let Some(delivery) = look.next().await.unwrap()
+    {
+        all.push(String::from_utf8(delivery.data).unwrap());
+    }
+    all
 }
