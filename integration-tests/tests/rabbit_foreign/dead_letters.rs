@@ -196,8 +196,10 @@ async fn redrive(client: &Client, letters: &[DeadLetter]) -> Vec<Redrive> {
     answers
 }
 
-/// What is seen of a message.
-fn seen(delivery: &Delivery) -> (Option<&[u8]>, Vec<(&[u8], Option<&[u8]>)>) {
+type Headers<'a> = Vec<(&'a [u8], Option<&'a [u8]>)>;
+
+/// What is seen of a message: its key and its headers.
+fn seen(delivery: &Delivery) -> (Option<&[u8]>, Headers<'_>) {
     let headers = delivery.headers().iter().map(|(name, value)| (&name[..], value.map(|value| &value[..])));
     (delivery.key().map(|key| &key[..]), headers.collect())
 }
@@ -233,7 +235,7 @@ async fn what_the_broker_gives_up_is_told_and_redriven_as_it_came() {
     assert_eq!(letters(&client, 0).await.len(), 0);
 
     let mut consumer = client.consumer("orders").group("billing").start().await.expect("joins");
-    let brief: Vec<(&[u8], Option<&[u8]>)> = vec![(b"amqp.expiration", Some(b"1")), (b"amqp.type", Some(b"paid"))];
+    let brief: Headers<'_> = vec![(b"amqp.expiration", Some(b"1")), (b"amqp.type", Some(b"paid"))];
     let mut came = Vec::new();
     for _ in 0..3 {
         let delivery = next(&mut consumer).await;
