@@ -1,5 +1,6 @@
 //! Settings of a connection to RabbitMQ.
 
+mod binding;
 mod credentials;
 mod env;
 mod routing;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use zephcast_core::{Client, Endpoint, GroupName, Result, StreamName, Tls};
 
+pub use self::binding::{Binding, BindingValue};
 pub use self::credentials::Credentials;
-pub use self::routing::{Binding, DeadLetters, Exchange, QueueType, Topology};
+pub use self::routing::{DeadLetters, Exchange, QueueType, Topology};
 use crate::RabbitDriver;
 use crate::connection::server;
 use crate::error::invalid;

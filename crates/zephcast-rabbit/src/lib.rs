@@ -41,7 +41,7 @@ mod topology;
 mod url;
 mod warnings;
 
-pub use self::config::{Binding, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
+pub use self::config::{Binding, BindingValue, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
 pub use self::driver::RabbitDriver;
 pub use zephcast_core::driver::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec};
 pub use zephcast_core::{

@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use crate::RabbitConfig;
-use crate::config::{Binding, Exchange, QueueType, Topology};
+use crate::config::{Binding, BindingValue, Exchange, QueueType, Topology};
 use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::error::{code, missing, missing_group};
@@ -352,7 +352,13 @@ async fn declare_exchange(errand: &Errand<'_>, stream: &StreamName, config: &Rab
 async fn bind(errand: &Errand<'_>, names: &Names, binding: &Binding) -> Result<()> {
     let mut arguments = FieldTable::default();
     for (name, value) in &binding.arguments {
-        insert(&mut arguments, name, text(value));
+        let value = match value {
+            BindingValue::Text(value) => text(value),
+            BindingValue::Integer(value) => AMQPValue::LongLongInt(*value),
+            BindingValue::Boolean(value) => AMQPValue::Boolean(*value),
+            BindingValue::Any => AMQPValue::Void,
+        };
+        insert(&mut arguments, name, value);
     }
     let bound = errand.channel().queue_bind(
         names.queue.as_str().into(),

@@ -4,6 +4,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicAckOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use zephcast::Message;
+use zephcast_rabbit::{Binding, BindingValue, Exchange, RabbitConfig, RabbitDriver};
 
 use super::other::{Other, PATIENCE};
 
@@ -57,4 +58,28 @@ async fn others_read_what_is_published() {
         assert_eq!(headers.get("region"), Some(&AMQPValue::LongString("north".into())));
         raw.acker.ack(BasicAckOptions::default()).await.expect("acks");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_of_others_are_matched_by_type() {
+    let other = Other::begin().await;
+    let config = RabbitConfig::from_url(&other.server.url()).expect("is a URL").exchange(Exchange::Headers);
+    let large = Binding::default().argument("x-match", "all").argument("size", 7).argument("urgent", BindingValue::Any);
+    let driver = RabbitDriver::connect(config.bindings([large])).await.expect("connects");
+    let client = zephcast::Client::new(driver);
+    let mut consumer = client.consumer("sizes").group("large").start().await.expect("joins");
+    let properties = |size: AMQPValue| {
+        let mut headers = FieldTable::default();
+        headers.insert(ShortString::from("size"), size);
+        headers.insert(ShortString::from("urgent"), AMQPValue::Boolean(false));
+        BasicProperties::default().with_headers(headers)
+    };
+    for (body, size) in [("text", AMQPValue::LongString("7".into())), ("other", AMQPValue::ShortInt(8))] {
+        assert!(!other.is_taken("sizes", "", body.as_bytes(), properties(size)).await, "{body}");
+    }
+    other.publish("sizes", "", b"seven", properties(AMQPValue::ShortShortInt(7))).await;
+    let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+    let delivery = delivery.expect("no permanent error");
+    assert_eq!((delivery.payload().as_ref(), delivery.headers().first_str("size")), (&b"seven"[..], Some("7")));
+    delivery.ack_confirmed().await.expect("is settled");
 }

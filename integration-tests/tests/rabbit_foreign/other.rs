@@ -56,10 +56,17 @@ impl Other {
 
     /// Publishes, and waits until it is stored.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+        assert!(self.is_taken(exchange, key, body, properties).await, "no queue takes it");
+    }
+
+    /// Publishes: whether it is stored, since a queue takes it.
+    pub(crate) async fn is_taken(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) -> bool {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let sent = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await;
-        let confirmed = sent.expect("sends").await.expect("is answered");
-        assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+        match sent.expect("sends").await.expect("is answered") {
+            Confirmation::Ack(returned) => returned.is_none(),
+            refused => panic!("{refused:?}"),
+        }
     }
 
     pub(crate) async fn consume(&self, queue: &str, arguments: &[(&str, &str)]) -> Consumer {

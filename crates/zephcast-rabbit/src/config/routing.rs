@@ -1,7 +1,5 @@
 //! How messages find their queues.
 
-use std::collections::BTreeMap;
-
 /// What kind of exchange a stream is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,31 +36,6 @@ impl Exchange {
 
     pub(crate) const ALL: [Self; 6] =
         [Self::Topic, Self::Fanout, Self::Direct, Self::Headers, Self::ConsistentHash, Self::Default];
-}
-
-/// Which messages of a stream a group gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Binding {
-    /// The routing key, whose meaning is the exchange's.
-    pub routing_key: String,
-    /// Further arguments, such as `x-match` and headers of a headers exchange.
-    pub arguments: BTreeMap<String, String>,
-}
-
-impl Binding {
-    /// By a routing key.
-    #[must_use]
-    pub fn key(routing_key: impl Into<String>) -> Self {
-        Self { routing_key: routing_key.into(), arguments: BTreeMap::new() }
-    }
-
-    /// Adds an argument.
-    #[must_use]
-    pub fn argument(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.arguments.insert(name.into(), value.into());
-        self
-    }
 }
 
 /// What kind of queue a group's is.
