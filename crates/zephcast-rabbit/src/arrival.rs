@@ -7,6 +7,7 @@ use zephcast_core::{Message, Token};
 
 use crate::held::HeldMessage;
 use crate::hints::Mark;
+use crate::inbox::ConsumerNumber;
 use crate::member::UNIT;
 use crate::properties::{self, Decoded, Notes, Original};
 
@@ -37,9 +38,9 @@ impl Arrival {
         (Self { tag, mark, count, is_doubtful: redelivered, redelivered, message, notes }, original)
     }
 
-    pub(crate) fn held(&self, original: Option<Box<Original>>) -> HeldMessage {
+    pub(crate) fn held(&self, consumer: ConsumerNumber, original: Option<Box<Original>>) -> HeldMessage {
         let Self { mark, count, .. } = *self;
-        HeldMessage { mark, count, attempts: self.notes.attempts, original, since: Instant::now() }
+        HeldMessage { consumer, mark, count, attempts: self.notes.attempts, original, since: Instant::now() }
     }
 
     /// Whether it waits for longer than the longest delay of a queue.

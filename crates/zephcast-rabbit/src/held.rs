@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use crate::hints::{Hint, Mark};
+use crate::inbox::ConsumerNumber;
 use crate::properties::Original;
 
 /// A delivery, as far as it is needed when it is moved, given back or lost.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldMessage {
+    /// By which consumer it came.
+    pub(crate) consumer: ConsumerNumber,
     pub(crate) mark: Mark,
     /// How often the broker had delivered it before; `None` where it does not count.
     pub(crate) count: Option<u64>,
@@ -112,7 +115,10 @@ mod tests {
         let mut held = Held::default();
         for tag in tags {
             let mark = Mark::of(None, &tag.to_be_bytes());
-            held.insert(tag, HeldMessage { mark, count: None, attempts: 0, original: None, since: Instant::now() });
+            held.insert(
+                tag,
+                HeldMessage { consumer: 0, mark, count: None, attempts: 0, original: None, since: Instant::now() },
+            );
         }
         held
     }
@@ -139,6 +145,7 @@ mod tests {
         held.remove(2);
         held.remove(1);
         let message = HeldMessage {
+            consumer: 0,
             mark: Mark::of(None, b""),
             count: Some(1),
             attempts: 2,

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::error;
 use zephcast_core::{ErrorKind, Result};
@@ -61,14 +62,17 @@ impl Hint {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hints {
     known: HashMap<Mark, Hint>,
-    /// When members went to which messages may have been on their way, in milliseconds since the Unix epoch.
-    pardons: Vec<u64>,
+    /// Whether members went of late to which messages may have been on their way.
+    is_pardoned: bool,
 }
 
-impl Hints {
-    /// How long a pardon holds, and by how much clocks may differ, in milliseconds.
-    const PARDON_MS: u64 = 60_000;
+/// How long a pardon holds, and by how much clocks may differ.
+const PARDON: Duration = Duration::from_secs(60);
 
+/// After how long the broker may forget a pardon.
+pub(crate) const PARDON_KEPT: Duration = Duration::from_secs(2 * PARDON.as_secs());
+
+impl Hints {
     pub(crate) fn add(&mut self, hint: Hint) {
         // Of two the one about the later delivery counts.
         let known = self.known.entry(hint.mark).or_insert(hint);
@@ -83,11 +87,9 @@ impl Hints {
         Some(hint.attempts)
     }
 
-    /// How many attempts count of a message that may have been on its way to a member that went by now; `None` when it was
-    /// not.
-    pub(crate) fn pardoned(&self, mark: Mark, count: Option<u64>, now_ms: u64) -> Option<u32> {
-        let is_recent = |then: &u64| then.abs_diff(now_ms) <= Self::PARDON_MS;
-        if !self.pardons.iter().any(is_recent) {
+    /// How many attempts count of a message that may have been on its way to a member that went; `None` when it was not.
+    pub(crate) fn pardoned(&self, mark: Mark, count: Option<u64>) -> Option<u32> {
+        if !self.is_pardoned {
             return None;
         }
         match self.known.get(&mark) {
@@ -102,15 +104,15 @@ impl Hints {
         self.known.get(&mark).map(|hint| hint.attempts)
     }
 
-    /// Reads what [`write`] wrote.
+    /// Reads what [`write`] and [`pardon`] wrote, at this time of day.
     ///
     /// # Errors
     /// `Broker` when it is something else.
-    pub(crate) fn read(&mut self, payload: &[u8]) -> Result<()> {
+    pub(crate) fn read(&mut self, payload: &[u8], now_ms: u64) -> Result<()> {
         let text = std::str::from_utf8(payload).unwrap_or_default();
         for line in text.lines() {
-            if let Some(then) = line.strip_prefix(PARDON).and_then(|then| then.parse().ok()) {
-                self.pardons.push(then);
+            if let Some(then) = line.strip_prefix("pardon ").and_then(|then| then.parse::<u64>().ok()) {
+                self.is_pardoned |= u128::from(then.abs_diff(now_ms)) <= PARDON.as_millis();
                 continue;
             }
             let hint = parse(line).ok_or_else(|| error(ErrorKind::Broker, "read hints", "a line is no hint"))?;
@@ -132,12 +134,9 @@ pub(crate) fn write(hints: &[Hint]) -> String {
     text
 }
 
-/// The line of a pardon begins with it.
-const PARDON: &str = "pardon ";
-
 /// Says that messages may have been on their way to a member that goes now.
 pub(crate) fn pardon(now_ms: u64) -> String {
-    format!("{PARDON}{now_ms}\n")
+    format!("pardon {now_ms}\n")
 }
 
 fn parse(line: &str) -> Option<Hint> {
@@ -185,23 +184,25 @@ mod tests {
     fn hints_are_read_as_they_are_written() {
         let written = [hint(b"a", 2, 1, true), hint(b"b", 0, 7, false)];
         let mut hints = Hints::default();
-        hints.read(write(&written).as_bytes()).expect("they are hints");
+        hints.read(write(&written).as_bytes(), 0).expect("they are hints");
         assert!(written.iter().all(|hint| hints.known.get(&hint.mark) == Some(hint)));
         for bad in ["x", "0 1 2", "0 1 2 guilty", "g 1 2 kept"] {
-            assert!(hints.read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(hints.read(bad.as_bytes(), 0).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_may_have_been_on_its_way_is_pardoned_once_and_for_a_while() {
-        let mut hints = Hints::default();
         let known = hint(b"a", 2, 1, true);
-        hints.add(known);
-        hints.add(hint(b"kept", 2, 1, false));
         let (unknown, kept) = (Mark::of(Some(b"b"), b""), Mark::of(Some(b"kept"), b""));
-        assert_eq!(hints.pardoned(unknown, Some(1), 1_000_000), None, "nobody went");
-        hints.read(pardon(1_000_000).as_bytes()).expect("is a hint");
-        let after = |mark, count, seconds: u64| hints.pardoned(mark, count, 1_000_000 + seconds * 1_000);
+        let after = |mark, count, seconds: u64| {
+            let mut hints = Hints::default();
+            hints.add(known);
+            hints.add(hint(b"kept", 2, 1, false));
+            assert_eq!(hints.pardoned(mark, count), None, "nobody went");
+            hints.read(pardon(1_000_000).as_bytes(), 1_000_000 + seconds * 1_000).expect("is a hint");
+            hints.pardoned(mark, count)
+        };
         assert_eq!((after(unknown, Some(1), 59), after(unknown, Some(1), 61)), (Some(0), None));
         assert_eq!((after(unknown, Some(2), 0), after(unknown, None, 0)), (None, None));
         assert_eq!((after(known.mark, Some(3), 0), after(known.mark, Some(4), 0)), (Some(1), None));

@@ -40,8 +40,12 @@ struct State {
     mean_size: usize,
 }
 
+/// Tells the consumers of a channel apart.
+pub(crate) type ConsumerNumber = u32;
+
 /// What one consumer is given.
 struct Stream {
+    number: ConsumerNumber,
     /// The handle by which a fetch waits.
     waited_for: Consumer,
     /// Another one to the same stream, so that looking takes no waiting fetch's place.
@@ -51,14 +55,15 @@ struct Stream {
 }
 
 impl Inbox {
-    pub(crate) fn new(consumer: Consumer) -> Self {
-        let state = State { streams: vec![Stream::new(consumer)], arrivals: VecDeque::new(), end: None, mean_size: 0 };
+    pub(crate) fn new(number: ConsumerNumber, consumer: Consumer) -> Self {
+        let state =
+            State { streams: vec![Stream::new(number, consumer)], arrivals: VecDeque::new(), end: None, mean_size: 0 };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// One more consumer of the same channel.
-    pub(crate) fn add(&self, consumer: Consumer) {
-        self.state().streams.push(Stream::new(consumer));
+    pub(crate) fn add(&self, number: ConsumerNumber, consumer: Consumer) {
+        self.state().streams.push(Stream::new(number, consumer));
         self.changed.notify_one();
     }
 
@@ -73,7 +78,7 @@ impl Inbox {
     }
 
     /// Takes in what has come, each by `arrive`.
-    pub(crate) fn look(&self, arrive: impl Fn(Delivery) -> Arrival) {
+    pub(crate) fn look(&self, arrive: impl Fn(ConsumerNumber, Delivery) -> Arrival) {
         let came = self.state().take_in(Handle::LookedAt, &mut Context::from_waker(Waker::noop()), &arrive);
         if came {
             self.changed.notify_one();
@@ -84,7 +89,7 @@ impl Inbox {
     ///
     /// # Cancel safety
     /// Cancel safe: what came is in the inbox.
-    pub(crate) async fn more(&self, arrive: impl Fn(Delivery) -> Arrival) {
+    pub(crate) async fn more(&self, arrive: impl Fn(ConsumerNumber, Delivery) -> Arrival) {
         let came = poll_fn(|context| {
             let mut state = self.state();
             let came = state.end.is_some() || state.take_in(Handle::WaitedFor, context, &arrive);
@@ -176,7 +181,12 @@ enum Handle {
 impl State {
     /// Whether anything came. Looks until no stream has anything: of two the one that was looked at first may have got what
     /// the server sent before that which the other one had.
-    fn take_in(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
+    fn take_in(
+        &mut self,
+        by: Handle,
+        context: &mut Context<'_>,
+        arrive: &impl Fn(ConsumerNumber, Delivery) -> Arrival,
+    ) -> bool {
         let mut came = false;
         while self.end.is_none() && self.take_in_once(by, context, arrive) {
             came = true;
@@ -184,14 +194,19 @@ impl State {
         came
     }
 
-    fn take_in_once(&mut self, by: Handle, context: &mut Context<'_>, arrive: &impl Fn(Delivery) -> Arrival) -> bool {
+    fn take_in_once(
+        &mut self,
+        by: Handle,
+        context: &mut Context<'_>,
+        arrive: &impl Fn(ConsumerNumber, Delivery) -> Arrival,
+    ) -> bool {
         let Self { streams, arrivals, end, mean_size } = self;
         let mut came = false;
         streams.retain_mut(|stream| {
             while let Poll::Ready(delivery) = stream.handle(by).poll_next_unpin(context) {
                 match delivery {
                     Some(Ok(delivery)) => {
-                        let arrival = arrive(delivery);
+                        let arrival = arrive(stream.number, delivery);
                         *mean_size = mean(*mean_size, arrival.size());
                         put(arrivals, arrival);
                     }
@@ -213,8 +228,8 @@ impl State {
 }
 
 impl Stream {
-    fn new(consumer: Consumer) -> Self {
-        Self { looked_at: consumer.clone(), waited_for: consumer, is_ending: false }
+    fn new(number: ConsumerNumber, consumer: Consumer) -> Self {
+        Self { number, looked_at: consumer.clone(), waited_for: consumer, is_ending: false }
     }
 
     fn handle(&mut self, by: Handle) -> &mut Consumer {

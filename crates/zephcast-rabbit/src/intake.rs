@@ -17,6 +17,7 @@ use self::blockage::Blockage;
 use self::suspects::Lookout;
 use crate::error::{no_group, translate};
 use crate::inbox::End;
+use crate::leaving;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::pace::Turn;
 use crate::session::Session;
@@ -114,7 +115,10 @@ impl RabbitIntake {
             return self.one_suspect(session).await;
         }
         session.look();
-        if let Some(turn) = self.member.pace.next(&self.member.subscription, session, credit.bytes) {
+        // Whoever has room for nothing is full, or leaves.
+        if credit.messages > 0
+            && let Some(turn) = self.member.pace.next(&self.member.subscription, session, credit.bytes)
+        {
             self.turn(session, turn).await?;
             return Ok(None);
         }
@@ -170,24 +174,38 @@ impl RabbitIntake {
     }
 
     /// Sees to it that the window is as large as it has to be.
-    async fn turn(&self, session: &Session, turn: Turn) -> Result<()> {
+    async fn turn(&self, session: &Arc<Session>, turn: Turn) -> Result<()> {
         let member = &*self.member;
         let prefetch = match turn {
             Turn::Grow(prefetch) => prefetch,
-            Turn::Shrink(prefetch) => {
-                if let Err(error) = member.write_pardon(OPERATION).await {
+            Turn::Shrink(prefetch) => match self.unless_needed(session, member.write_pardon(OPERATION)).await {
+                Some(Ok(())) => prefetch,
+                Some(Err(error)) => {
                     tracing::debug!(%error, "what is on its way is not pardoned");
+                    prefetch
                 }
-                prefetch
-            }
+                None => return Ok(()),
+            },
             Turn::Rejoin => {
                 tracing::debug!(stream = %member.names.stream, "messages are too large for the window: joining anew");
-                let closed = session.close(member.connection.config().request_timeout).await;
-                return closed.map_err(|failure| member.failed(session, OPERATION, failure));
+                return leaving::give_everything_back(member, session, &[]).await;
             }
         };
         let set = session.set_prefetch(member.brokers.control.config(), member.subscription.member.as_str(), prefetch);
         set.await.map_err(|failure| member.failed(session, OPERATION, failure))
+    }
+
+    /// Waits for what is done on another connection, unless something else is to be done: that is not kept waiting.
+    async fn unless_needed<T>(&self, session: &Session, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.member.interrupted.notified() => {
+                self.member.interrupted.notify_one();
+                None
+            }
+            () = session.link.ended() => None,
+            done = work => Some(done),
+        }
     }
 
     /// Makes sure that this is no stream queue, which the headers of messages that once lay in one say as well.

@@ -19,6 +19,7 @@ mod hints;
 mod inbox;
 mod intake;
 mod lane;
+mod leaving;
 mod link;
 mod management;
 mod member;

@@ -34,7 +34,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
-use self::figures::{AlarmCheck, AnyBinding, Overview, QUEUE_COLUMNS};
+use self::figures::{AlarmCheck, AnyBinding, ExchangeRoutes, Overview, QUEUE_COLUMNS};
 use self::path::{beginning_with, escaped, exactly};
 use self::requests::Requests;
 use self::server::Server;
@@ -141,12 +141,16 @@ impl Management {
         Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
     }
 
-    /// How many queues and exchanges are bound to an exchange; none if it does not exist.
-    pub(crate) async fn destinations(&self, operation: &'static str, exchange: &str) -> Result<usize> {
+    /// Whether no message of an exchange comes to more than one queue: one is bound at most, no exchange is, and there is
+    /// no alternate one, which a policy may have named.
+    pub(crate) async fn is_of_one_queue(&self, operation: &'static str, exchange: &str) -> Result<bool> {
         let place = self.place("exchanges", exchange);
+        let Some(itself) = self.requests.read::<ExchangeRoutes>(operation, &place).await? else { return Ok(true) };
         let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
         let all = all.unwrap_or_default();
-        Ok(all.iter().map(AnyBinding::destination).collect::<BTreeSet<_>>().len())
+        let queues: BTreeSet<_> = all.iter().filter_map(AnyBinding::queue).collect();
+        let are_all_queues = all.iter().all(|binding| binding.queue().is_some());
+        Ok(are_all_queues && queues.len() <= 1 && !itself.may_have_alternate())
     }
 
     /// The server's version, such as `3.10.8`.

@@ -172,8 +172,11 @@ impl Member {
     async fn tell_outlived(&self) {
         let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(hints) = outlived else { return };
-        let told = self.note("join", hints::write(&hints) + &hints::pardon(now_ms())).await;
-        if let Err(error) = told {
+        let written = async {
+            self.write_pardon("join").await?;
+            self.write_hints("join", &hints).await
+        };
+        if let Err(error) = written.await {
             // They are tried one by one then, which is slower and no less safe.
             tracing::debug!(%error, "hints were not written");
         }
@@ -181,24 +184,21 @@ impl Member {
 
     /// Says that messages may be on their way that this member will not see.
     pub(crate) async fn write_pardon(&self, operation: &'static str) -> Result<()> {
-        self.note(operation, hints::pardon(now_ms())).await
+        let expiration = hints::PARDON_KEPT.as_millis().to_string().into();
+        self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
     }
 
     /// Writes hints down.
     pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
         match hints {
             [] => Ok(()),
-            hints => self.note(operation, hints::write(hints)).await,
+            hints => self.note(operation, hints::write(hints), BasicProperties::default()).await,
         }
     }
 
-    async fn note(&self, operation: &'static str, text: String) -> Result<()> {
+    async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
         self.ensure_hints(operation).await?;
-        let copy = Outgoing {
-            routing_key: self.names.hints.as_str().into(),
-            properties: BasicProperties::default(),
-            payload: text.into(),
-        };
+        let copy = Outgoing { routing_key: self.names.hints.as_str().into(), properties, payload: text.into() };
         self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
     }
 

@@ -17,11 +17,11 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{Result, Token};
 
-use self::window::{Window, arguments};
+use self::window::{FIRST, Window, arguments};
 use crate::arrival::Arrival;
 use crate::connection::Connection;
 use crate::held::Held;
-use crate::inbox::{End, Inbox};
+use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
 use crate::roll_call;
@@ -43,8 +43,6 @@ pub(crate) struct Session {
     _inquiries: Channel,
     /// `None` once the member takes no more.
     window: Mutex<Option<Window>>,
-    /// For their tags.
-    subscriptions: AtomicU64,
     /// Held while something may come by a consumer of which the inbox does not know: what comes after it must not be handed
     /// out before.
     gate: tokio::sync::Mutex<()>,
@@ -58,14 +56,12 @@ pub(crate) struct Session {
     held: Mutex<Held>,
     /// The suspects in hand, by delivery tag.
     suspects_held: Mutex<BTreeMap<u64, Suspect>>,
+    /// Held while it is found out whether the broker has everything.
+    syncing: tokio::sync::Mutex<()>,
     /// How many settlements were sent of which it is not known that the queue's log has them.
     unsynced: AtomicU64,
-    /// Whether a suspect was settled of which it is not known that the broker has it.
-    suspects_unsynced: AtomicBool,
-    /// What came last by a consumer that only passed through.
-    passing: Mutex<Option<u64>>,
-    /// The last that came by each consumer that was replaced.
-    former: Mutex<Vec<u64>>,
+    /// How many suspects were settled of which it is not known that the broker has them.
+    suspects_unsynced: AtomicU64,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -103,19 +99,17 @@ impl Session {
             channel,
             suspects,
             _inquiries: inquiries,
-            window: Mutex::new(Some(Window { tag: consumer.tag(), prefetch })),
-            subscriptions: AtomicU64::new(0),
+            window: Mutex::new(Some(Window { number: FIRST, tag: consumer.tag(), prefetch })),
             gate: tokio::sync::Mutex::default(),
             settling: tokio::sync::RwLock::default(),
-            inbox: Inbox::new(consumer),
+            inbox: Inbox::new(FIRST, consumer),
             own_prefix: names.prefix(),
             has_offsets: AtomicBool::new(false),
             held: Mutex::default(),
             suspects_held: Mutex::default(),
+            syncing: tokio::sync::Mutex::default(),
             unsynced: AtomicU64::new(0),
-            suspects_unsynced: AtomicBool::new(false),
-            passing: Mutex::default(),
-            former: Mutex::default(),
+            suspects_unsynced: AtomicU64::new(0),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,
@@ -149,7 +143,7 @@ impl Session {
 
     /// Takes in what has come.
     pub(crate) fn look(&self) {
-        self.inbox.look(|delivery| self.arrive(delivery));
+        self.inbox.look(|consumer, delivery| self.arrive(consumer, delivery));
     }
 
     /// Waits until more has come.
@@ -157,16 +151,16 @@ impl Session {
     /// # Cancel safety
     /// Cancel safe: what came is in the inbox.
     pub(crate) async fn more(&self) {
-        self.inbox.more(|delivery| self.arrive(delivery)).await;
+        self.inbox.more(|consumer, delivery| self.arrive(consumer, delivery)).await;
     }
 
     /// From now on it is held.
-    fn arrive(&self, delivery: Delivery) -> Arrival {
+    fn arrive(&self, consumer: ConsumerNumber, delivery: Delivery) -> Arrival {
         if delivery.properties.headers().as_ref().is_some_and(|headers| headers.contains_key(topology::OFFSET)) {
             self.has_offsets.store(true, Ordering::Relaxed);
         }
         let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
-        self.held().insert(arrival.tag, arrival.held(original));
+        self.held().insert(arrival.tag, arrival.held(consumer, original));
         arrival
     }
 

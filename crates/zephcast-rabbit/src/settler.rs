@@ -1,6 +1,5 @@
 //! The settling half of a member.
 
-mod leaving;
 mod moves;
 mod overdue;
 
@@ -12,6 +11,7 @@ use async_trait::async_trait;
 use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler, UnitSettlements};
 use zephcast_core::{Result, Token, UnitId};
 
+use crate::leaving;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::session::Session;
 

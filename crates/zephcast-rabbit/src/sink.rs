@@ -100,8 +100,8 @@ impl RabbitSink {
             return true;
         }
         let Some(management) = &self.brokers.management else { return false };
-        let asked = management.destinations(OPERATION, self.stream.as_str());
-        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(destinations)) if destinations <= 1)
+        let asked = management.is_of_one_queue(OPERATION, self.stream.as_str());
+        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
     }
 
     async fn answers(&self, outcomes: Vec<Outcome>) -> Vec<Answer> {

@@ -85,7 +85,8 @@ pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Na
         return Ok(None);
     }
     let reports = roll_call::ask(&brokers.publishing, of, consumers).await?;
-    let others = match (reports.len() as u64) < consumers {
+    let unnamed = consumers.saturating_sub(roll_call::consumers_of(&reports));
+    let others = match unnamed > 0 {
         true => match &brokers.management {
             Some(management) => strangers(management, of, &reports).await,
             None => Ok(Vec::new()),
@@ -94,11 +95,9 @@ pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Na
     };
     let mut names: Vec<String> = reports.into_iter().map(|report| report.name).collect();
     let others = others.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
-    names.extend(others.unwrap_or_default().into_iter().map(|other| other.tag));
-    names.truncate(usize::try_from(consumers).unwrap_or(usize::MAX));
-    while (names.len() as u64) < consumers {
-        names.push("another program".into());
-    }
+    let others = others.unwrap_or_default().into_iter().map(|other| other.tag);
+    let unnamed = usize::try_from(unnamed).unwrap_or(usize::MAX);
+    names.extend(others.chain(std::iter::repeat_with(|| "another program".into())).take(unnamed));
     Ok(Some(has_members(operation, &of.group, &names).on(Broker::RabbitMq)))
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn stream(
     if has_exchange(connection, operation, stream.as_str()).await? {
         // Whoever asks for something in particular is not given something else.
         return match config.topology == Topology::Declare && config.asks_of_exchange() {
-            true => declare(connection, operation, config, stream).await,
+            true => unless_hidden(declare(connection, operation, config, stream).await),
             false => Ok(()),
         };
     }
@@ -77,6 +77,17 @@ pub(crate) async fn declare(
     }
     let errand = Errand::begin(connection, operation).await?;
     declare_exchange(&errand, stream, config).await.map_err(advised)
+}
+
+/// Who may not configure a thing that exists may not compare it either, and uses it as it is.
+fn unless_hidden(compared: Result<()>) -> Result<()> {
+    match compared {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            tracing::warn!(%error, "whether what exists is as the settings ask for cannot be seen without the right to configure it");
+            Ok(())
+        }
+        compared => compared,
+    }
 }
 
 /// What to do where something exists otherwise than it is asked for.
@@ -153,7 +164,7 @@ pub(crate) async fn group(
     ensure(connection, operation, &names.suspects, &quorum()).await?;
     let is_new = ensure(connection, operation, &names.queue, &of_group(config, names)).await?;
     if !is_new && config.asks_of_queue() {
-        is_alike(connection, operation, config, names).await?;
+        unless_hidden(is_alike(connection, operation, config, names).await)?;
     }
     bindings(connection, operation, config, names).await?;
     Ok(is_new)

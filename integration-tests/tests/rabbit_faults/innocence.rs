@@ -106,6 +106,37 @@ async fn members_come_and_go_under_load_and_nobody_is_suspected() {
     assert_eq!(suspects(&server, STREAM).await, 0, "of {published}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_over_from_a_single_active_member_that_leaves_keeps_the_order() {
+    const STREAM: &str = "next-single";
+    const ROUNDS: u32 = 5;
+    let server = lab::shared().await;
+    let client = zephcast::connect(&format!("{}&single-active-consumer=true", server.url())).await.expect("connects");
+    let mut active = lab::join(&client, STREAM, 50).await;
+    lab::publish(&client, STREAM, 0..MESSAGES).await;
+    let mut first = 0;
+    for round in 0..ROUNDS {
+        let next = lab::join(&client, STREAM, 50).await;
+        for number in first..first + 10 {
+            let delivery = lab::next(&mut active).await;
+            assert_eq!(lab::number(&delivery), number, "round {round}");
+            delivery.ack().expect("is ours");
+        }
+        first += 10;
+        // With forty in hand that nobody has begun.
+        let report = active.close(Duration::from_secs(10)).await.expect("leaves");
+        assert!(report.clean, "{report:?}");
+        active = next;
+    }
+    for number in first..MESSAGES {
+        let delivery = lab::next(&mut active).await;
+        assert_eq!(lab::number(&delivery), number);
+        delivery.ack().expect("is ours");
+    }
+    active.commit().await.expect("is settled");
+    assert_eq!(suspects(&server, STREAM).await, 0);
+}
+
 /// Acks everything that comes until it is time to stop.
 async fn all_until(
     mut member: zephcast::Consumer,

@@ -90,7 +90,7 @@ impl RabbitIntake {
 /// Whoever is said to come from a member that lived is in doubt no longer.
 fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
     let innocent = hints.innocent(arrival.mark, arrival.count);
-    let Some(attempts) = innocent.or_else(|| hints.pardoned(arrival.mark, arrival.count, now_ms())) else { return };
+    let Some(attempts) = innocent.or_else(|| hints.pardoned(arrival.mark, arrival.count)) else { return };
     arrival.is_doubtful = false;
     arrival.notes.attempts = attempts;
     if let Some(held) = session.held().get_mut(arrival.tag) {
@@ -112,7 +112,7 @@ async fn read(member: &Member) -> Result<Hints> {
     for _ in 0..MOST_HINTS {
         let got = errand.call(errand.channel().basic_get(queue(), BasicGetOptions::default())).await?;
         let Some(got) = got else { break };
-        if let Err(error) = hints.read(&got.delivery.data) {
+        if let Err(error) = hints.read(&got.delivery.data, now_ms()) {
             tracing::debug!(%error, "a hint was passed over");
         }
     }

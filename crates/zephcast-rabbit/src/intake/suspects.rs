@@ -143,19 +143,6 @@ impl RabbitIntake {
         }
     }
 
-    /// Waits for what is done on another connection, unless something else is to be done: that is not kept waiting.
-    async fn unless_needed<T>(&self, session: &Session, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.member.interrupted.notified() => {
-                self.member.interrupted.notify_one();
-                None
-            }
-            () = session.link.ended() => None,
-            done = work => Some(done),
-        }
-    }
-
     /// Takes exactly one, or says that there is none. `None` when the session ended.
     pub(super) async fn one_suspect(&mut self, session: &Arc<Session>) -> Result<Option<Fetched>> {
         let queue = self.member.names.suspects.as_str().into();

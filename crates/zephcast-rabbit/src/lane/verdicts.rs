@@ -105,8 +105,10 @@ impl Verdicts {
     fn failed(&mut self, place: Place, source: LapinError) -> Verdict {
         if let Some(limit) = largest_message(&source) {
             self.limit.fetch_min(limit, Ordering::Relaxed);
-            let larger = self.undecided.iter().filter(|(_, published)| published.bytes > limit);
-            self.culprit = self.culprit.or(larger.map(|(place, _)| *place).min());
+            if self.culprit.is_none() {
+                let larger = self.undecided.iter().filter(|(_, published)| published.bytes > limit);
+                self.culprit = larger.map(|(place, _)| *place).min();
+            }
         }
         match self.culprit.map(|culprit| place.cmp(&culprit)) {
             Some(std::cmp::Ordering::Equal) => Verdict::Bad(source),

@@ -95,6 +95,23 @@ pub(crate) struct Binding {
     pub(crate) routing_key: String,
 }
 
+/// What of an exchange says where messages go that no queue takes.
+#[derive(Deserialize)]
+pub(super) struct ExchangeRoutes {
+    #[serde(default)]
+    arguments: Map<String, Value>,
+    #[serde(default)]
+    policy: Option<String>,
+}
+
+impl ExchangeRoutes {
+    /// What a policy says is not told.
+    pub(super) fn may_have_alternate(&self) -> bool {
+        self.arguments.contains_key("alternate-exchange")
+            || self.policy.as_ref().is_some_and(|policy| !policy.is_empty())
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct AnyBinding {
     destination: String,
@@ -103,15 +120,14 @@ pub(super) struct AnyBinding {
 }
 
 impl AnyBinding {
-    /// To what it leads, and of which type that is.
-    pub(super) fn destination(&self) -> (&str, &str) {
-        (&self.destination, &self.destination_type)
+    /// The queue that it leads to, if it does to one.
+    pub(super) fn queue(&self) -> Option<&str> {
+        (self.destination_type == "queue").then_some(&self.destination)
     }
 
     /// If it leads to a queue.
     pub(super) fn of_queue(self) -> Option<Binding> {
-        let is_of_queue = self.destination_type == "queue";
-        is_of_queue.then_some(Binding { queue: self.destination, routing_key: self.routing_key })
+        self.queue().is_some().then_some(Binding { queue: self.destination, routing_key: self.routing_key })
     }
 }
 

@@ -10,6 +10,8 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Session;
+use super::window::PASSING;
+use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
 
 /// So many settlements may be on their way: with more than 32 unanswered the server keeps back the rest until the queue's log
@@ -26,7 +28,7 @@ impl Session {
     }
 
     pub(crate) async fn ack_suspect(&self, tag: u64) {
-        self.suspects_unsynced.store(true, Ordering::SeqCst);
+        self.suspects_unsynced.fetch_add(1, Ordering::SeqCst);
         let _ = poll_immediate(self.suspects.basic_ack(tag, BasicAckOptions { multiple: false })).await;
     }
 
@@ -47,7 +49,7 @@ impl Session {
 
     /// Whether the broker has yet to say that it has everything.
     pub(crate) fn is_unsynced(&self) -> bool {
-        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects_unsynced.load(Ordering::SeqCst)
+        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects_unsynced.load(Ordering::SeqCst) > 0
     }
 
     /// Waits until what was settled outlives the server.
@@ -56,24 +58,19 @@ impl Session {
     /// are on their way to the queue's log still, and were seen to come again after a crash. What passes through the log
     /// itself, as a new consumer does, is behind them.
     pub(crate) async fn sync(&self) -> Result<(), CallFailure> {
-        let (sent, suspects) =
-            (self.unsynced.swap(0, Ordering::SeqCst), self.suspects_unsynced.swap(false, Ordering::SeqCst));
-        let synced = async {
-            for _ in 0..(u8::from(sent > 0) + u8::from(sent > KEPT_BACK)) {
-                self.pass_through_log().await?;
-            }
-            if suspects {
-                // A consumer would be given the next suspect, which would count as delivered.
-                self.link.answer(self.suspects.basic_qos(1, BasicQosOptions::default())).await?;
-            }
-            Ok(())
-        };
-        let synced = synced.await;
-        if synced.is_err() {
-            self.unsynced.fetch_add(sent, Ordering::SeqCst);
-            self.suspects_unsynced.fetch_or(suspects, Ordering::SeqCst);
+        let _one_at_a_time = self.syncing.lock().await;
+        let sent = self.unsynced.load(Ordering::SeqCst);
+        for _ in 0..(u8::from(sent > 0) + u8::from(sent > KEPT_BACK)) {
+            self.pass_through_log().await?;
         }
-        synced
+        self.unsynced.fetch_sub(sent, Ordering::SeqCst);
+        let suspects = self.suspects_unsynced.load(Ordering::SeqCst);
+        if suspects > 0 {
+            // A consumer would be given the next suspect, which would count as delivered.
+            self.link.answer(self.suspects.basic_qos(1, BasicQosOptions::default())).await?;
+        }
+        self.suspects_unsynced.fetch_sub(suspects, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Subscribes once more and takes it back. What that consumer is given, which is little since others come first, is
@@ -93,8 +90,7 @@ impl Session {
         let mut passing = self.link.answer(consumed).await?;
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
-            *self.passing() = Some(delivery.delivery_tag);
-            self.inbox.put(self.arrive(delivery));
+            self.inbox.put(self.arrive(PASSING, delivery));
         }
         Ok(())
     }
@@ -102,13 +98,13 @@ impl Session {
     /// Sends back first what would come after newer messages otherwise: the server gives back consumer by consumer, and what
     /// came by one that only passed through lies between the others'. With too much before it, it comes last.
     pub(crate) async fn give_back_in_order(&self) {
-        let Some(passing) = *self.passing() else { return };
-        let first: Vec<u64> = self.held().iter().map(|(tag, _)| tag).take_while(|tag| *tag <= passing).collect();
+        let tags: Vec<(u64, ConsumerNumber)> = self.held().iter().map(|(tag, held)| (tag, held.consumer)).collect();
+        let first = tags.iter().rposition(|(_, consumer)| *consumer == PASSING).map_or(0, |last| last + 1);
         // The server keeps back what is more, and forgets its order.
-        if first.last() != Some(&passing) || first.len() as u64 > KEPT_BACK {
+        if first as u64 > KEPT_BACK {
             return;
         }
-        for tag in first {
+        for (tag, _) in tags.into_iter().take(first) {
             self.give_back(tag).await;
         }
     }

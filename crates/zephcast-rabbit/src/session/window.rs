@@ -3,7 +3,7 @@
 //! The server gives back, as delivered once more, what is on its way to a consumer that is cancelled. So a window grows only
 //! when it is full, since nothing can be on its way then.
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -11,11 +11,19 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::{MEMBER, Session};
 use crate::RabbitConfig;
+use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
+
+/// The number of the consumer with which a session begins; those that take its place have the next ones.
+pub(super) const FIRST: ConsumerNumber = 1;
+
+/// The number of consumers that only pass through.
+pub(super) const PASSING: ConsumerNumber = 0;
 
 /// What the server hands messages out to.
 #[derive(Debug)]
 pub(super) struct Window {
+    pub(super) number: ConsumerNumber,
     pub(super) tag: ShortString,
     /// How many messages it has without a settlement, at most.
     pub(super) prefetch: u16,
@@ -34,26 +42,19 @@ impl Session {
 
     /// Whether everything is here that the server may hand out: there is room for more only by a settlement.
     pub(crate) fn is_full(&self) -> bool {
-        let (begin, passing) = (self.former().last().copied().unwrap_or(0), *self.passing());
-        let held = self.held();
-        let has = held.iter().filter(|(tag, _)| *tag > begin && Some(*tag) != passing).count();
-        has >= usize::from(self.prefetch())
+        let window = self.window();
+        let Some(Window { number, prefetch, .. }) = window.as_ref() else { return true };
+        self.held().iter().filter(|(_, held)| held.consumer == *number).count() >= usize::from(*prefetch)
     }
 
     /// How many consumers the server counts for this member: also those that get nothing any more, for as long as something
     /// is unsettled that they were given.
     pub(crate) fn consumer_count(&self) -> usize {
-        let former = self.former();
+        let window = self.window();
         let held = self.held();
-        let passing = self.passing().is_some_and(|tag| held.get(tag).is_some());
-        let mut begin = 0;
-        let lingering = former.iter().filter(|last| {
-            let is_its = |tag| (begin + 1..=**last).contains(&tag);
-            let lingers = held.iter().any(|(tag, _)| is_its(tag));
-            begin = **last;
-            lingers
-        });
-        lingering.count() + usize::from(self.window().is_some()) + usize::from(passing)
+        let mut numbers: BTreeSet<ConsumerNumber> = held.iter().map(|(_, held)| held.consumer).collect();
+        numbers.extend(window.as_ref().map(|window| window.number));
+        numbers.len()
     }
 
     /// Has the server hand out fewer messages at a time, or more, if the window is full. It sets that for new consumers
@@ -70,18 +71,16 @@ impl Session {
         if prefetch > self.prefetch() && !self.is_full() {
             return Ok(());
         }
-        let last = self.held().iter().last().map(|(tag, _)| tag);
         self.inbox.expect_end();
         self.link.answer(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let number = self.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.window().as_ref().map_or(FIRST, |window| window.number + 1);
         // By the order of tags the server gives back what consumers have when their channel closes: the newest last.
         let tag = ShortString::from(format!("{member}~{number:06}"));
-        let options = BasicConsumeOptions { exclusive: self.is_exclusive, ..BasicConsumeOptions::default() };
+        let options = BasicConsumeOptions::default();
         let consumed = self.channel.basic_consume(self.queue.clone(), tag, options, arguments(config, member));
         let consumer = self.link.answer(consumed).await?;
-        let former = self.window().replace(Window { tag: consumer.tag(), prefetch });
-        self.inbox.add(consumer);
-        self.former().extend(last);
+        let former = self.window().replace(Window { number, tag: consumer.tag(), prefetch });
+        self.inbox.add(number, consumer);
         if let Some(Window { tag, .. }) = former {
             self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
@@ -96,14 +95,6 @@ impl Session {
             self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
         Ok(())
-    }
-
-    pub(super) fn passing(&self) -> MutexGuard<'_, Option<u64>> {
-        self.passing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn former(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn window(&self) -> MutexGuard<'_, Option<Window>> {

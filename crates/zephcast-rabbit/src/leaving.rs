@@ -16,7 +16,7 @@ use crate::suspect;
 const OPERATION: &str = "leave";
 
 /// Gives everything back and closes the member's connection.
-pub(super) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline: Duration) -> Result<()> {
+pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline: Duration) -> Result<()> {
     let until = zephcast_core::driver::after(tokio::time::Instant::now(), deadline);
     let Some(session) = member.session().filter(|session| !session.is_over()) else {
         // What it held is with the group since its connection was lost, settled by its user or not.
@@ -43,7 +43,8 @@ async fn pardon(member: &Member, session: &Session) -> Result<()> {
     if began { member.write_pardon(OPERATION).await } else { Ok(()) }
 }
 
-async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
+/// Gives everything back and closes the session's channels: what is settled is, and what comes again is innocent.
+pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
     // Before the member takes no more: what passes through the queue's log is given a message then, and what is on its way
     // is with others at once.
     let (synced, pardoned) = tokio::join!(session.sync(), pardon(member, session));
@@ -51,7 +52,10 @@ async fn give_everything_back(member: &Member, session: &Arc<Session>, returned:
     if let Err(error) = pardoned {
         tracing::debug!(%error, "what is on its way is not pardoned");
     }
-    session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    // Where one consumer has the queue, the next one would be given what comes after all that is held here.
+    if !session.is_single() {
+        session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    }
     // What was on its way when the member took no more.
     session.look();
     let attempts: HashMap<u64, u32> = returned
