@@ -211,8 +211,14 @@ impl Worker {
 async fn publish(sink: Arc<dyn Sink>, batch: Batch, broker: Broker) -> (Batch, Vec<Stored>, Duration) {
     let began = Instant::now();
     let unanswered = || {
-        let error = Error::new(ErrorKind::Timeout, "publish", "no answer within the publish timeout").on(broker);
-        Err(PublishError::Unknown(match sink.trouble() {
+        let trouble = sink.trouble();
+        // A broker that takes nothing is no slow one.
+        let kind = match &trouble {
+            Some(trouble) if trouble.kind() == ErrorKind::Blocked => ErrorKind::Blocked,
+            _ => ErrorKind::Timeout,
+        };
+        let error = Error::new(kind, "publish", "no answer within the publish timeout").on(broker);
+        Err(PublishError::Unknown(match trouble {
             Some(trouble) => error.caused_by(trouble),
             None => error,
         }))

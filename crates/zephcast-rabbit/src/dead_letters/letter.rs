@@ -55,7 +55,7 @@ impl Letter {
 impl From<Letter> for DeadLetter {
     fn from(Letter { token, message, notes, .. }: Letter) -> Self {
         Self {
-            position: Position::new(PositionStyle::Tag, UNIT, token),
+            position: Position::new(PositionStyle::EntryId, UNIT, token),
             message,
             reason: notes.reason.unwrap_or_else(|| "given up by the broker".into()),
             attempts: notes.attempts,

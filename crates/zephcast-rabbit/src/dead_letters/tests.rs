@@ -23,7 +23,7 @@ async fn many_are_sent_back_at_once_as_they_were_asked_for() {
     let nothing = admin.redrive_some(&stream, &group, &[]).await;
     assert!(nothing.is_empty());
     admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
-    let place = Position::new(PositionStyle::Tag, UNIT, Token(0, 1));
+    let place = Position::new(PositionStyle::EntryId, UNIT, Token(0, 1));
     let unknown = admin.redrive_some(&stream, &group, &[place, place]).await;
     let is_missing = |answer: &Result<Redrive>| matches!(answer, Err(error) if error.kind() == ErrorKind::NotFound);
     assert!(unknown.len() == 2 && unknown.iter().all(is_missing), "{unknown:?}");
