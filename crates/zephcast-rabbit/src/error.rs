@@ -67,7 +67,9 @@ pub(crate) fn has_code(source: &LapinError, code: u16) -> bool {
 /// The largest message that the server takes, where it closed the channel for a larger one.
 pub(crate) fn largest_message(source: &LapinError) -> Option<usize> {
     let (_, text) = reply(source).filter(|(code, _)| *code == code::PRECONDITION_FAILED)?;
-    text.split_once("larger than configured max size ")?.1.trim().parse().ok()
+    // It says `configured max size` where that is less than any server takes.
+    let (_, named) = text.split_once("larger than ")?;
+    named.strip_prefix("configured ").unwrap_or(named).strip_prefix("max size ")?.trim().parse().ok()
 }
 
 /// The refusal to make a group of the readers of a stream queue.
@@ -218,6 +220,23 @@ mod tests {
         ] {
             assert_eq!(replied(code, text).kind(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_largest_message_is_read_however_it_is_named() {
+        let largest = |code, text: &str| {
+            let error = AMQPError::from_id(code, text.into()).expect("a code of AMQP");
+            largest_message(&LapinKind::ProtocolError(error).into())
+        };
+        for text in [
+            "PRECONDITION_FAILED - message size 9 is larger than configured max size 8",
+            "PRECONDITION_FAILED - message size 9 is larger than max size 8",
+            "PRECONDITION_FAILED - message size 9 larger than configured max size 8",
+        ] {
+            assert_eq!(largest(406, text), Some(8), "{text}");
+        }
+        assert_eq!(largest(406, "PRECONDITION_FAILED - unknown delivery tag 8"), None);
+        assert_eq!(largest(406, "PRECONDITION_FAILED - value 9 is larger than 8"), None);
     }
 
     #[test]
