@@ -1,18 +1,19 @@
 //! What one channel of a look takes, and holds until it is closed.
 //!
-//! The first letter is got by a call that also says how many more are ready; these come by consumers, many with one call.
-//! A consumer is given no more than its prefetch as long as nothing is settled, and the client library reads whatever the
+//! Letters come by consumers, many with one call; as many as were ready when it began. None is got without a consumer: since
+//! 4.0 the server would give it back behind all those of consumers. A consumer is given no more than its prefetch as long as nothing is settled, and the client library reads whatever the
 //! server sends: so a prefetch is what bounds the memory of letters that are on their way. When a consumer has its fill,
 //! the next one goes on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 use lapin::Consumer;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
 use zephcast_core::Result;
 
 use super::OPERATION;
@@ -21,22 +22,22 @@ use crate::errand::Errand;
 use crate::error::code;
 use crate::link::CallFailure;
 use crate::names::Names;
+use crate::topology;
 
 /// How much one channel takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// So many consumers take letters on one channel. When it is closed, the server gives back what they have consumer by
-    /// consumer: in the order of their tags as long as there are at most 32, the first letter's included.
+    /// consumer: in the order of their tags, or since 4.0 of their beginnings, as long as there are at most 32.
     pub(super) consumers: usize,
-    /// The prefetch of the first consumer. Each next one has four times as much, as the sizes of the letters allow.
-    pub(super) few: u16,
-    /// The largest prefetch.
+    /// The largest prefetch. The first consumer takes one letter, and each next one four times as many, as the sizes of the
+    /// letters allow.
     pub(super) many: u16,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { consumers: 31, few: 16, many: 1024 }
+        Self { consumers: 32, many: 1024 }
     }
 }
 
@@ -59,14 +60,23 @@ pub(super) struct Armful<'a> {
     consumers: usize,
     /// The prefetch of the next one.
     room: u16,
-    /// How many letters were taken and not settled.
-    taken: u64,
+    /// What each consumer took and was not settled, by the tag of its first letter.
+    held: BTreeMap<u64, Held>,
     has_settled: bool,
+}
+
+/// What a consumer has, also one that takes no more.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Of the consumer.
+    number: usize,
+    letters: u64,
 }
 
 /// A consumer, and what it has.
 struct Filling {
     consumer: Consumer,
+    number: usize,
     /// The prefetch.
     room: u16,
     /// How many letters it has that are not settled.
@@ -79,35 +89,33 @@ struct Filling {
 impl<'a> Armful<'a> {
     /// Begins with a first letter; none where there is none, or no queue.
     pub(super) async fn begin(brokers: &'a Brokers, names: &Names, limits: Limits) -> Result<Option<(Self, Delivery)>> {
+        let Some((left, _)) =
+            topology::queue(&brokers.control, OPERATION, &names.dead).await?.filter(|(left, _)| *left > 0)
+        else {
+            return Ok(None);
+        };
         let errand = Errand::begin(&brokers.control, OPERATION).await?;
         let queue = ShortString::from(names.dead.as_str());
-        let got = errand.channel().basic_get(queue.clone(), BasicGetOptions::default());
-        match errand.try_call(got).await {
-            Ok(Some(got)) => {
-                let left = got.message_count.into();
-                let room = limits.few.min(fitting(got.delivery.data.len()));
-                let armful = Self {
-                    limits,
-                    queue,
-                    errand,
-                    left,
-                    consumer: None,
-                    consumers: 0,
-                    room,
-                    taken: 1,
-                    has_settled: false,
-                };
-                Ok(Some((armful, got.delivery)))
-            }
-            Ok(None) => errand.end().await.map(|()| None),
-            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
-            Err(failure) => Err(errand.failed(failure)),
+        let mut armful = Self {
+            limits,
+            queue,
+            errand,
+            left,
+            consumer: None,
+            consumers: 0,
+            room: 1,
+            held: BTreeMap::new(),
+            has_settled: false,
+        };
+        match armful.next(1).await? {
+            Some(first) => Ok(Some((armful, first))),
+            None => armful.end().await.map(|()| None),
         }
     }
 
     /// How many letters were taken and not settled.
     pub(super) fn taken(&self) -> u64 {
-        self.taken
+        self.held.values().map(|held| held.letters).sum()
     }
 
     /// The next one that was ready when it began. None when all of them came, when others have the rest, or when it is
@@ -121,10 +129,10 @@ impl<'a> Armful<'a> {
             return self.stop().await.map(|()| None);
         };
         self.left -= 1;
-        self.taken += 1;
         if let Some(filling) = &mut self.consumer {
             filling.held += 1;
-            filling.first.get_or_insert(delivery.delivery_tag);
+            let first = *filling.first.get_or_insert(delivery.delivery_tag);
+            self.held.entry(first).or_insert(Held { number: filling.number, letters: 0 }).letters += 1;
             filling.largest = filling.largest.max(delivery.data.len());
         }
         Ok(Some(delivery))
@@ -141,7 +149,9 @@ impl<'a> Armful<'a> {
         if self.rests() {
             self.stop().await?;
         }
-        self.taken -= 1;
+        if let Some((_, held)) = self.held.range_mut(..=tag).next_back() {
+            held.letters -= 1;
+        }
         self.has_settled = true;
         if let Some(filling) = self.consumer.as_mut().filter(|filling| filling.first.is_some_and(|first| tag >= first))
         {
@@ -162,20 +172,23 @@ impl<'a> Armful<'a> {
 
     /// Closes the channel: what was not settled goes back.
     pub(super) async fn end(&mut self) -> Result<()> {
-        if self.has_settled && self.errand.channel().status().connected() {
-            self.flush().await?;
-        }
         self.errand.end().await
     }
 
     /// Waits until the queue has all acks. A channel of the server holds acks back while 32 are under way to a quorum queue
     /// (`quorum_commands_soft_limit`), and forgets those when it is closed. An answer of the queue shows that all before
     /// it that were under way arrived, and so lets go of those that were held back; a second one shows that these arrived.
-    /// They are had by a consumer that is given no credit, so that no letter is taken and goes back behind the others. A
-    /// server that knows nothing of credit (since 4.0) gives it one.
-    async fn flush(&mut self) -> Result<()> {
+    ///
+    /// They are had by a consumer that holds letters and begins again with room for one: it has its fill, and no other is
+    /// taken. Where all was settled there is none, and a new one may take a letter that nobody looked at.
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        if !self.has_settled || !self.errand.channel().status().connected() {
+            return Ok(());
+        }
         self.stop().await?;
-        let Some(last) = self.consume("waits-for-acks", 1, no_credit()).await? else { return Ok(()) };
+        let full = self.held.values().find(|held| held.letters > 0).map(|held| name(held.number));
+        let tag = full.unwrap_or_else(|| "waits-for-acks".to_owned());
+        let Some(last) = self.consume(&tag, 1).await? else { return Ok(()) };
         self.errand.call(self.errand.channel().basic_cancel(last.tag(), BasicCancelOptions::default())).await
     }
 
@@ -190,19 +203,19 @@ impl<'a> Armful<'a> {
         // It has all it may have, so that nothing is on its way that would be dropped with it.
         self.stop().await?;
         let room = self.room.min(u16::try_from(most).unwrap_or(u16::MAX)).max(1);
-        // After the tag of the first letter, which is a number.
-        let consumer = self.consume(&format!("takes-{:02}", self.consumers), room, FieldTable::default()).await?;
+        let number = self.consumers;
+        let consumer = self.consume(&name(number), room).await?;
         self.consumers += 1;
-        self.consumer = consumer.map(|consumer| Filling { consumer, room, held: 0, first: None, largest: 0 });
+        self.consumer = consumer.map(|consumer| Filling { consumer, number, room, held: 0, first: None, largest: 0 });
         Ok(self.consumer.is_some())
     }
 
     /// None where the queue is gone.
-    async fn consume(&self, tag: &str, room: u16, arguments: FieldTable) -> Result<Option<Consumer>> {
+    async fn consume(&self, tag: &str, room: u16) -> Result<Option<Consumer>> {
         let channel = self.errand.channel();
         self.errand.call(channel.basic_qos(room, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
-        let consumed = channel.basic_consume(self.queue.clone(), tag.into(), options, arguments);
+        let consumed = channel.basic_consume(self.queue.clone(), tag.into(), options, FieldTable::default());
         match self.errand.try_call(consumed).await {
             Ok(consumer) => Ok(Some(consumer)),
             Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
@@ -235,14 +248,9 @@ impl Limits {
     }
 }
 
-/// Has a consumer take nothing.
-fn no_credit() -> FieldTable {
-    let mut credit = FieldTable::default();
-    credit.insert("credit".into(), AMQPValue::LongLongInt(0));
-    credit.insert("drain".into(), AMQPValue::Boolean(false));
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-credit".into(), AMQPValue::FieldTable(credit));
-    arguments
+/// The tag of a consumer: they are in order.
+fn name(number: usize) -> String {
+    format!("takes-{number:02}")
 }
 
 /// So many letters of this size may be on their way.

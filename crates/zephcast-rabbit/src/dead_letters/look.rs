@@ -79,6 +79,11 @@ impl<'a> Look<'a> {
         for armful in &mut armfuls {
             armful.stop().await?;
         }
+        for armful in &mut armfuls {
+            armful.flush().await?;
+        }
+        // One without a letter of the look may have taken one that is behind them all.
+        armfuls.sort_by_key(|armful| armful.taken() == 0);
         let mut back = 0;
         for mut armful in armfuls {
             armful.end().await?;

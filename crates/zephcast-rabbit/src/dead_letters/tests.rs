@@ -75,7 +75,7 @@ async fn a_look_gives_all_back_in_order() {
     for stored in brokers.mover.store("test", copies.collect()).await.unwrap() {
         stored.unwrap();
     }
-    let limits = Limits { consumers: 3, few: 2, many: 7 };
+    let limits = Limits { consumers: 3, many: 7 };
     let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     for _ in 0..3 {
         let mut look = Look::within(limits, &brokers, &names);
