@@ -282,8 +282,8 @@ impl RabbitConfig {
         self
     }
 
-    /// The most messages that a group's queue takes; beyond, a publish fails with `Blocked`, for every group of the
-    /// stream. Default no limit. A queue that exists otherwise is a `Conflict`.
+    /// The most messages that a group's queue takes; beyond, a publish fails with `Blocked`, and its outcome is unknown
+    /// where other groups may have taken it. Default no limit. A queue that exists otherwise is a `Conflict`.
     #[must_use]
     pub fn max_length(mut self, messages: u64) -> Self {
         self.max_length = Some(messages);

@@ -56,9 +56,8 @@ const TOTALS: &str = "disable_stats=true&enable_queue_totals=true";
 ///
 /// # Errors
 /// Of every question: `Unavailable` if nobody can be reached, `Timeout` if the answer to one request is late, by the last
-/// server that was tried; `Auth` for
-/// credentials or a certificate that are not good, `PermissionDenied` for a user without the tag that it needs, and
-/// `Broker` for what is no management API or answers what cannot be understood.
+/// server that was tried; `Auth` for credentials or a certificate that are not good, `PermissionDenied` for a user without
+/// the tag that it needs, and `Broker` for what is no management API or answers what cannot be understood.
 ///
 /// # Cancel safety
 /// Every question can be given up at any time; its connection is closed then.

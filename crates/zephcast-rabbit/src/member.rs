@@ -41,6 +41,8 @@ pub(crate) struct Member {
     /// For everything else.
     pub(crate) brokers: Arc<Brokers>,
     session: Mutex<Option<Arc<Session>>>,
+    /// Whether the group's queue had to be made, and no session has told it.
+    is_new: AtomicBool,
     epochs: AtomicU64,
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
     pub(crate) lost_unsynced: AtomicBool,
@@ -71,6 +73,7 @@ impl Member {
             connection,
             brokers,
             session: Mutex::default(),
+            is_new: AtomicBool::new(false),
             epochs: AtomicU64::new(0),
             lost_unsynced: AtomicBool::new(false),
             outlived: Mutex::default(),
@@ -84,9 +87,9 @@ impl Member {
         Ok(Membership { intake, settler: Arc::new(RabbitSettler::new(member)) })
     }
 
-    /// A new session: one attempt. Whether the group's queue had to be made.
+    /// A new session: one attempt. Whether the group's queue had to be made, by this one or by those before that failed.
     pub(crate) async fn open(self: &Arc<Self>, operation: &'static str) -> Result<bool> {
-        let is_new = topology::group(
+        let was_made = topology::group(
             &self.brokers.control,
             operation,
             self.brokers.control.config(),
@@ -94,6 +97,7 @@ impl Member {
             self.subscription.create,
         )
         .await?;
+        self.is_new.fetch_or(was_made, Ordering::SeqCst);
         if native::is_on(&self.brokers) {
             self.find_dead_letters(operation).await?;
         }
@@ -106,7 +110,7 @@ impl Member {
         roll_call::spawn(self, &session, questions);
         *self.current() = Some(session);
         self.tell_outlived().await;
-        Ok(is_new)
+        Ok(self.is_new.swap(false, Ordering::SeqCst))
     }
 
     /// Finds out where the queue sends what it gives up. Where nobody can say that now, what was found out before holds.

@@ -91,7 +91,8 @@ impl DeadLetters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topology {
-    /// Creates what is missing. What exists is used as it is.
+    /// Creates what is missing. What exists is used as it is, and is a `Conflict` where settings ask for something else in
+    /// particular.
     #[default]
     Declare,
     /// Creates no exchange and no group's queue; fails with `NotFound` where one is missing. The queues beside a group's,
