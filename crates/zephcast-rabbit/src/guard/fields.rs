@@ -15,8 +15,6 @@ pub(super) enum Field {
     Fixed(usize),
     /// A text of up to 255 bytes, which has to be UTF-8.
     Short,
-    /// Any bytes.
-    Long,
     Table,
 }
 
@@ -64,7 +62,6 @@ impl Walk<'_> {
         match field {
             Field::Fixed(size) => self.skip(size),
             Field::Short => self.short(),
-            Field::Long => self.long(),
             Field::Table => self.table(),
         }
     }

@@ -13,7 +13,7 @@ pub(super) fn method(payload: &mut [u8]) -> Mended {
 
 /// Those of a method, as far as its last text or table.
 fn arguments(class: u16, number: u16) -> &'static [Field] {
-    use Field::{Fixed, Long, Short, Table};
+    use Field::{Fixed, Short, Table};
     match (class, number) {
         // basic.deliver: consumer tag, delivery tag and whether it comes again, exchange, routing key.
         (60, 60) => &[Short, Fixed(8 + 1), Short, Short],
@@ -29,8 +29,8 @@ fn arguments(class: u16, number: u16) -> &'static [Field] {
         (10, 50) | (20, 40) => &[Fixed(2), Short],
         // connection.open-ok: nothing of use. connection.blocked: reason.
         (10, 41 | 60) => &[Short],
-        // connection.start: version, properties of the server, ways to log in, languages.
-        (10, 10) => &[Fixed(2), Table, Long, Long],
+        // connection.start: version, properties of the server.
+        (10, 10) => &[Fixed(2), Table],
         _ => &[],
     }
 }
