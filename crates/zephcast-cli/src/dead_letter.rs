@@ -222,7 +222,7 @@ impl<'a> Letters<'a> {
     }
 
     fn none(client: &'a Client, whose: &'a Whose) -> Self {
-        let at_once = client.admin().dead_letters_at_once().max(1);
+        let at_once = client.capabilities().dead_letters_at_once.max(1);
         Self { client, whose, page: Vec::new().into_iter(), after: None, left: 0, at_once }
     }
 

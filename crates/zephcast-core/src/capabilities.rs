@@ -45,6 +45,10 @@ pub struct Capabilities {
     /// Whether the broker itself counts what a member holds, and sends no more beyond the prefetch until it has read acks.
     /// Then a window is written in quarters, so that it does not run dry meanwhile.
     pub counts_prefetch: bool,
+    /// How many dead letters to ask for at a time when all of them are wanted, one at least:
+    /// [`Admin::dead_letters`](crate::driver::Admin::dead_letters). A broker that has to look through the whole queue for
+    /// each answer gives as many as fit into memory.
+    pub dead_letters_at_once: usize,
     /// Whether messages survive a restart of the process that publishes and of the broker.
     pub durable: bool,
 }
@@ -72,6 +76,7 @@ impl Capabilities {
             partitions: false,
             idempotent_publish: false,
             counts_prefetch: false,
+            dead_letters_at_once: 100,
             durable: false,
         }
     }

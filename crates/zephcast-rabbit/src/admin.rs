@@ -139,10 +139,6 @@ impl Admin for RabbitAdmin {
         dead_letters::list(&self.brokers, &names, after, limit).await
     }
 
-    fn dead_letters_at_once(&self) -> usize {
-        dead_letters::AT_ONCE
-    }
-
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive> {
         let mut answers = self.redrive_some(stream, group, &[position]).await;
         answers.pop().unwrap_or(Ok(Redrive::Gone))

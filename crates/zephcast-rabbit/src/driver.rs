@@ -12,6 +12,7 @@ use crate::admin::RabbitAdmin;
 use crate::brokers::Brokers;
 use crate::config::Credentials;
 use crate::connection::{Connection, first, server};
+use crate::dead_letters;
 use crate::management::Management;
 use crate::member::Member;
 use crate::mover::Mover;
@@ -91,6 +92,7 @@ fn capabilities() -> Capabilities {
     // The server's own limit by default is 128 MiB before 4.0 and 16 MiB from then on; what it refuses is an error.
     capabilities.max_payload = Some(128 * 1024 * 1024);
     capabilities.counts_prefetch = true;
+    capabilities.dead_letters_at_once = dead_letters::AT_ONCE;
     capabilities.durable = true;
     capabilities
 }

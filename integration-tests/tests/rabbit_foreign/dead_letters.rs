@@ -173,10 +173,10 @@ async fn letters(client: &Client, count: u64) -> Vec<DeadLetter> {
     let (stream, group) = own();
     let status = async || client.group_status(&stream, &group).await.expect("a status").dead_letters;
     until(async || status().await == Some(count)).await;
-    let admin = client.admin();
+    let (admin, at_once) = (client.admin(), client.capabilities().dead_letters_at_once);
     let (mut letters, mut after): (Vec<DeadLetter>, _) = (Vec::new(), None);
     loop {
-        let page = admin.dead_letters(&stream, &group, after, admin.dead_letters_at_once()).await.expect("lists");
+        let page = admin.dead_letters(&stream, &group, after, at_once).await.expect("lists");
         let Some(last) = page.last() else { return letters };
         after = Some(last.position);
         letters.extend(page);

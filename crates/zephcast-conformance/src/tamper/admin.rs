@@ -64,10 +64,6 @@ impl Admin for TamperedAdmin {
         self.inner().dead_letters(stream, group, after, limit).await
     }
 
-    fn dead_letters_at_once(&self) -> usize {
-        self.inner().dead_letters_at_once()
-    }
-
     async fn redrive(&self, stream: &StreamName, group: &GroupName, position: Position) -> Result<Redrive> {
         self.inner().redrive(stream, group, position).await
     }

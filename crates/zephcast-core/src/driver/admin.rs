@@ -150,7 +150,8 @@ pub trait Admin: Send + Sync {
 
     /// The group's dead letters in order, at most `limit`, after `after`.
     ///
-    /// Less than `limit` is not the end: a driver bounds the bytes of one look too. None is.
+    /// Less than `limit` is not the end: a driver bounds the bytes of one look too. None is. Whoever wants all of them asks
+    /// for [`Capabilities::dead_letters_at_once`](crate::Capabilities::dead_letters_at_once) at a time.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound), naming it, when the stream or the group does not exist; and what
@@ -165,12 +166,6 @@ pub trait Admin: Send + Sync {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>>;
-
-    /// How many dead letters to ask for at a time when all of them are wanted: a broker that has to look through the whole
-    /// queue for each answer gives as many as fit into memory.
-    fn dead_letters_at_once(&self) -> usize {
-        100
-    }
 
     /// Sends a dead letter back to that group only, with its attempts counted afresh, and removes it, so that it is
     /// never lost and, but for a crash between the two, never doubled. `Gone` when it is no longer there.
