@@ -113,6 +113,11 @@ impl<'a> Armful<'a> {
         }
     }
 
+    /// How many were ready when it began, and did not come yet.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// How many letters were taken and not settled.
     pub(super) fn taken(&self) -> u64 {
         self.held.values().map(|held| held.letters).sum()

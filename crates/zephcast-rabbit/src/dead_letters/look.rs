@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use lapin::message::Delivery;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
 use tokio::time::Instant;
 use zephcast_core::Result;
 
 use super::OPERATION;
 use super::armful::{Armful, Limits};
 use crate::brokers::Brokers;
+use crate::errand::Errand;
+use crate::error::code;
 use crate::names::Names;
-use crate::topology;
 
 /// It holds every letter that it saw and that was not settled, so that the next one comes. Of these the server holds the
 /// bytes, and this side nothing.
@@ -18,6 +21,9 @@ pub(super) struct Look<'a> {
     brokers: &'a Brokers,
     names: &'a Names,
     limits: Limits,
+    /// How many of those that were ready at the beginning did not come yet; known once there is a first armful. Others
+    /// may come for as long as they like: they are for the next look.
+    left: Option<u64>,
     /// In the order of their letters. The last one takes what comes next.
     armfuls: Vec<Armful<'a>>,
 }
@@ -35,24 +41,31 @@ impl<'a> Look<'a> {
     }
 
     pub(super) fn within(limits: Limits, brokers: &'a Brokers, names: &'a Names) -> Self {
-        Self { brokers, names, limits, armfuls: Vec::new() }
+        Self { brokers, names, limits, left: None, armfuls: Vec::new() }
     }
 
-    /// The next one; none at the end, or where there is no queue.
+    /// The next one of those that were there when the first one was taken; none at the end, or where there is no queue.
     pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
         self.next_of(usize::MAX).await
     }
 
     /// As [`next`](Self::next), by who can do with so many: as few others as possible are taken along.
     pub(super) async fn next_of(&mut self, most: usize) -> Result<Option<Delivery>> {
-        if let Some(armful) = self.armfuls.last_mut()
-            && let Some(delivery) = armful.next(most).await?
-        {
-            return Ok(Some(delivery));
+        let left = self.left.unwrap_or(u64::MAX);
+        let most = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Some(armful) = self.armfuls.last_mut() {
+            if left == 0 {
+                return armful.stop().await.map(|()| None);
+            }
+            if let Some(delivery) = armful.next(most).await? {
+                self.left = Some(left - 1);
+                return Ok(Some(delivery));
+            }
         }
         let Some((armful, first)) = Armful::begin(self.brokers, self.names, self.limits).await? else {
             return Ok(None);
         };
+        self.left = Some(self.left.map_or(armful.left(), |left| left - 1));
         self.armfuls.push(armful);
         Ok(Some(first))
     }
@@ -101,13 +114,18 @@ async fn settle_down(brokers: &Brokers, names: &Names, back: u64) -> Result<()> 
     const MOMENT: Duration = Duration::from_millis(500);
     const AGAIN: Duration = Duration::from_millis(2);
     let until = Instant::now() + MOMENT;
+    let errand = Errand::begin(&brokers.control, OPERATION).await?;
     while Instant::now() < until {
-        let there = topology::queue(&brokers.control, OPERATION, &names.dead).await?;
-        if there.is_none_or(|(ready, _)| ready >= back) {
-            break;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = errand.channel().queue_declare(names.dead.as_str().into(), options, FieldTable::default());
+        match errand.try_call(asked).await {
+            Ok(queue) if u64::from(queue.message_count()) >= back => break,
+            // There is no word of it to wait for.
+            Ok(_) => tokio::time::sleep(AGAIN).await,
+            // Nor is there anything to wait for.
+            Err(failure) if failure.has_code(code::NOT_FOUND) => return Ok(()),
+            Err(failure) => return Err(errand.failed(failure)),
         }
-        // There is no word of it to wait for.
-        tokio::time::sleep(AGAIN).await;
     }
-    Ok(())
+    errand.end().await
 }

@@ -109,6 +109,22 @@ async fn a_look_gives_all_back_in_order() {
     let rest = taken(&mut look, usize::MAX).await;
     assert_eq!(rest, [&left[3..], &left[1..2]].concat(), "but one that was with them");
     look.close().await.unwrap();
+    // What comes in the course of a look is for the next one.
+    let mut look = Look::within(limits, &brokers, &names);
+    let first = taken(&mut look, 1).await;
+    let late = Outgoing {
+        routing_key: names.dead.as_str().into(),
+        properties: BasicProperties::default(),
+        payload: "late".into(),
+    };
+    for stored in brokers.mover.store("test", vec![late]).await.unwrap() {
+        stored.unwrap();
+    }
+    assert_eq!([first, taken(&mut look, usize::MAX).await].concat(), rest);
+    look.close().await.unwrap();
+    let mut look = Look::within(limits, &brokers, &names);
+    assert_eq!(taken(&mut look, usize::MAX).await, [rest, vec!["late".to_owned()]].concat());
+    look.close().await.unwrap();
 }
 
 /// What so many letters say.
