@@ -2,6 +2,7 @@
 
 mod account;
 mod jsonl;
+mod resend;
 
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
@@ -15,6 +16,7 @@ use zephcast::{
 };
 
 use self::account::Account;
+use self::resend::{Resend, Resends};
 use crate::args::publish::PublishArgs;
 use crate::exit::{Exit, Failure};
 use crate::lines::{self, Line};
@@ -74,28 +76,8 @@ struct Sent {
 }
 
 enum Sending {
-    Waiting(PendingReceipt, Option<Again>),
+    Waiting(PendingReceipt, Option<Resend>),
     Ended(Option<MessageId>, PublishError),
-}
-
-/// How a message is sent again whose outcome is unknown.
-struct Again {
-    publisher: Publisher,
-    message: Message,
-    times: u32,
-}
-
-impl Again {
-    /// Until its outcome is known, or it was sent often enough.
-    async fn settle(self, mut outcome: Result<Receipt, PublishError>) -> Result<Receipt, PublishError> {
-        for _ in 0..self.times {
-            if !matches!(outcome, Err(PublishError::Unknown(_))) {
-                break;
-            }
-            outcome = self.publisher.publish(self.message.clone()).await;
-        }
-        outcome
-    }
 }
 
 /// Reads, parses and enqueues until the input ends or the process is asked to stop.
@@ -107,6 +89,7 @@ async fn feed(
     mut shutdown: Shutdown,
 ) -> Result<Fed, Failure> {
     let parser = Parser::new(&arguments);
+    let resends = Resends::of(&arguments, &publisher, &shutdown);
     let mut pace = arguments.rate.map(Pace::new);
     let mut input = match arguments.payload {
         Some(payload) => lines::once(payload.into_vec()),
@@ -127,7 +110,12 @@ async fn feed(
                 return Ok(Fed::Unsent);
             }
             let outcome = match parser.message(n, line) {
-                Ok(message) => enqueue(&publisher, message, arguments.resend).await,
+                Ok(message) => {
+                    let Some(resend) = shutdown.unless_asked(Resends::room(resends.as_ref(), &message)).await else {
+                        return Ok(Fed::Unsent);
+                    };
+                    enqueue(&publisher, message, resend).await
+                }
                 Err(error) => Sending::Ended(None, PublishError::Failed(error)),
             };
             if outcomes.send(Sent { n, outcome }).await.is_err() {
@@ -142,17 +130,10 @@ async fn feed(
     }
 }
 
-async fn enqueue(publisher: &Publisher, message: Message, times: u32) -> Sending {
+async fn enqueue(publisher: &Publisher, message: Message, resend: Option<Resend>) -> Sending {
     let id = message.id().cloned();
-    let kept = (times > 0).then(|| message.clone());
     match publisher.enqueue(message).await {
-        Ok(pending) => {
-            let again = kept.map(|message| {
-                let message = message.with_id(pending.id().clone());
-                Again { publisher: publisher.clone(), message, times }
-            });
-            Sending::Waiting(pending, again)
-        }
+        Ok(pending) => Sending::Waiting(pending, resend),
         Err(error) => Sending::Ended(id, error),
     }
 }
@@ -167,7 +148,7 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
             () = std::future::ready(()), if account.is_full() => account.write().await?,
             Some((n, id, outcome)) = waiting.next() => account.add(n, Some(&id), &outcome),
             sent = enqueued.recv(), if open => match sent {
-                Some(Sent { n, outcome: Sending::Waiting(pending, again) }) => waiting.push(confirmed(n, pending, again)),
+                Some(Sent { n, outcome: Sending::Waiting(pending, resend) }) => waiting.push(confirmed(n, pending, resend)),
                 Some(Sent { n, outcome: Sending::Ended(id, error) }) => account.add(n, id.as_ref(), &Err(named(n, error))),
                 None => open = false,
             },
@@ -180,12 +161,12 @@ async fn count(mut enqueued: mpsc::Receiver<Sent>, account: &mut Account<'_>) ->
 async fn confirmed(
     n: u64,
     pending: PendingReceipt,
-    again: Option<Again>,
+    resend: Option<Resend>,
 ) -> (u64, MessageId, Result<Receipt, PublishError>) {
     let id = pending.id().clone();
     let mut outcome = pending.await;
-    if let Some(again) = again {
-        outcome = again.settle(outcome).await;
+    if let Some(resend) = resend {
+        outcome = resend.settle(&id, outcome).await;
     }
     (n, id, outcome.map_err(|error| named(n, error)))
 }

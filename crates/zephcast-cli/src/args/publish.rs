@@ -37,7 +37,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse_positive)]
     pub(crate) timeout: Duration,
     /// A message whose outcome is unknown is sent again so many times at most, with the same id: it may be stored twice, and
-    /// comes after those that followed it
+    /// comes after those that followed it; its outcome is unknown until a copy is stored
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) resend: u32,
     /// Create the stream with the broker's defaults if it is missing

@@ -6,6 +6,7 @@ mod cases;
 mod foreign;
 mod leaving;
 mod refused;
+mod resend;
 mod unanswered;
 
 use cases::lab;
