@@ -148,11 +148,11 @@ impl Admin for MemoryDriver {
     }
 
     async fn check(&self) -> Result<Check> {
-        let warning = Warning {
-            kind: "not_durable",
-            message: "messages live in this process and end with it".into(),
-            advice: "use a broker with storage where they must survive".into(),
-        };
+        let warning = Warning::new(
+            "not_durable",
+            "messages live in this process and end with it",
+            "use a broker with storage where they must survive",
+        );
         self.administer(|| Ok(Check { version: env!("CARGO_PKG_VERSION").into(), warnings: vec![warning] })).await
     }
 }

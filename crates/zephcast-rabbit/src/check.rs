@@ -32,11 +32,11 @@ pub(crate) async fn run(brokers: &Brokers) -> Result<Check> {
 async fn permissions(management: &Management) -> Vec<Warning> {
     let Ok(Some(permissions)) = management.permissions(OPERATION).await else { return Vec::new() };
     let lacks = [("configure", &permissions.configure), ("write", &permissions.write), ("read", &permissions.read)];
-    let warning = |(right, _): &(&str, &String)| Warning {
-        kind: "permission",
-        message: format!("the user has no {right} permission in the virtual host"),
-        advice: "grant it with `rabbitmqctl set_permissions`, or use `topology=expect` where others create the queues"
-            .into(),
+    let warning = |(right, _): &(&str, &String)| {
+        let message = format!("the user has no {right} permission in the virtual host");
+        let advice =
+            "grant it with `rabbitmqctl set_permissions`, or use `topology=expect` where others create the queues";
+        Warning::new("permission", message, advice)
     };
     lacks.iter().filter(|(_, pattern)| pattern.is_empty()).map(warning).collect()
 }
@@ -48,11 +48,8 @@ fn credentials(brokers: &Brokers) -> Option<Warning> {
         Credentials::Password { user, .. }
             if config.tls.is_none() && config.hosts.iter().any(|(host, _)| !is_local(host)) =>
         {
-            Some(Warning {
-                kind: "password_in_clear",
-                message: format!("the password of {user} goes over the network in clear"),
-                advice: "connect with amqps://".into(),
-            })
+            let message = format!("the password of {user} goes over the network in clear");
+            Some(Warning::new("password_in_clear", message, "connect with amqps://"))
         }
         _ => None,
     }

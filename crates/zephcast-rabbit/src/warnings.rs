@@ -22,17 +22,14 @@ pub(crate) fn management_failed(error: &Error) -> Warning {
 
 fn no_management(message: String, advice: &str) -> Warning {
     let advice = format!("{advice}; without it streams cannot be listed, and what other programs hold is not known");
-    Warning { kind: "no_management", message, advice }
+    Warning::new("no_management", message, advice)
 }
 
 /// What the server told whoever publishes by this client.
 pub(crate) fn blocked(brokers: &Brokers) -> Option<Warning> {
     let reason = brokers.publishing.blocked()?;
-    Some(Warning {
-        kind: "blocked",
-        message: format!("the server takes no messages: {reason}"),
-        advice: "free memory or disk of its nodes".into(),
-    })
+    let message = format!("the server takes no messages: {reason}");
+    Some(Warning::new("blocked", message, "free memory or disk of its nodes"))
 }
 
 /// Which nodes take no messages, as far as the user may know.
@@ -44,10 +41,9 @@ pub(crate) async fn alarms(operation: &'static str, management: &Management) -> 
             return Vec::new();
         }
     };
-    let warning = |what: &str, node: &str| Warning {
-        kind: "alarm",
-        message: format!("the node {node} has too little {what}: it takes no messages"),
-        advice: format!("free {what} of the node, or raise its limit"),
+    let warning = |what: &str, node: &str| {
+        let message = format!("the node {node} has too little {what}: it takes no messages");
+        Warning::new("alarm", message, format!("free {what} of the node, or raise its limit"))
     };
     let told = alarms.iter().map(|alarm| match alarm.kind {
         AlarmKind::Memory => warning("memory", &alarm.node),
@@ -60,10 +56,10 @@ pub(crate) async fn alarms(operation: &'static str, management: &Management) -> 
 /// Whether the server holds back those who publish to a queue. Only a classic queue says so.
 pub(crate) fn flow(queue: &QueueFigures) -> Option<Warning> {
     let is_held_back = queue.state.as_deref() == Some("flow");
-    is_held_back.then(|| Warning {
-        kind: "flow",
-        message: format!("the queue {} cannot keep up, and who publishes to it is held back", queue.name),
-        advice: "publish more slowly, give its node a faster disk, or spread the load over several queues".into(),
+    is_held_back.then(|| {
+        let message = format!("the queue {} cannot keep up, and who publishes to it is held back", queue.name);
+        let advice = "publish more slowly, give its node a faster disk, or spread the load over several queues";
+        Warning::new("flow", message, advice)
     })
 }
 

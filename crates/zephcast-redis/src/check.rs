@@ -70,7 +70,7 @@ struct Warnings(Vec<Warning>);
 
 impl Warnings {
     fn add(&mut self, kind: &'static str, message: impl Into<String>, advice: &str) {
-        self.0.push(Warning { kind, message: message.into(), advice: advice.to_owned() });
+        self.0.push(Warning::new(kind, message, advice));
     }
 }
 

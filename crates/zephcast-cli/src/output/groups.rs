@@ -215,11 +215,7 @@ mod tests {
                 lag: Some(120),
                 owner: Some(MemberName::new("m").unwrap()),
             }],
-            warnings: vec![zephcast::Warning {
-                kind: "blocked",
-                message: "it takes\nnothing".into(),
-                advice: "free memory".into(),
-            }],
+            warnings: vec![zephcast::Warning::new("blocked", "it takes\nnothing", "free memory")],
             ..GroupStatus::new(StreamName::new("orders").unwrap(), GroupName::new("billing").unwrap(), Broker::Kafka)
         };
         let rates = Rates { published: Some(12.34), settled: None };

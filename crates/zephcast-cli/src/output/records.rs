@@ -138,8 +138,8 @@ pub(crate) struct Warning {
 }
 
 impl From<zephcast::Warning> for Warning {
-    fn from(zephcast::Warning { kind, message, advice }: zephcast::Warning) -> Self {
-        Self { kind, message, advice }
+    fn from(warning: zephcast::Warning) -> Self {
+        Self { kind: warning.kind, message: warning.message, advice: warning.advice }
     }
 }
 
