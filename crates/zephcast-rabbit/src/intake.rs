@@ -118,8 +118,8 @@ impl RabbitIntake {
         // Whoever has room for nothing is full, or leaves.
         if credit.messages > 0
             && let Some(turn) = self.member.pace.next(&self.member.subscription, session, credit.bytes)
+            && self.turn(session, turn).await?
         {
-            self.turn(session, turn).await?;
             return Ok(None);
         }
         if session.has_offsets() && !self.is_no_log {
@@ -173,8 +173,8 @@ impl RabbitIntake {
         Ok(Some(Fetched::Suspects))
     }
 
-    /// Sees to it that the window is as large as it has to be.
-    async fn turn(&self, session: &Arc<Session>, turn: Turn) -> Result<()> {
+    /// Sees to it that the window is as large as it has to be; `false` when that is put off.
+    async fn turn(&self, session: &Arc<Session>, turn: Turn) -> Result<bool> {
         let member = &*self.member;
         let prefetch = match turn {
             Turn::Grow(prefetch) => prefetch,
@@ -184,15 +184,15 @@ impl RabbitIntake {
                     tracing::debug!(%error, "what is on its way is not pardoned");
                     prefetch
                 }
-                None => return Ok(()),
+                None => return Ok(false),
             },
             Turn::Rejoin => {
                 tracing::debug!(stream = %member.names.stream, "messages are too large for the window: joining anew");
-                return leaving::give_everything_back(member, session, &[]).await;
+                return leaving::give_everything_back(member, session, &[]).await.map(|()| true);
             }
         };
         let set = session.set_prefetch(member.brokers.control.config(), member.subscription.member.as_str(), prefetch);
-        set.await.map_err(|failure| member.failed(session, OPERATION, failure))
+        set.await.map(|()| true).map_err(|failure| member.failed(session, OPERATION, failure))
     }
 
     /// Waits for what is done on another connection, unless something else is to be done: that is not kept waiting.

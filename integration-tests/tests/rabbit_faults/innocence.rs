@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use integration_tests::rabbit_server::RabbitServer;
 use tokio::time::Instant;
 
 use super::lab;
@@ -60,8 +59,28 @@ async fn a_window_grows_and_everything_fits_into_it() {
         let most = PREFETCH * 3 / 4;
         let held = lab::take(&mut member, most).await;
         assert!(held.iter().map(lab::number).eq(0..most as u32), "round {round}");
-        assert_eq!(suspects(&server, &stream).await, 0, "round {round}");
+        assert_eq!(lab::suspects(&server, &stream).await, 0, "round {round}");
         drop(held);
+        member.close(Duration::from_secs(10)).await.expect("leaves");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_grows_amid_settlements_and_nobody_is_suspected() {
+    const ROUNDS: u32 = 5;
+    const LOAD: u32 = 2_000;
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    for round in 0..ROUNDS {
+        let stream = format!("grows-amid-{round}");
+        // Nothing comes to the one that leaves, so that nothing is pardoned.
+        lab::join(&client, &stream, PREFETCH).await.close(Duration::from_secs(10)).await.expect("leaves");
+        lab::publish(&client, &stream, 0..LOAD).await;
+        let mut member = lab::join(&client, &stream, PREFETCH).await;
+        lab::all_come(&mut member, 0..LOAD).await;
+        assert_eq!(lab::suspects(&server, &stream).await, 0, "round {round}");
+        let status = client.group_status(&stream, lab::GROUP).await.expect("is there");
+        assert_eq!(status.members[0].prefetch, Some(PREFETCH as u32), "{status:?}");
         member.close(Duration::from_secs(10)).await.expect("leaves");
     }
 }
@@ -105,7 +124,7 @@ async fn members_come_and_go_under_load_and_nobody_is_suspected() {
     seen.sort_unstable();
     seen.dedup();
     lab::all_come(&mut staying, (0..published).filter(|number| seen.binary_search(number).is_err())).await;
-    assert_eq!(suspects(&server, STREAM).await, 0, "of {published}");
+    assert_eq!(lab::suspects(&server, STREAM).await, 0, "of {published}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +155,7 @@ async fn who_takes_over_from_a_single_active_member_that_leaves_keeps_the_order(
         delivery.ack().expect("is ours");
     }
     active.commit().await.expect("is settled");
-    assert_eq!(suspects(&server, STREAM).await, 0);
+    assert_eq!(lab::suspects(&server, STREAM).await, 0);
 }
 
 /// Acks everything that comes until it is time to stop.
@@ -154,16 +173,4 @@ async fn all_until(
         seen.push(lab::number(&delivery));
         delivery.ack().expect("is ours");
     }
-}
-
-/// How many messages were suspects, by the server's own count of what it took for their queue.
-async fn suspects(server: &RabbitServer, stream: &str) -> u32 {
-    let queue = format!("{stream}.{}.suspects", lab::GROUP);
-    let sum = format!(
-        "io:format(\"~b\", [lists:sum([Count || {{{{_, {{{{resource, _, queue, <<\"{queue}\">>}}, _}}}}, Count, _}} \
-         <- ets:tab2list(channel_queue_exchange_metrics)])])."
-    );
-    let said = server.ctl(&["eval", &sum]).await.expect("counts");
-    let count = said.split_once("ok").map_or("", |(count, _)| count);
-    count.trim().parse().unwrap_or_else(|_| panic!("no count: {said}"))
 }

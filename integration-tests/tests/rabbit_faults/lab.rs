@@ -130,3 +130,15 @@ async fn counted(server: &RabbitServer, stream: &str) -> Vec<String> {
     let of_group = |line: &&str| line.starts_with(&format!("{stream}.{GROUP}")) && !line.ends_with("\t0");
     listed.lines().filter(of_group).filter(|line| !line.contains(".hints")).map(str::to_owned).collect()
 }
+
+/// How many messages were suspects, by the server's own count of what it took for their queue.
+pub(crate) async fn suspects(server: &RabbitServer, stream: &str) -> u32 {
+    let queue = format!("{stream}.{GROUP}.suspects");
+    let sum = format!(
+        "io:format(\"~b\", [lists:sum([Count || {{{{_, {{{{resource, _, queue, <<\"{queue}\">>}}, _}}}}, Count, _}} \
+         <- ets:tab2list(channel_queue_exchange_metrics)])])."
+    );
+    let said = server.ctl(&["eval", &sum]).await.expect("counts");
+    let count = said.split_once("ok").map_or("", |(count, _)| count);
+    count.trim().parse().unwrap_or_else(|_| panic!("no count: {said}"))
+}

@@ -1,11 +1,11 @@
 //! Queues of others, whose dead letters have their own way; and what the broker itself gives up, which becomes ours.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery as Raw;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
+use lapin::options::{BasicAckOptions, BasicRejectOptions};
 use lapin::types::AMQPValue;
 use zephcast::driver::{DeadLetter, Redrive};
 use zephcast::{Client, Consumer, Delivery, Error, ErrorKind, GroupName, StreamName};
@@ -264,39 +264,37 @@ async fn thousands_are_listed_and_redriven_once_each() {
         other.publish("orders", KEY, number.to_string().as_bytes(), properties).await;
     }
     let told = letters(&client, COUNT as u64).await;
-    let places: Vec<_> = told.iter().map(|letter| letter.position.token).collect();
-    assert!(places.is_sorted_by(|one, other| one < other), "each at its place, in order");
-    assert_eq!(numbers(told.iter().map(|letter| letter.message.payload())), (0..COUNT).collect::<Vec<_>>());
-
-    // A look leaves them as they were: the first is the first.
-    let first = other.take("orders.billing.dead").await;
-    assert_eq!(first.data, b"0");
-    first.acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await.expect("gives it back");
+    // The broker says the second in which each failed, within which they are as they lie in the queue.
+    let listed = numbers(&told);
+    let failed = told.iter().map(|letter| letter.last_failed_ms).zip(&listed);
+    assert!(failed.is_sorted(), "by time, and in the order of the queue");
+    let all: BTreeSet<_> = listed.iter().copied().collect();
+    assert!(all.into_iter().eq(0..COUNT), "each is listed");
+    let places: BTreeSet<_> = told.iter().map(|letter| letter.position).collect();
+    assert_eq!((listed.len(), places.len()), (COUNT, COUNT), "once, and at its own place");
 
     let again = letters(&client, COUNT as u64).await;
+    assert_eq!(numbers(&again), listed, "a look leaves them as they were");
     assert_eq!(redrive(&client, &again).await, vec![Redrive::Redriven; COUNT]);
     assert_eq!(redrive(&client, &again[..1]).await, [Redrive::Gone]);
     assert_eq!(letters(&client, 0).await.len(), 0);
     let mut consumer = client.consumer("orders").group("billing").start().await.expect("joins");
-    let mut came = Vec::new();
-    for _ in 0..COUNT {
+    for number in numbers(&again) {
         let delivery = next(&mut consumer).await;
-        came.push(delivery.payload().clone());
+        let came = delivery.payload_str().expect("is text");
+        assert_eq!(came, number.to_string(), "in the order in which they were asked for");
         delivery.ack().expect("is ours");
     }
-    assert_eq!(numbers(came.iter()), (0..COUNT).collect::<Vec<_>>());
     consumer.close(PATIENCE).await.expect("closes");
     let (stream, group) = own();
     let left = client.group_status(&stream, &group).await.expect("a status");
     assert_eq!((left.lag, left.dead_letters), (Some(0), Some(0)), "none came twice");
 }
 
-/// What they say, sorted.
-fn numbers<'a>(payloads: impl Iterator<Item = &'a Bytes>) -> Vec<usize> {
-    let number = |payload: &Bytes| str::from_utf8(payload).expect("is text").parse().expect("is a number");
-    let mut numbers: Vec<usize> = payloads.map(number).collect();
-    numbers.sort_unstable();
-    numbers
+/// What they say, in order.
+fn numbers(letters: &[DeadLetter]) -> Vec<usize> {
+    let number = |letter: &DeadLetter| str::from_utf8(letter.message.payload()).expect("is text").parse();
+    letters.iter().map(|letter| number(letter).expect("is a number")).collect()
 }
 
 fn now_ms() -> u64 {

@@ -62,7 +62,8 @@ pub(super) struct Armful<'a> {
     room: u16,
     /// What each consumer took and was not settled, by the tag of its first letter.
     held: BTreeMap<u64, Held>,
-    has_settled: bool,
+    /// What was settled last, and is to be acked last.
+    last: Option<u64>,
 }
 
 /// What a consumer has, also one that takes no more.
@@ -105,7 +106,7 @@ impl<'a> Armful<'a> {
             consumers: 0,
             room: 1,
             held: BTreeMap::new(),
-            has_settled: false,
+            last: None,
         };
         match armful.next(1).await? {
             Some(first) => Ok(Some((armful, first))),
@@ -148,16 +149,23 @@ impl<'a> Armful<'a> {
         self.consumer.as_ref().is_none_or(|filling| filling.held >= filling.room)
     }
 
-    /// Acks a letter. That it arrived is certain when [`end`](Self::end) returns. While the channel rests, no other comes in
+    /// Acks a letter, or the one before it: the last one is held until [`flush`](Self::flush), which takes no other as long as
+    /// there is one. That it arrived is certain when [`end`](Self::end) returns. While the channel rests, no other comes in
     /// its place.
     pub(super) async fn settle(&mut self, tag: u64) -> Result<()> {
         if self.rests() {
             self.stop().await?;
         }
+        match self.last.replace(tag) {
+            Some(before) => self.ack(before).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn ack(&mut self, tag: u64) -> Result<()> {
         if let Some((_, held)) = self.held.range_mut(..=tag).next_back() {
             held.letters -= 1;
         }
-        self.has_settled = true;
         if let Some(filling) = self.consumer.as_mut().filter(|filling| filling.first.is_some_and(|first| tag >= first))
         {
             filling.held -= 1;
@@ -185,16 +193,18 @@ impl<'a> Armful<'a> {
     /// it that were under way arrived, and so lets go of those that were held back; a second one shows that these arrived.
     ///
     /// They are had by a consumer that holds letters and begins again with room for one: it has its fill, and no other is
-    /// taken. Where all was settled there is none, and a new one may take a letter that nobody looked at.
+    /// taken, which would go back behind all that was looked at. The last ack then has the way for itself.
     pub(super) async fn flush(&mut self) -> Result<()> {
-        if !self.has_settled || !self.errand.channel().status().connected() {
-            return Ok(());
-        }
+        let Some(last) = self.last.take().filter(|_| self.errand.channel().status().connected()) else { return Ok(()) };
         self.stop().await?;
-        let full = self.held.values().find(|held| held.letters > 0).map(|held| name(held.number));
-        let tag = full.unwrap_or_else(|| "waits-for-acks".to_owned());
-        let Some(last) = self.consume(&tag, 1).await? else { return Ok(()) };
-        self.errand.call(self.errand.channel().basic_cancel(last.tag(), BasicCancelOptions::default())).await
+        let holder = self.held.values().find(|held| held.letters > 0).map(|held| name(held.number));
+        if let Some(tag) = holder
+            && let Some(consumer) = self.consume(&tag, 1).await?
+        {
+            let cancelled = self.errand.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            self.errand.call(cancelled).await?;
+        }
+        self.ack(last).await
     }
 
     /// Makes sure that there is a consumer that takes more; none when there were enough of them.

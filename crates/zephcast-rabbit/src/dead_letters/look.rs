@@ -95,8 +95,6 @@ impl<'a> Look<'a> {
         for armful in &mut armfuls {
             armful.flush().await?;
         }
-        // One without a letter of the look may have taken one that is behind them all.
-        armfuls.sort_by_key(|armful| armful.taken() == 0);
         let mut back = 0;
         for mut armful in armfuls {
             armful.end().await?;
@@ -111,7 +109,7 @@ impl<'a> Look<'a> {
 
 /// Waits, for a moment, until so many are counted as ready: a channel is closed before the queue's log has what it held.
 async fn settle_down(brokers: &Brokers, names: &Names, back: u64) -> Result<()> {
-    const MOMENT: Duration = Duration::from_millis(500);
+    const MOMENT: Duration = Duration::from_secs(5);
     const AGAIN: Duration = Duration::from_millis(2);
     let until = Instant::now() + MOMENT;
     let errand = Errand::begin(&brokers.control, OPERATION).await?;
