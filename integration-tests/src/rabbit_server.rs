@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,7 +121,11 @@ impl RabbitServer {
     ///
     /// When the server is not running.
     pub fn stop(&self) -> io::Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        // Its threads go on until each has heard of it.
+        let process = self.process.as_ref().ok_or_else(not_running)?;
+        waitid(WaitId::Pid(Pid::from_child(process)), WaitIdOptions::STOPPED)?;
+        Ok(())
     }
 
     /// Lets a frozen server go on.
