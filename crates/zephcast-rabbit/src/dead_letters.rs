@@ -29,7 +29,7 @@ use crate::status::existing;
 const OPERATION: &str = "dead letters";
 
 /// So many are listed at once for whoever wants all of them: each look goes through the whole queue, whatever it keeps.
-/// What it keeps is bounded by its bytes before.
+/// Memory is bounded by bytes, which come to an end first where letters are large.
 pub(crate) const AT_ONCE: usize = 100_000;
 
 pub(crate) async fn list(

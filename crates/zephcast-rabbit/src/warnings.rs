@@ -48,7 +48,10 @@ pub(crate) async fn alarms(operation: &'static str, management: &Management) -> 
     let told = alarms.iter().map(|alarm| match alarm.kind {
         AlarmKind::Memory => warning("memory", &alarm.node),
         AlarmKind::Disk => warning("disk", &alarm.node),
-        AlarmKind::Other => warning("of something", &alarm.node),
+        AlarmKind::Other => {
+            let message = format!("the node {} has an alarm: it takes no messages", alarm.node);
+            Warning::new("alarm", message, "see `rabbitmq-diagnostics alarms`")
+        }
     });
     told.collect()
 }

@@ -131,6 +131,19 @@ async fn what_exists_otherwise_than_it_is_asked_for_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_configure_what_exists_uses_it_as_it_is() {
+    const STREAM: &str = "not-mine";
+    let server = lab::shared().await;
+    let mut consumer = lab::join(&lab::connect(&server).await, STREAM, 10).await;
+    server.ctl(&["add_user", "eve", "secret"]).await.expect("adds");
+    server.ctl(&["set_permissions", "eve", "^$", "^not-mine$", "^$"]).await.expect("permits");
+    let url = format!("amqp://eve:secret@{}/%2f?exchange=fanout", server.addr());
+    let publisher = zephcast::connect(&url).await.expect("connects").publisher(STREAM).await.expect("opens");
+    publisher.publish(Message::new("0")).await.expect("is stored");
+    lab::all_come(&mut consumer, 0..1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exclusive_consumer_is_the_only_one() {
     let server = lab::shared().await;
     let url = format!("{}&queue-type=classic&exclusive-consumer=true", server.url());

@@ -1,9 +1,9 @@
 //! What one channel of a look takes, and holds until it is closed.
 //!
 //! Letters come by consumers, many with one call; as many as were ready when it began. None is got without a consumer: since
-//! 4.0 the server would give it back behind all those of consumers. A consumer is given no more than its prefetch as long as nothing is settled, and the client library reads whatever the
-//! server sends: so a prefetch is what bounds the memory of letters that are on their way. When a consumer has its fill,
-//! the next one goes on.
+//! 4.0 the server would give it back behind all those of consumers. A consumer is given no more than its prefetch as long
+//! as nothing is settled, and the client library reads whatever the server sends: so a prefetch is what bounds the memory
+//! of letters that are on their way. When a consumer has its fill, the next one goes on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeBindOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use zephcast_core::{Endpoint, ErrorKind};
 
 use super::*;
@@ -216,6 +217,41 @@ async fn a_restarted_server_is_asked_over_a_new_connection_and_a_frozen_one_is_l
     let error = management.version(OPERATION).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains(&server.management_addr().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn where_a_message_may_come_to_several_queues_is_found_out() {
+    let server = server().await;
+    let management = management(&server);
+    let (_connection, channel) = connected(&server).await;
+    let exchange = async |name: &'static str, alternate: Option<&'static str>| {
+        let mut arguments = FieldTable::default();
+        if let Some(alternate) = alternate {
+            arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));
+        }
+        let (kind, options) = (ExchangeKind::Fanout, ExchangeDeclareOptions::default());
+        channel.exchange_declare(name.into(), kind, options, arguments).await.unwrap();
+    };
+    let bind = async |queue: &'static str, exchange: &'static str| {
+        let options = QueueBindOptions::default();
+        channel.queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default()).await.unwrap();
+    };
+    for queue in ["one", "other"] {
+        declare(&channel, queue, "quorum").await;
+    }
+    exchange("single", None).await;
+    exchange("relayed", None).await;
+    exchange("alternate", Some("single")).await;
+    let is_of_one = async |exchange: &str| management.is_of_one_queue(OPERATION, exchange).await.unwrap();
+    assert!(is_of_one("missing").await && is_of_one("single").await, "it reaches none");
+    bind("one", "single").await;
+    bind("one", "alternate").await;
+    let options = ExchangeBindOptions::default();
+    channel.exchange_bind("single".into(), "relayed".into(), "".into(), options, FieldTable::default()).await.unwrap();
+    let found = (is_of_one("single").await, is_of_one("relayed").await, is_of_one("alternate").await);
+    assert_eq!(found, (true, false, false));
+    bind("other", "single").await;
+    assert!(!is_of_one("single").await);
 }
 
 #[tokio::test]
