@@ -94,7 +94,8 @@ async fn what_a_killed_member_held_is_handled_soon() {
     assert!(again <= PREFETCH, "{again} came again, and {PREFETCH} were in flight at most");
     assert!(took < Duration::from_secs(15), "{took:?}");
     let suspects = lab::suspects(&server, STREAM).await as usize;
-    assert!((1..=PREFETCH).contains(&suspects), "{suspects} were suspected of its death");
+    // Beside its window it may have all with which it began, before it knew how large messages are.
+    assert!((1..=PREFETCH + 16).contains(&suspects), "{suspects} were suspected of its death");
     consumer.close(Duration::from_secs(5)).await.expect("leaves");
     lab::left(&server, STREAM, &[]).await;
 }
