@@ -8,7 +8,7 @@ mod outcome;
 mod suspicion;
 mod verdicts;
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, Error as LapinError};
+use lapin::{BasicProperties, Channel};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use zephcast_core::Result;
@@ -26,7 +26,7 @@ use zephcast_core::Result;
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::suspicion::LARGE;
 use self::suspicion::Suspicion;
-use self::verdicts::{Verdict, Verdicts};
+use self::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
 use crate::connection::Connection;
 use crate::link::Link;
 
@@ -117,61 +117,52 @@ impl Lane {
     }
 }
 
-/// What is known of the jobs whose messages are not all decided.
+/// What is known of the jobs whose messages are not all decided, in the order of their messages.
 struct Open {
-    jobs: HashMap<u64, OpenJob>,
+    jobs: VecDeque<OpenJob>,
     refused: Arc<AtomicBool>,
 }
 
 struct OpenJob {
+    first: Place,
     outcomes: Vec<Option<Outcome>>,
     undecided: usize,
     done: oneshot::Sender<Vec<Outcome>>,
 }
 
-/// Which message of which job, in the order in which they are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Place {
-    job: u64,
-    index: usize,
-}
-
 async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, suspicion: Suspicion, refused: Arc<AtomicBool>) {
     let mut waiting = FuturesUnordered::new();
     let mut verdicts = Verdicts::new(suspicion.limit());
-    let mut open = Open { jobs: HashMap::new(), refused };
-    let mut number = 0;
+    let mut open = Open { jobs: VecDeque::new(), refused };
     loop {
         tokio::select! {
             biased;
-            Some((place, confirmed)) = waiting.next(), if !waiting.is_empty() => {
-                verdicts.completed(place, confirmed);
+            Some((place, answer)) = waiting.next(), if !waiting.is_empty() => {
+                verdicts.completed(place, answer);
                 // Whatever completed before these is ready by now, too.
-                while let Some(Some((place, confirmed))) = waiting.next().now_or_never() {
-                    verdicts.completed(place, confirmed);
+                while let Some(Some((place, answer))) = waiting.next().now_or_never() {
+                    verdicts.completed(place, answer);
                 }
                 open.decide(verdicts.swept(waiting.is_empty()));
             }
             job = todo.recv() => {
                 let Some(Job { messages, done }) = job else { break };
-                number += 1;
-                open.begin(number, messages.len(), done);
-                for (index, message) in messages.into_iter().enumerate() {
-                    let place = Place { job: number, index };
+                open.begin(verdicts.next(), messages.len(), done);
+                for message in messages {
                     let goes_alone = suspicion.falls_on(&message);
                     if goes_alone {
                         drain(&mut waiting, &mut verdicts, &mut open).await;
                     }
-                    verdicts.published(place, &message);
+                    let place = verdicts.published(&message);
                     if goes_alone {
                         verdicts.completed_alone(place, publish(&channel, message).await);
                         open.decide(verdicts.swept(true));
                         continue;
                     }
-                    let mut publishing = Box::pin(publish(&channel, message).map(move |confirmed| (place, confirmed)));
+                    let mut publishing = Box::pin(publish(&channel, message).map(move |answer| (place, answer)));
                     // The first poll takes the message's number and queues its frames.
                     match poll_immediate(&mut publishing).await {
-                        Some((place, confirmed)) => verdicts.completed(place, confirmed),
+                        Some((place, answer)) => verdicts.completed(place, answer),
                         None => waiting.push(publishing),
                     }
                 }
@@ -192,39 +183,32 @@ async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, suspicion
 }
 
 /// Waits until everything has its outcome.
-async fn drain<F: Future<Output = (Place, Result<Confirmation, Fault>)>>(
+async fn drain<F: Future<Output = (Place, Result<Answer, Fault>)>>(
     waiting: &mut FuturesUnordered<F>,
     verdicts: &mut Verdicts,
     open: &mut Open,
 ) {
-    while let Some((place, confirmed)) = waiting.next().await {
-        verdicts.completed(place, confirmed);
+    while let Some((place, answer)) = waiting.next().await {
+        verdicts.completed(place, answer);
     }
     open.decide(verdicts.swept(true));
 }
 
-/// Why a message has no confirm.
-#[derive(Debug)]
-enum Fault {
-    /// The channel was closed before anything of it was sent.
-    NotSent,
-    Failed(LapinError),
-}
-
-async fn publish(channel: &Channel, message: Outgoing) -> Result<Confirmation, Fault> {
+async fn publish(channel: &Channel, message: Outgoing) -> Result<Answer, Fault> {
     if !channel.status().connected() {
         return Err(Fault::NotSent);
     }
     let Outgoing { exchange, routing_key, properties, payload } = message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let written = channel.basic_publish(exchange, routing_key, options, &payload, properties).await;
-    written.map_err(Fault::Failed)?.await.map_err(Fault::Failed)
+    Ok(Answer::from(written.map_err(Fault::failed)?.await.map_err(Fault::failed)?))
 }
 
 impl Open {
-    fn begin(&mut self, number: u64, messages: usize, done: oneshot::Sender<Vec<Outcome>>) {
+    /// A job of so many messages, which come next.
+    fn begin(&mut self, first: Place, messages: usize, done: oneshot::Sender<Vec<Outcome>>) {
         let outcomes = (0..messages).map(|_| None).collect();
-        self.jobs.insert(number, OpenJob { outcomes, undecided: messages, done });
+        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, done });
     }
 
     fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
@@ -232,13 +216,14 @@ impl Open {
             if matches!(verdict, Verdict::Nack) {
                 self.refused.store(true, Ordering::Relaxed);
             }
-            let Some(job) = self.jobs.get_mut(&place.job) else { continue };
-            job.outcomes[place.index] = Some(Outcome::from(verdict));
+            let number = self.jobs.partition_point(|job| job.first <= place) - 1;
+            let job = &mut self.jobs[number];
+            job.outcomes[place.since(job.first)] = Some(Outcome::from(verdict));
             job.undecided -= 1;
             if job.undecided > 0 {
                 continue;
             }
-            if let Some(job) = self.jobs.remove(&place.job) {
+            if let Some(job) = self.jobs.remove(number) {
                 // Whoever handed it in may have gone away.
                 let _ = job.done.send(job.outcomes.into_iter().flatten().collect());
             }

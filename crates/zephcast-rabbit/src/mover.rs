@@ -125,7 +125,7 @@ impl Mover {
             Outcome::NotSent => {
                 Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))
             }
-            Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, source)),
+            Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, *source)),
         }
     }
 }

@@ -128,18 +128,18 @@ impl RabbitSink {
                             may have the message";
                 Err(PublishError::Unknown(error(ErrorKind::Blocked, OPERATION, text)))
             }
-            Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, source))),
+            Outcome::Bad(source) => Err(PublishError::Failed(translate(OPERATION, *source))),
             // It has its turn on the next channel.
             Outcome::NotSent => Err(PublishError::Failed(lost())),
             // The exchange was deleted: what came after that is not stored, what came before may be.
             Outcome::Unknown(source) if reply(&source).is_some_and(|(said, _)| said == code::NOT_FOUND) => {
-                Err(PublishError::Unknown(missing(OPERATION, self.stream.as_str()).caused_by(source)))
+                Err(PublishError::Unknown(missing(OPERATION, self.stream.as_str()).caused_by(*source)))
             }
             Outcome::Unknown(source) if largest_message(&source).is_some() => {
                 let text = "the server closed the channel because of another message, which is too large";
-                Err(PublishError::Unknown(error(ErrorKind::Unavailable, OPERATION, text).caused_by(source)))
+                Err(PublishError::Unknown(error(ErrorKind::Unavailable, OPERATION, text).caused_by(*source)))
             }
-            Outcome::Unknown(source) => Err(PublishError::Unknown(translate(OPERATION, source))),
+            Outcome::Unknown(source) => Err(PublishError::Unknown(translate(OPERATION, *source))),
         }
     }
 }

@@ -16,9 +16,9 @@ pub(crate) enum Outcome {
     /// The channel was closed before anything of it was sent.
     NotSent,
     /// The server closed the channel because of this very message.
-    Bad(LapinError),
+    Bad(Box<LapinError>),
     /// The channel or the connection ended before it was confirmed.
-    Unknown(LapinError),
+    Unknown(Box<LapinError>),
 }
 
 impl From<Verdict> for Outcome {

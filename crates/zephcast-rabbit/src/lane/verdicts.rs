@@ -5,15 +5,16 @@
 //! queue was empty, and that the own message, if it was returned, was given to a confirm that completed before; and one
 //! that completes with another's message says nothing of its own until the queue has been empty once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lapin::message::BasicReturnMessage;
 use lapin::types::LongString;
 use lapin::{BasicProperties, Confirmation, Error as LapinError};
 
-use super::{Fault, Outgoing, Place};
+use super::Outgoing;
 use crate::error::largest_message;
 use crate::properties::ID;
 
@@ -35,6 +36,54 @@ impl Mark {
     }
 }
 
+/// A message's place in the order in which they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
+
+impl Place {
+    /// How many places come from an earlier one on before this one.
+    pub(super) fn since(self, earlier: Self) -> usize {
+        (self.0 - earlier.0) as usize
+    }
+}
+
+/// What the client library gives for a message. Small: it is moved some times.
+#[derive(Debug)]
+pub(super) struct Answer {
+    is_ack: bool,
+    /// A message that no queue took, this one or another.
+    returned: Option<Mark>,
+}
+
+impl From<Confirmation> for Answer {
+    fn from(confirmation: Confirmation) -> Self {
+        let (is_ack, returned) = match confirmation {
+            Confirmation::Ack(returned) => (true, returned),
+            Confirmation::Nack(returned) => (false, returned),
+            // Cannot be: the channel confirms.
+            Confirmation::NotRequested => (false, None),
+        };
+        let mark = |returned: BasicReturnMessage| {
+            Mark::new(returned.exchange.as_str(), returned.routing_key.as_str(), &returned.properties)
+        };
+        Self { is_ack, returned: returned.map(mark) }
+    }
+}
+
+/// Why a message has no confirm.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The channel was closed before anything of it was sent.
+    NotSent,
+    Failed(Box<LapinError>),
+}
+
+impl Fault {
+    pub(super) fn failed(source: LapinError) -> Self {
+        Self::Failed(Box::new(source))
+    }
+}
+
 /// What became of a message.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -43,13 +92,16 @@ pub(super) enum Verdict {
     Returned,
     NotSent,
     /// The server closed the channel because of it.
-    Bad(LapinError),
-    Failed(LapinError),
+    Bad(Box<LapinError>),
+    Failed(Box<LapinError>),
 }
 
 /// What is known of messages that are not decided.
 pub(super) struct Verdicts {
-    undecided: HashMap<Place, Published>,
+    /// By place, from the oldest on; as many as can be published before a server that does not confirm is given up.
+    undecided: VecDeque<Option<Published>>,
+    /// The place of the oldest.
+    oldest: u64,
     /// The largest message that the server takes, as soon as it has said so.
     limit: Arc<AtomicUsize>,
     /// The message because of which the server closed the channel, where it said enough.
@@ -71,7 +123,8 @@ struct Published {
 impl Verdicts {
     pub(super) fn new(limit: Arc<AtomicUsize>) -> Self {
         Self {
-            undecided: HashMap::new(),
+            undecided: VecDeque::new(),
+            oldest: 0,
             limit,
             culprit: None,
             completed: Vec::new(),
@@ -80,34 +133,38 @@ impl Verdicts {
         }
     }
 
-    pub(super) fn published(&mut self, place: Place, message: &Outgoing) {
-        self.undecided.insert(place, Published { mark: Mark::of(message), bytes: message.payload.len() });
+    /// The place of the message that is published next.
+    pub(super) fn next(&self) -> Place {
+        Place(self.oldest + self.undecided.len() as u64)
     }
 
-    pub(super) fn completed(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
-        let (verdict, returned) = match confirmed {
-            Ok(Confirmation::Ack(returned)) => (Verdict::Ack, returned),
-            Ok(Confirmation::Nack(returned)) => (Verdict::Nack, returned),
-            // Cannot be: the channel confirms.
-            Ok(Confirmation::NotRequested) => (Verdict::Nack, None),
+    pub(super) fn published(&mut self, message: &Outgoing) -> Place {
+        let place = self.next();
+        self.undecided.push_back(Some(Published { mark: Mark::of(message), bytes: message.payload.len() }));
+        place
+    }
+
+    pub(super) fn completed(&mut self, place: Place, answer: Result<Answer, Fault>) {
+        let (verdict, returned) = match answer {
+            Ok(Answer { is_ack: true, returned }) => (Verdict::Ack, returned),
+            Ok(Answer { is_ack: false, returned }) => (Verdict::Nack, returned),
             Err(Fault::NotSent) => (Verdict::NotSent, None),
             Err(Fault::Failed(source)) => (self.failed(place, source), None),
         };
-        let was_empty = returned.is_none();
-        if let Some(returned) = returned {
-            let mark = Mark::new(returned.exchange.as_str(), returned.routing_key.as_str(), &returned.properties);
+        if let Some(mark) = returned {
             *self.returned.entry(mark).or_default() += 1;
         }
-        self.completed.push((place, verdict, was_empty));
+        self.completed.push((place, verdict, returned.is_none()));
     }
 
     /// The server reads messages in order: what came after the one that it closed the channel for it has passed over.
-    fn failed(&mut self, place: Place, source: LapinError) -> Verdict {
+    fn failed(&mut self, place: Place, source: Box<LapinError>) -> Verdict {
         if let Some(limit) = largest_message(&source) {
             self.limit.fetch_min(limit, Ordering::Relaxed);
             if self.culprit.is_none() {
-                let larger = self.undecided.iter().filter(|(_, published)| published.bytes > limit);
-                self.culprit = larger.map(|(place, _)| *place).min();
+                let is_larger = |published: &Option<Published>| published.is_some_and(|one| one.bytes > limit);
+                let larger = self.undecided.iter().position(is_larger);
+                self.culprit = larger.map(|index| Place(self.oldest + index as u64));
             }
         }
         match self.culprit.map(|culprit| place.cmp(&culprit)) {
@@ -118,15 +175,15 @@ impl Verdicts {
     }
 
     /// As [`completed`](Self::completed), of a message that was the only one on its way.
-    pub(super) fn completed_alone(&mut self, place: Place, confirmed: Result<Confirmation, Fault>) {
-        match confirmed {
+    pub(super) fn completed_alone(&mut self, place: Place, answer: Result<Answer, Fault>) {
+        match answer {
             Err(Fault::Failed(source)) if source.is_amqp_soft_error() => {
                 if let Some(limit) = largest_message(&source) {
                     self.limit.fetch_min(limit, Ordering::Relaxed);
                 }
                 self.completed.push((place, Verdict::Bad(source), true));
             }
-            confirmed => self.completed(place, confirmed),
+            answer => self.completed(place, answer),
         }
     }
 
@@ -142,7 +199,11 @@ impl Verdicts {
             }
         }
         for (place, verdict) in &mut decided {
-            let Some(Published { mark, .. }) = self.undecided.remove(place) else { continue };
+            let Some(Published { mark, .. }) = self.undecided[place.since(Place(self.oldest))].take() else { continue };
+            while let Some(None) = self.undecided.front() {
+                self.undecided.pop_front();
+                self.oldest += 1;
+            }
             let Some(count) = self.returned.get_mut(&mark) else { continue };
             if matches!(verdict, Verdict::Ack | Verdict::Nack) {
                 *verdict = Verdict::Returned;
