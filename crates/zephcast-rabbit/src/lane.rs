@@ -5,6 +5,7 @@
 //! next; which message that was is found by its [`Mark`].
 
 mod outcome;
+mod ready;
 mod suspicion;
 mod verdicts;
 
@@ -140,9 +141,7 @@ async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, suspicion
             Some((place, answer)) = waiting.next(), if !waiting.is_empty() => {
                 verdicts.completed(place, answer);
                 // Whatever completed before these is ready by now, too.
-                while let Some(Some((place, answer))) = waiting.next().now_or_never() {
-                    verdicts.completed(place, answer);
-                }
+                ready::each(&mut waiting, |(place, answer)| verdicts.completed(place, answer));
                 open.decide(verdicts.swept(waiting.is_empty()));
             }
             job = todo.recv() => {

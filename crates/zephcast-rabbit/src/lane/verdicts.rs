@@ -216,3 +216,6 @@ impl Verdicts {
         decided
     }
 }
+
+#[cfg(test)]
+mod tests;
