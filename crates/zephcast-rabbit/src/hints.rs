@@ -29,6 +29,11 @@ impl Mark {
         let length = (payload.len() as u64).to_be_bytes();
         Self(fingerprint([seen, &length]))
     }
+
+    /// The same message among the suspects, whose queue counts deliveries of its own.
+    pub(crate) fn as_suspect(self) -> Self {
+        Self(fingerprint([&b"suspect"[..], &self.0.to_be_bytes()]))
+    }
 }
 
 /// FNV-1a of 64 bits (RFC 9923): the same in every process and version.
@@ -85,6 +90,14 @@ impl Hints {
     pub(crate) fn innocent(&self, mark: Mark, count: Option<u64>) -> Option<u32> {
         let hint = self.known.get(&mark).filter(|hint| hint.is_innocent && Some(hint.count) == count)?;
         Some(hint.attempts)
+    }
+
+    /// How many attempts count of a suspect that was delivered so often before: what came after the last word of a member that
+    /// lived are deaths.
+    pub(crate) fn of_suspect(&self, mark: Mark, count: u64) -> Option<u32> {
+        let hint = self.known.get(&mark).filter(|hint| hint.is_innocent)?;
+        let deaths = count.checked_sub(hint.count)?;
+        Some(hint.attempts.saturating_add(u32::try_from(deaths).unwrap_or(u32::MAX)))
     }
 
     /// How many attempts count of a message that may have been on its way to a member that went; `None` when it was not.
@@ -169,6 +182,16 @@ mod tests {
         assert_eq!(hints.innocent(of_a.mark, None), None, "the broker does not count");
         assert_eq!(hints.innocent(Mark::of(Some(b"b"), b""), Some(2)), None);
         assert_eq!(hints.attempts(of_a.mark), Some(1));
+    }
+
+    #[test]
+    fn a_suspect_is_innocent_of_what_came_before_the_last_word() {
+        let mut hints = Hints::default();
+        let known = hint(b"a", 3, 1, true);
+        hints.add(known);
+        let count = |count| hints.of_suspect(known.mark, count);
+        assert_eq!((count(2), count(3), count(5)), (None, Some(1), Some(3)));
+        assert_eq!(hints.of_suspect(known.mark.as_suspect(), 3), None, "of another queue");
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl Inbox {
         self.state().arrivals.is_empty()
     }
 
+    /// Whether the first one must not be handed out yet, at this time of day.
+    pub(crate) fn is_held_up(&self, now_ms: u64) -> bool {
+        self.state().arrivals.front().is_some_and(|first| first.is_doubtful || first.is_early(now_ms))
+    }
+
     /// Whether the first one is in doubt.
     pub(crate) fn begins_in_doubt(&self) -> bool {
         self.state().arrivals.front().is_some_and(|first| first.is_doubtful)
@@ -134,12 +139,14 @@ impl Inbox {
         self.state().arrivals.retain(|arrival| arrival.tag != tag);
     }
 
-    /// What must not be handed out yet, at this time of day, taken out.
+    /// Whether anything comes before its time, at this time of day.
+    pub(crate) fn has_early(&self, now_ms: u64) -> bool {
+        self.state().arrivals.iter().any(|arrival| arrival.is_early(now_ms))
+    }
+
+    /// What comes before its time, at this time of day, taken out.
     pub(crate) fn take_early(&self, now_ms: u64) -> Vec<Arrival> {
         let mut state = self.state();
-        if !state.arrivals.iter().any(|arrival| arrival.is_early(now_ms)) {
-            return Vec::new();
-        }
         let (early, rest): (VecDeque<_>, _) = state.arrivals.drain(..).partition(|arrival| arrival.is_early(now_ms));
         state.arrivals = rest;
         early.into()
@@ -152,12 +159,12 @@ impl Inbox {
         }
     }
 
-    /// The first ones, as many and as large as there is room for, up to the first in doubt. One that is larger than the
-    /// room comes alone.
-    pub(crate) fn take(&self, most: usize, bytes: usize) -> Vec<Arrival> {
+    /// The first ones, as many and as large as there is room for, up to the first that must not be handed out yet. One that
+    /// is larger than the room comes alone.
+    pub(crate) fn take(&self, most: usize, bytes: usize, now_ms: u64) -> Vec<Arrival> {
         let (mut state, mut taken, mut size) = (self.state(), Vec::new(), 0);
         while taken.len() < most
-            && let Some(first) = state.arrivals.front().filter(|first| !first.is_doubtful)
+            && let Some(first) = state.arrivals.front().filter(|first| !first.is_doubtful && !first.is_early(now_ms))
             && (size == 0 || size + first.size() <= bytes)
         {
             size += first.size();

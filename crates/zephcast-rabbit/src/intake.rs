@@ -15,6 +15,7 @@ use zephcast_core::{Error, Event, Result};
 
 use self::blockage::Blockage;
 use self::suspects::Lookout;
+use crate::clock::now_ms;
 use crate::error::{no_group, translate};
 use crate::inbox::End;
 use crate::leaving;
@@ -143,13 +144,16 @@ impl RabbitIntake {
                 self.look_for_suspects(session).await?;
                 return Ok(None);
             }
+            if session.suspects.has_untried() {
+                self.lookout.found();
+            }
             if self.lookout.has_turn(session.inbox.is_empty()) {
                 return Ok(Some(Fetched::Suspects));
             }
             if let Some(batch) = self.take(session, credit).await {
                 return Ok(Some(batch));
             }
-            if session.inbox.begins_in_doubt() {
+            if session.inbox.is_held_up(now_ms()) {
                 return Ok(None);
             }
         }
@@ -186,6 +190,8 @@ impl RabbitIntake {
                 }
                 None => return Ok(false),
             },
+            // A suspect is with its user until it is settled.
+            Turn::Rejoin if !session.suspects.held().is_empty() => return Ok(false),
             Turn::Rejoin => {
                 tracing::debug!(stream = %member.names.stream, "messages are too large for the window: joining anew");
                 return leaving::give_everything_back(member, session, &[]).await.map(|()| true);

@@ -75,12 +75,12 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
         // They are tried one by one then, which is slower and no less safe.
         tracing::debug!(%error, "hints were not written");
     }
-    let suspects: Vec<u64> = session.suspects_held().keys().copied().collect();
+    let suspects: Vec<u64> = session.suspects.held().keys().copied().collect();
     for tag in suspects {
         let named = returned.iter().find(|back| back.unit == SUSPECTS && session.tag_of(back.token) == Some(tag));
         suspect::give_back(member, session, tag, named.map(|named| named.attempts)).await?;
     }
-    session.sync().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    session.sync_messages().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     session.give_back_in_order().await;
     let timeout = member.connection.config().request_timeout;
     session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))

@@ -25,6 +25,7 @@ use crate::properties::Outgoing;
 use crate::roll_call;
 use crate::session::Session;
 use crate::settler::RabbitSettler;
+use crate::suspect::Suspect;
 use crate::topology;
 
 /// The group's queue, which all members share.
@@ -149,14 +150,15 @@ impl Member {
         }
         *current = None;
         drop(current);
-        if session.is_unsynced() {
+        if session.take_unsynced() {
             self.lost_unsynced.store(true, Ordering::SeqCst);
         }
-        let held = session.held();
-        if !held.began() {
+        let (held, suspects) = (session.held(), session.suspects.held());
+        if !held.began() && suspects.is_empty() {
             return;
         }
         let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
+        let hints = hints.chain(suspects.values().filter_map(Suspect::hint));
         let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
         outlived.get_or_insert_default().extend(hints);
     }

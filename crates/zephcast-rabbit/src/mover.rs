@@ -49,9 +49,10 @@ impl Mover {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
     }
 
-    /// The largest properties of a message that the connection carries.
+    /// The largest properties of a copy that the connection carries, also with the expiration of one that is
+    /// [delayed](properties::Outgoing::delay).
     pub(crate) async fn most_properties(&self, operation: &'static str) -> Result<usize> {
-        Ok(self.connection.link(operation).await?.frame_max())
+        Ok(self.connection.link(operation).await?.frame_max().saturating_sub(properties::EXPIRATION_BYTES))
     }
 
     /// Stores copies, each in the queue of its routing key: an answer for each.

@@ -50,6 +50,9 @@ pub(crate) const ID: &str = "zephcast-id";
 /// Says that the timestamp is the publisher's own, though it is the second in which the message was published.
 const OWN_TIMESTAMP: &str = "zephcast-own-timestamp";
 
+/// The longest expiration: a length and a number of 32 bits.
+pub(crate) const EXPIRATION_BYTES: usize = 1 + 10;
+
 /// A message to be published.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outgoing {

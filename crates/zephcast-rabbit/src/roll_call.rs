@@ -72,10 +72,11 @@ pub(crate) async fn answer(member: Weak<Member>, session: Weak<Session>, mut que
         let (Some(member), Some(session)) = (member.upgrade(), session.upgrade()) else { return };
         let Some(to) = question.properties.reply_to().clone() else { continue };
         let report = serde_json::to_vec(&report(&member, &session)).unwrap_or_default();
-        if let Err(error) =
-            send(member.brokers.mover.connection(), ShortString::default(), to, BasicProperties::default(), &report)
-                .await
-        {
+        // Neither lives for longer because of the answer.
+        let brokers = member.brokers.clone();
+        drop((member, session));
+        let (connection, nowhere) = (brokers.mover.connection(), ShortString::default());
+        if let Err(error) = send(connection, nowhere, to, BasicProperties::default(), &report).await {
             tracing::debug!(%error, "a question was not answered");
         }
     }
@@ -87,7 +88,7 @@ fn report(member: &Member, session: &Session) -> Report {
     session.look();
     let consumers = session.consumer_count() as u64;
     let held = session.held();
-    let suspects = session.suspects_held().len();
+    let suspects = session.suspects.held().len();
     Report {
         name: member.subscription.member.to_string(),
         consumers,

@@ -4,9 +4,9 @@
 //! tag of it later is lost: never is a tag used on a later channel.
 
 mod settling;
+mod suspects;
 mod window;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,15 +17,17 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{Result, Token};
 
+pub(crate) use self::settling::KEPT_BACK;
+use self::suspects::Suspects;
 use self::window::{FIRST, Window, arguments};
 use crate::arrival::Arrival;
+use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::held::Held;
 use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
 use crate::roll_call;
-use crate::suspect::Suspect;
 use crate::topology;
 
 /// The argument of a consumer that says whose it is.
@@ -37,8 +39,7 @@ pub(crate) struct Session {
     pub(crate) link: Arc<Link>,
     /// Where messages come from and go back to.
     channel: Channel,
-    /// Where suspects come from, one at a time.
-    suspects: Channel,
+    pub(crate) suspects: Suspects,
     /// Where the member is asked how it is. Kept, since the channel closes with the last handle.
     _inquiries: Channel,
     /// `None` once the member takes no more.
@@ -54,14 +55,10 @@ pub(crate) struct Session {
     /// Whether something came with an offset, as from a stream queue.
     has_offsets: AtomicBool,
     held: Mutex<Held>,
-    /// The suspects in hand, by delivery tag.
-    suspects_held: Mutex<BTreeMap<u64, Suspect>>,
     /// Held while it is found out whether the broker has everything.
     syncing: tokio::sync::Mutex<()>,
     /// How many settlements were sent of which it is not known that the queue's log has them.
     unsynced: AtomicU64,
-    /// How many suspects were settled of which it is not known that the broker has them.
-    suspects_unsynced: AtomicU64,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -97,7 +94,7 @@ impl Session {
             epoch,
             link: link.clone(),
             channel,
-            suspects,
+            suspects: Suspects::new(link.clone(), suspects, names),
             _inquiries: inquiries,
             window: Mutex::new(Some(Window { number: FIRST, tag: consumer.tag(), prefetch })),
             gate: tokio::sync::Mutex::default(),
@@ -106,10 +103,8 @@ impl Session {
             own_prefix: names.prefix(),
             has_offsets: AtomicBool::new(false),
             held: Mutex::default(),
-            suspects_held: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             unsynced: AtomicU64::new(0),
-            suspects_unsynced: AtomicU64::new(0),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,
@@ -118,17 +113,12 @@ impl Session {
         Ok((session, questions))
     }
 
-    /// The channel on which suspects are taken.
-    pub(crate) fn suspects_channel(&self) -> &Channel {
-        &self.suspects
-    }
-
     /// Whether nothing can be settled here any more.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
             || self.link.is_over()
             || !self.channel.status().connected()
-            || !self.suspects.status().connected()
+            || !self.suspects.channel().status().connected()
     }
 
     /// Nothing works here any more.
@@ -184,18 +174,14 @@ impl Session {
 
     /// Whether anything is unsettled.
     pub(crate) fn holds_any(&self) -> bool {
-        self.held().iter().next().is_some() || !self.suspects_held().is_empty()
-    }
-
-    pub(crate) fn suspects_held(&self) -> MutexGuard<'_, BTreeMap<u64, Suspect>> {
-        self.suspects_held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held().iter().next().is_some() || !self.suspects.held().is_empty()
     }
 
     /// What has come, as much as there is room for. Everything before it has been handed out.
     pub(crate) async fn take(&self, most: usize, bytes: usize) -> Vec<Arrival> {
         let _gate = self.gate.lock().await;
         self.look();
-        self.inbox.take(most, bytes)
+        self.inbox.take(most, bytes, now_ms())
     }
 
     /// What came before its time, in its place.
@@ -207,7 +193,7 @@ impl Session {
     pub(crate) async fn close(&self, deadline: Duration) -> Result<(), CallFailure> {
         self.give_up();
         let code = lapin::protocol::constants::REPLY_SUCCESS;
-        for channel in [&self.channel, &self.suspects] {
+        for channel in [&self.channel, self.suspects.channel()] {
             self.link.answer_within(deadline, channel.close(code, "OK".into())).await?;
         }
         Ok(())

@@ -36,6 +36,7 @@ impl RabbitSettler {
         for (token, disposition) in &unit.others {
             match session.tag_of(*token) {
                 Some(tag) => others.push((tag, disposition)),
+                None if matches!(disposition, Disposition::Keep { .. }) => {}
                 None => lost.push((unit.unit, *token)),
             }
         }
@@ -55,16 +56,10 @@ impl RabbitSettler {
         }
         // One frame for everything up to the frontier, which the broker settles at once.
         let frontier = unit.frontier.and_then(|frontier| session.tag_of(frontier)).unwrap_or(0);
-        let highest = session.held().remove_up_to(frontier);
-        if let Some(tag) = highest {
-            session.ack(tag, true).await;
-        }
+        session.ack_up_to(frontier).await;
         // What is done above it must not wait for what is not.
         for tag in acked.into_iter().filter(|tag| *tag > frontier) {
-            let was_held = session.held().remove(tag).is_some();
-            if was_held {
-                session.ack(tag, false).await;
-            }
+            session.ack(tag).await;
         }
         Ok(())
     }
@@ -97,6 +92,7 @@ impl Settler for RabbitSettler {
             // Whether the broker has it nobody knows; what it has not comes again.
             let error = self.member.failed(&session, "commit", failure);
             tracing::debug!(%error, "settlements are lost with their channel");
+            session.take_unsynced();
             self.member.lost_unsynced.store(true, Ordering::SeqCst);
         }
         match self.member.lost_unsynced.swap(false, Ordering::SeqCst) {

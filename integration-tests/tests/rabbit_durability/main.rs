@@ -10,6 +10,7 @@ use zephcast::{Client, Consumer, Delivery, Message};
 const STREAM: &str = "durable";
 const GROUP: &str = "all";
 const TRIALS: u32 = 5;
+const SUSPECTS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,6 +44,37 @@ async fn a_single_confirmed_ack_outlives_the_server() {
         settled
     })
     .await;
+}
+
+/// As [`trials`], of messages that are tried one by one since whoever had them may have died of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmed_ack_of_a_suspect_outlives_the_server() {
+    let mut server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let client = zephcast::connect(&server.url()).await.expect("connects");
+    let mut consumer = join(&client).await;
+    server.write_down_queues().await.expect("writes");
+    let publisher = client.publisher(STREAM).await.expect("opens");
+    for outcome in publisher.publish_all((0..SUSPECTS).map(|number| Message::new(number.to_string()))).await {
+        outcome.expect("is stored");
+    }
+    let mut held = Vec::new();
+    while held.len() < SUSPECTS as usize {
+        held.push(next(&mut consumer, &server).await);
+    }
+    let mut settled = Vec::new();
+    while settled.len() < SUSPECTS as usize {
+        server.kill9().expect("kills");
+        drop((consumer, std::mem::take(&mut held)));
+        server.restart().await.expect("restarts");
+        let fresh = zephcast::connect(&server.url()).await.expect("connects");
+        consumer = join(&fresh).await;
+        let suspect = next(&mut consumer, &server).await;
+        let number = number(&suspect);
+        assert!(!settled.contains(&number), "{number} was settled, and comes again after {settled:?}");
+        suspect.ack_confirmed().await.expect("is settled");
+        settled.push(number);
+    }
+    println!("settled one by one: {settled:?}");
 }
 
 /// Kills the server in the moment in which it is said to have a settlement: none of it comes again, and everything else

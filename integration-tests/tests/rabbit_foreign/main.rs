@@ -1,6 +1,7 @@
 //! Beside programs of others, which know the broker and nothing of zephcast.
 
 mod dead_letters;
+mod early;
 mod interop;
 mod logs;
 mod other;

@@ -28,3 +28,27 @@ async fn a_suspect_that_takes_long_is_given_back_and_no_killer() {
     let status = client.group_status("orders", "all").await.expect("a status");
     assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_is_no_killer_whose_member_lost_its_connection() {
+    let mut other = Other::begin().await;
+    let client = zephcast::connect(&other.server.url()).await.expect("connects");
+    client.consumer("orders").group("all").start().await.expect("joins").close(PATIENCE).await.expect("leaves");
+    other.publish("orders", "", b"fine", BasicProperties::default()).await;
+    let _taken = other.take("orders.all").await;
+    let retry = zephcast::Retry::exponential(Duration::ZERO).max_attempts(2);
+    let mut consumer =
+        client.consumer("orders").group("all").lease(Duration::from_secs(2)).retry(retry).start().await.expect("joins");
+    other.crash().await;
+    for _ in 0..4 {
+        let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+        let delivery = next.expect("no permanent error");
+        assert_eq!((delivery.payload().as_ref(), delivery.attempt()), (&b"fine"[..], 1));
+        other.server.close_all_connections().await.expect("closes");
+        tokio::time::timeout(PATIENCE, delivery.lost()).await.expect("is lost in time");
+    }
+    let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+    next.expect("no permanent error").ack_confirmed().await.expect("is settled");
+    let status = client.group_status("orders", "all").await.expect("a status");
+    assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
+}

@@ -22,6 +22,7 @@ use crate::errand::Errand;
 use crate::error::code;
 use crate::link::CallFailure;
 use crate::names::Names;
+use crate::session::KEPT_BACK;
 use crate::topology;
 
 /// How much one channel takes.
@@ -64,6 +65,8 @@ pub(super) struct Armful<'a> {
     held: BTreeMap<u64, Held>,
     /// What was settled last, and is to be acked last.
     last: Option<u64>,
+    /// How many acks were sent of which it is not known that the queue has them.
+    acks: u64,
 }
 
 /// What a consumer has, also one that takes no more.
@@ -107,6 +110,7 @@ impl<'a> Armful<'a> {
             room: 1,
             held: BTreeMap::new(),
             last: None,
+            acks: 0,
         };
         match armful.next(1).await? {
             Some(first) => Ok(Some((armful, first))),
@@ -149,15 +153,20 @@ impl<'a> Armful<'a> {
         self.consumer.as_ref().is_none_or(|filling| filling.held >= filling.room)
     }
 
-    /// Acks a letter, or the one before it: the last one is held until [`flush`](Self::flush), which takes no other as long as
-    /// there is one. That it arrived is certain when [`end`](Self::end) returns. While the channel rests, no other comes in
-    /// its place.
+    /// Settles a letter: the one before it is acked, and this one held until the next or [`flush`](Self::flush), so that there
+    /// is always one that is held. That it arrived is certain when [`end`](Self::end) returns. While the channel rests, no
+    /// other comes in its place.
     pub(super) async fn settle(&mut self, tag: u64) -> Result<()> {
         if self.rests() {
             self.stop().await?;
         }
         match self.last.replace(tag) {
-            Some(before) => self.ack(before).await,
+            Some(before) => {
+                if self.acks >= KEPT_BACK {
+                    self.wait_for_acks().await?;
+                }
+                self.ack(before).await
+            }
             None => Ok(()),
         }
     }
@@ -170,6 +179,7 @@ impl<'a> Armful<'a> {
         {
             filling.held -= 1;
         }
+        self.acks += 1;
         self.errand.call(self.errand.channel().basic_ack(tag, BasicAckOptions::default())).await
     }
 
@@ -188,14 +198,25 @@ impl<'a> Armful<'a> {
         self.errand.end().await
     }
 
-    /// Waits until the queue has all acks. A channel of the server holds acks back while 32 are under way to a quorum queue
-    /// (`quorum_commands_soft_limit`), and forgets those when it is closed. An answer of the queue shows that all before
-    /// it that were under way arrived, and so lets go of those that were held back; a second one shows that these arrived.
-    ///
-    /// They are had by a consumer that holds letters and begins again with room for one: it has its fill, and no other is
-    /// taken, which would go back behind all that was looked at. The last ack then has the way for itself.
+    /// Acks the last letter, once the queue has all other acks.
     pub(super) async fn flush(&mut self) -> Result<()> {
-        let Some(last) = self.last.take().filter(|_| self.errand.channel().status().connected()) else { return Ok(()) };
+        if self.last.is_none() || !self.errand.channel().status().connected() {
+            return Ok(());
+        }
+        self.wait_for_acks().await?;
+        match self.last.take() {
+            Some(last) => self.ack(last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the queue has all acks: an answer of the queue shows that all before it arrived, if none was [kept
+    /// back](KEPT_BACK). What is kept back when the channel is closed is forgotten; and when the answer lets go of it, a consumer
+    /// is given letters for it, for which a server before 4.0 has no way.
+    ///
+    /// It is had by a consumer that holds letters and begins again with room for one: it has its fill, and no other is
+    /// taken, which would go back behind all that was looked at.
+    async fn wait_for_acks(&mut self) -> Result<()> {
         self.stop().await?;
         let holder = self.held.values().find(|held| held.letters > 0).map(|held| name(held.number));
         if let Some(tag) = holder
@@ -204,7 +225,8 @@ impl<'a> Armful<'a> {
             let cancelled = self.errand.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
             self.errand.call(cancelled).await?;
         }
-        self.ack(last).await
+        self.acks = 0;
+        Ok(())
     }
 
     /// Makes sure that there is a consumer that takes more; none when there were enough of them.

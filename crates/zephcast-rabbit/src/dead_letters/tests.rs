@@ -4,7 +4,7 @@ use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use zephcast_core::driver::{Driver, Redrive, StreamSpec};
-use zephcast_core::{ErrorKind, PositionStyle, Start, Token};
+use zephcast_core::{ErrorKind, PositionStyle, Start, StreamName, Token};
 
 use super::armful::Limits;
 use super::*;
@@ -54,6 +54,43 @@ async fn many_are_sent_back_at_once_as_they_were_asked_for() {
     assert_eq!(left.iter().map(|letter| &letter.message.payload()[..]).collect::<Vec<_>>(), [b"other"]);
     let status = driver.group_status(&stream, &group).await.unwrap();
     assert_eq!((status.lag, status.dead_letters), (Some(4), Some(1)));
+}
+
+/// Far more acks than a channel of the server has under way to a queue, with letters left for whoever takes one too many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_other_one_of_many_is_sent_back_and_the_rest_stays_in_order() {
+    const ALL: usize = 3_000;
+    const WANTED: usize = 1_000;
+    let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    let driver = RabbitDriver::connect(config.clone()).await.unwrap();
+    let (admin, stream, group) = (driver.admin(), "s".parse::<StreamName>().unwrap(), "g".parse().unwrap());
+    admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
+    admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
+    let mover = Mover::new(Arc::new(Connection::new(Arc::new(config), "test")));
+    let copies = (0..ALL).map(|number| Outgoing {
+        routing_key: "s.g.dead".into(),
+        properties: BasicProperties::default(),
+        payload: number.to_string().into(),
+    });
+    for stored in mover.store("test", copies.collect()).await.unwrap() {
+        stored.unwrap();
+    }
+    let list = async || {
+        let letters = admin.dead_letters(&stream, &group, None, ALL).await.unwrap();
+        let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().parse::<usize>().unwrap();
+        letters.into_iter().map(|letter| (number(letter.message.payload()), letter.position)).collect::<Vec<_>>()
+    };
+    let letters = list().await;
+    assert!(letters.iter().map(|(number, _)| *number).eq(0..ALL));
+    let wanted: Vec<Position> = letters.iter().step_by(2).take(WANTED).map(|(_, position)| *position).collect();
+    let answers = admin.redrive_some(&stream, &group, &wanted).await;
+    let failed: Vec<_> = answers.iter().filter(|answer| !matches!(answer, Ok(Redrive::Redriven))).collect();
+    assert!(answers.len() == WANTED && failed.is_empty(), "{failed:?}");
+    // The others that it saw go behind those that it did not.
+    let last = 2 * (WANTED - 1);
+    let left = list().await.into_iter().map(|(number, _)| number);
+    assert!(left.eq((last + 1..ALL).chain((1..last).step_by(2))));
 }
 
 /// As many as take many consumers of several channels.

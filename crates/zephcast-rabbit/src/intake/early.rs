@@ -15,20 +15,33 @@ impl RabbitIntake {
     /// Sends what came early on its way once more.
     pub(super) async fn delay_again(&mut self, session: &Session) -> Result<()> {
         let now = now_ms();
-        let early = session.take_early(now);
-        if early.is_empty() {
+        if !session.inbox.has_early(now) {
             return Ok(());
         }
         let member = self.member.clone();
         let most = member.brokers.mover.most_properties(OPERATION).await?;
-        let (mut copies, mut queues) = (Vec::with_capacity(early.len()), BTreeSet::new());
-        for arrival in &early {
+        let came = session.take_early(now);
+        let (mut early, mut copies, mut queues) = (Vec::with_capacity(came.len()), Vec::new(), BTreeSet::new());
+        for mut arrival in came {
             let left = Duration::from_millis(arrival.notes.due_ms.unwrap_or(now).saturating_sub(now));
             let original = session.held().get(arrival.tag).and_then(|held| held.original.clone());
-            let mut copy = properties::encode_copy(&arrival.message, original.as_deref(), &arrival.notes, most)?;
-            copy.delay(&member.names, Delay::of(left), left);
-            queues.insert(copy.routing_key.as_str().to_owned());
-            copies.push(copy);
+            match properties::encode_copy(&arrival.message, original.as_deref(), &arrival.notes, most) {
+                Ok(mut copy) => {
+                    copy.delay(&member.names, Delay::of(left), left);
+                    queues.insert(copy.routing_key.as_str().to_owned());
+                    copies.push(copy);
+                    early.push(arrival);
+                }
+                // It cannot be moved, and must not be kept from its group.
+                Err(error) => {
+                    tracing::warn!(%error, "a message is handed out before its time");
+                    arrival.notes.due_ms = None;
+                    session.inbox.put(arrival);
+                }
+            }
+        }
+        if early.is_empty() {
+            return Ok(());
         }
         let stored = async {
             member.ensure(OPERATION, &queues).await?;
@@ -44,10 +57,7 @@ impl RabbitIntake {
         let mut failure = None;
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {
-                Ok(()) => {
-                    session.held().remove(arrival.tag);
-                    session.ack(arrival.tag, false).await;
-                }
+                Ok(()) => session.ack(arrival.tag).await,
                 Err(error) => {
                     session.inbox.put(arrival);
                     failure = Some(error);

@@ -20,7 +20,7 @@ use crate::properties;
 use crate::session::Session;
 
 /// How long a member that lived is given to say so, after its messages came here.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The most messages with hints that are read at a time.
 const MOST_HINTS: usize = 10_000;
@@ -76,14 +76,18 @@ impl RabbitIntake {
         tracing::debug!(count = tags.len(), stream = %member.names.stream, "suspects are moved");
         member.ensure(OPERATION, &BTreeSet::from([member.names.suspects.clone()])).await?;
         let stored = member.brokers.mover.store(OPERATION, copies).await?;
+        let mut failure = None;
         for (tag, stored) in tags.into_iter().zip(stored) {
-            stored?;
-            session.inbox.remove(tag);
-            session.held().remove(tag);
-            session.ack(tag, false).await;
+            match stored {
+                Ok(()) => {
+                    session.inbox.remove(tag);
+                    session.ack(tag).await;
+                    self.lookout.found();
+                }
+                Err(error) => failure = Some(error),
+            }
         }
-        self.lookout.found();
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -99,7 +103,7 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
 }
 
 /// Reads what is written down, and leaves it where it is.
-async fn read(member: &Member) -> Result<Hints> {
+pub(super) async fn read(member: &Member) -> Result<Hints> {
     let mut hints = Hints::default();
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 use tokio::time::Instant;
 use zephcast_core::Result;
 use zephcast_core::driver::{Batch, Fetched, Incoming};
 
+use super::judging::{self, PATIENCE};
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::incoming;
 use crate::config::Topology;
 use crate::member::{Member, SUSPECTS};
-use crate::properties::{self, Decoded};
 use crate::session::Session;
 use crate::suspect::Suspect;
 use crate::topology;
@@ -85,13 +83,9 @@ impl RabbitIntake {
             self.lookout.next = Some(Instant::now() + RARE_LOOK);
             return Ok(());
         }
-        let queue = self.member.names.suspects.as_str().into();
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = session.suspects_channel().queue_declare(queue, options, FieldTable::default());
-        let answer = session.link.answer(asked).await;
-        let answer = answer.map_err(|failure| self.member.failed(session, OPERATION, failure));
-        match answer {
-            Ok(queue) => self.lookout.are_there = queue.message_count() > 0,
+        let answer = session.suspects.are_there().await;
+        match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
+            Ok(are_there) => self.lookout.are_there = are_there,
             // Deleted: the next session makes it again.
             Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => {
                 self.member.brokers.mover.forget(&self.member.names.suspects);
@@ -143,32 +137,47 @@ impl RabbitIntake {
         }
     }
 
+    /// How many attempts count of a suspect of which it is known from a member that lived. Who takes it from there may be faster
+    /// than its word.
+    async fn attempts_of(&self, session: &Session, suspect: &Suspect) -> Option<u32> {
+        let count = suspect.count.filter(|count| *count > 0)?;
+        let known = async || match judging::read(&self.member).await {
+            Ok(hints) => hints.of_suspect(suspect.mark, count),
+            Err(error) => {
+                tracing::debug!(%error, "what is known of a suspect could not be read");
+                None
+            }
+        };
+        let asked = async {
+            if let Some(attempts) = known().await {
+                return Some(attempts);
+            }
+            tokio::time::sleep(PATIENCE).await;
+            known().await
+        };
+        self.unless_needed(session, asked).await.flatten()
+    }
+
     /// Takes exactly one, or says that there is none. `None` when the session ended.
     pub(super) async fn one_suspect(&mut self, session: &Arc<Session>) -> Result<Option<Fetched>> {
-        let queue = self.member.names.suspects.as_str().into();
-        let asked = session.suspects_channel().basic_get(queue, BasicGetOptions::default());
-        let answer = session.link.answer(asked).await;
-        let got = match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
-            Ok(got) => got,
+        let answer = session.suspects.next().await;
+        let next = match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
+            Ok(next) => next,
             Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => {
                 self.member.brokers.mover.forget(&self.member.names.suspects);
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        let Some(got) = got else {
+        let Some((tag, mut suspect)) = next else {
             self.lookout.are_there = false;
             return Ok(Some(Fetched::Idle));
         };
-        let delivery = got.delivery;
-        let (tag, count) = (delivery.delivery_tag, properties::delivery_count(&delivery.properties));
-        let Decoded { message, mut notes, original } =
-            properties::decode(delivery.data.into(), "", delivery.properties, &self.member.names.prefix());
-        // Each time that it was fetched and its member died of it is an attempt.
-        let deaths = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
-        notes.attempts = notes.attempts.saturating_add(deaths);
-        let suspect = Suspect { message: message.clone(), notes: notes.clone(), original, since: Instant::now() };
-        session.suspects_held().insert(tag, suspect);
+        if let Some(attempts) = self.attempts_of(session, &suspect).await {
+            suspect.notes.attempts = attempts;
+            session.suspects.keep(tag, suspect.clone());
+        }
+        let Suspect { message, notes, .. } = suspect;
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -11,6 +10,7 @@ use zephcast_core::{Error, ErrorKind, Message, MessageId, RESERVED_PREFIX, Resul
 
 use super::notes::{self, Notes};
 use super::{ID, KEY, MAX_SHORT, OWN_TIMESTAMP, Original, Outgoing, deaths, kept, size, standard};
+use crate::clock::now_ms;
 use crate::error::{error, invalid};
 
 /// Kept free in the frame of a first publish, so that what is taken can be copied with [`Notes`], and come back with what
@@ -180,9 +180,4 @@ fn null(name: &str) -> Error {
 
 fn refused(name: &str, why: &str) -> Error {
     invalid("publish", format!("the header {name:?} {why}"))
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,6 @@
 //! What is settled, and how it is known that the broker has it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::poll_immediate;
 use futures_util::{FutureExt, StreamExt};
@@ -14,62 +14,95 @@ use super::window::PASSING;
 use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
 
-/// So many settlements may be on their way: with more than 32 unanswered the server keeps back the rest until the queue's log
-/// has some of them.
-const KEPT_BACK: u64 = 24;
+/// So many settlements of a channel may be on their way: with 32 (`quorum_commands_soft_limit`) the server keeps back the rest
+/// until the queue's log has some of them.
+pub(crate) const KEPT_BACK: u64 = 24;
+
+/// How often something has to pass through the log after so many settlements.
+pub(super) fn passes(settlements: u64) -> u8 {
+    u8::from(settlements > 0) + u8::from(settlements > KEPT_BACK)
+}
+
+/// So many are known to be there. Somebody may have told meanwhile that they are not known to be.
+pub(super) fn synced(unsynced: &AtomicU64, settlements: u64) {
+    let _ = unsynced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |all| Some(all.saturating_sub(settlements)));
+}
 
 impl Session {
-    /// Settles everything up to this tag, or this tag alone. It is on its way when this returns.
-    pub(crate) async fn ack(&self, tag: u64, multiple: bool) {
+    /// Settles everything up to this tag that is held, by one frame. It is on its way when this returns.
+    pub(crate) async fn ack_up_to(&self, tag: u64) {
         let _may_settle = self.settling.read().await;
-        self.unsynced.fetch_add(1, Ordering::SeqCst);
-        // The first poll queues the frame; that a connection ended is found out by the next synchronous call.
-        let _ = poll_immediate(self.channel.basic_ack(tag, BasicAckOptions { multiple })).await;
+        let highest = self.held().remove_up_to(tag);
+        if let Some(tag) = highest {
+            self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await;
+        }
     }
 
-    pub(crate) async fn ack_suspect(&self, tag: u64) {
-        self.suspects_unsynced.fetch_add(1, Ordering::SeqCst);
-        let _ = poll_immediate(self.suspects.basic_ack(tag, BasicAckOptions { multiple: false })).await;
-    }
-
-    /// Gives one message back to the queue.
-    pub(crate) async fn give_back(&self, tag: u64) {
+    /// Settles this one, if it is held: the server closes the channel for a tag that it does not know.
+    pub(crate) async fn ack(&self, tag: u64) {
         let _may_settle = self.settling.read().await;
-        self.unsynced.fetch_add(1, Ordering::SeqCst);
-        let options = BasicNackOptions { multiple: false, requeue: true };
-        let _ = poll_immediate(self.channel.basic_nack(tag, options)).await;
+        if self.let_go(tag) {
+            self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
+        }
     }
 
-    /// Has the queue give one message up, to its dead letter exchange.
+    /// Gives this one back to the queue, if it is held. Whether it was.
+    pub(crate) async fn give_back(&self, tag: u64) -> bool {
+        let _may_settle = self.settling.read().await;
+        let was_held = self.let_go(tag);
+        if was_held {
+            self.send(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true })).await;
+        }
+        was_held
+    }
+
+    /// Has the queue give this one up, to its dead letter exchange, if it is held.
     pub(crate) async fn reject(&self, tag: u64) {
         let _may_settle = self.settling.read().await;
-        self.unsynced.fetch_add(1, Ordering::SeqCst);
-        let _ = poll_immediate(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false })).await;
+        if self.let_go(tag) {
+            self.send(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false })).await;
+        }
     }
 
-    /// Whether the broker has yet to say that it has everything.
+    fn let_go(&self, tag: u64) -> bool {
+        self.held().remove(tag).is_some()
+    }
+
+    async fn send(&self, settlement: impl Future<Output = lapin::Result<()>>) {
+        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        // The first poll queues the frame; that a connection ended is found out by the next synchronous call.
+        let _ = poll_immediate(settlement).await;
+    }
+
+    /// Whether the broker had yet to say that it has everything. Asked once: whoever asks tells it.
+    pub(crate) fn take_unsynced(&self) -> bool {
+        let settled = self.unsynced.swap(0, Ordering::SeqCst);
+        self.suspects.take_unsynced() || settled > 0
+    }
+
+    /// As [`take_unsynced`](Self::take_unsynced), by who only wants to know.
     pub(crate) fn is_unsynced(&self) -> bool {
-        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects_unsynced.load(Ordering::SeqCst) > 0
+        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects.is_unsynced()
     }
 
     /// Waits until what was settled outlives the server.
     ///
     /// That the server answers a later call of the channel says no more than that it has read the settlements: they
     /// are on their way to the queue's log still, and were seen to come again after a crash. What passes through the log
-    /// itself, as a new consumer does, is behind them.
+    /// itself, as a new consumer does, is behind them. A classic queue has no log, and writes settlements down later.
     pub(crate) async fn sync(&self) -> Result<(), CallFailure> {
+        self.sync_messages().await?;
+        self.suspects.sync().await
+    }
+
+    /// As [`sync`](Self::sync), but for suspects.
+    pub(crate) async fn sync_messages(&self) -> Result<(), CallFailure> {
         let _one_at_a_time = self.syncing.lock().await;
         let sent = self.unsynced.load(Ordering::SeqCst);
-        for _ in 0..(u8::from(sent > 0) + u8::from(sent > KEPT_BACK)) {
+        for _ in 0..passes(sent) {
             self.pass_through_log().await?;
         }
-        self.unsynced.fetch_sub(sent, Ordering::SeqCst);
-        let suspects = self.suspects_unsynced.load(Ordering::SeqCst);
-        if suspects > 0 {
-            // A consumer would be given the next suspect, which would count as delivered.
-            self.link.answer(self.suspects.basic_qos(1, BasicQosOptions::default())).await?;
-        }
-        self.suspects_unsynced.fetch_sub(suspects, Ordering::SeqCst);
+        synced(&self.unsynced, sent);
         Ok(())
     }
 
@@ -78,7 +111,7 @@ impl Session {
     async fn pass_through_log(&self) -> Result<(), CallFailure> {
         let _gate = self.gate.lock().await;
         if self.is_exclusive {
-            // Nobody else may consume, this member neither.
+            // Nobody else may consume, this member neither. Such a queue is a classic one, and has no log.
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
         }
         // Always the same tag: the server gives one message at most to it, also over several of these.

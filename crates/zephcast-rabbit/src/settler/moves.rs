@@ -63,16 +63,10 @@ impl RabbitSettler {
         }
         self.member.write_hints(OPERATION, &hints).await?;
         for tag in given_back {
-            let was_held = session.held().remove(tag).is_some();
-            if was_held {
-                session.give_back(tag).await;
-            }
+            session.give_back(tag).await;
         }
         for tag in rejected {
-            let was_held = session.held().remove(tag).is_some();
-            if was_held {
-                session.reject(tag).await;
-            }
+            session.reject(tag).await;
         }
         if copies.is_empty() {
             return Ok(());
@@ -158,29 +152,23 @@ fn kept(session: &Session, tag: u64, attempts: u32) -> Option<Hint> {
 
 fn is_held(session: &Session, unit: UnitId, tag: u64) -> bool {
     match unit {
-        SUSPECTS => session.suspects_held().contains_key(&tag),
+        SUSPECTS => session.suspects.held().contains_key(&tag),
         _ => session.held().get(tag).is_some(),
     }
 }
 
 fn original_of(session: &Session, unit: UnitId, tag: u64) -> Option<Box<Original>> {
     match unit {
-        SUSPECTS => session.suspects_held().get(&tag).and_then(|suspect| suspect.original.clone()),
+        SUSPECTS => session.suspects.held().get(&tag).and_then(|suspect| suspect.original.clone()),
         _ => session.held().get(tag).and_then(|held| held.original.clone()),
     }
 }
 
 /// Its copy is where it has to be.
 pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) {
-    if unit == SUSPECTS {
-        let was_held = session.suspects_held().remove(&tag).is_some();
-        if was_held {
-            session.ack_suspect(tag).await;
-        }
-        return;
-    }
-    let was_held = session.held().remove(tag).is_some();
-    if was_held {
-        session.ack(tag, false).await;
+    if unit != SUSPECTS {
+        session.ack(tag).await;
+    } else if session.suspects.let_go(tag).is_some() {
+        session.suspects.ack(tag).await;
     }
 }

@@ -11,11 +11,15 @@ use crate::suspect;
 
 const OPERATION: &str = "renew";
 
-/// Gives back what has been unsettled for almost as long as the server allows: what is held no longer. It comes again, from
-/// a member that lives.
+/// Gives back what has been unsettled for almost as long as the server allows: what is held no longer, as is all that was
+/// held by a session that is over. It comes again, from a member that lives.
 pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
+    let Some(session) = member.session() else { return Ok(Vec::new()) };
+    if session.is_over() {
+        // Whoever fetches nothing for now, as beside a suspect, would not hear of it for long.
+        return Ok(everything(&session));
+    }
     let Some(timeout) = member.brokers.control.config().consumer_timeout else { return Ok(Vec::new()) };
-    let Some(session) = member.session().filter(|session| !session.is_over()) else { return Ok(Vec::new()) };
     let limit = allowed(timeout, member.subscription.lease);
     let mut given_back = give_suspects_back(member, &session, limit).await?;
     // In the order of delivery, so that the first that is young enough ends it.
@@ -38,19 +42,24 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     );
     for (tag, _) in overdue {
         session.inbox.remove(tag);
-        let was_held = session.held().remove(tag).is_some();
-        if was_held {
-            session.give_back(tag).await;
+        if session.give_back(tag).await {
             given_back.push((UNIT, session.token(tag)));
         }
     }
     Ok(given_back)
 }
 
+/// What a session held that is over.
+fn everything(session: &Session) -> Vec<(UnitId, Token)> {
+    let messages = session.held().iter().map(|(tag, _)| (UNIT, session.token(tag))).collect::<Vec<_>>();
+    let suspects = session.suspects.held();
+    messages.into_iter().chain(suspects.keys().map(|tag| (SUSPECTS, session.token(*tag)))).collect()
+}
+
 /// As [`give_back`], for the queue of suspects: as it was fetched, since its member lives.
 async fn give_suspects_back(member: &Member, session: &Session, limit: Duration) -> Result<Vec<(UnitId, Token)>> {
     let overdue: Vec<u64> = {
-        let held = session.suspects_held();
+        let held = session.suspects.held();
         held.iter().filter(|(_, suspect)| suspect.since.elapsed() >= limit).map(|(tag, _)| *tag).collect()
     };
     let mut given_back = Vec::with_capacity(overdue.len());

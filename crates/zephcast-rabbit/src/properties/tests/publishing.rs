@@ -1,8 +1,9 @@
 //! A first publish: what comes back, and what is refused.
 
 use super::super::write::ROOM_FOR_NOTES;
-use super::super::write::{encode_at, now_ms};
+use super::super::write::encode_at;
 use super::*;
+use crate::clock::now_ms;
 
 /// The time of every publish.
 const NOW_MS: u64 = 1_700_000_000_123;
