@@ -25,6 +25,14 @@ pub enum Event {
         /// How long it has been handed out.
         oldest: Duration,
     },
+    /// Deliveries were given back, since they had been unsettled for almost as long as the broker lets anybody hold one: they
+    /// come again, to whomever, while handlers may still work on them. Told on RabbitMQ only.
+    GivenBack {
+        /// How many.
+        count: usize,
+        /// For how long the broker lets a delivery be held.
+        limit: Duration,
+    },
     /// Messages that the group had not settled are gone from the broker: trimmed, expired or deleted.
     Missing {
         /// The unit in which they were.

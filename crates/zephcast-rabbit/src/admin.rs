@@ -9,7 +9,7 @@ use zephcast_core::{Broker, ErrorKind, GroupName, Position, Result, Start, Start
 
 use crate::RabbitConfig;
 use crate::brokers::Brokers;
-use crate::config::{Exchange, QueueType};
+use crate::config::{Exchange, QueueType, Topology};
 use crate::error::{error, invalid, missing};
 use crate::member::UNIT;
 use crate::names::{NAMES, Names, group_of, is_roll_call};
@@ -40,6 +40,12 @@ impl Admin for RabbitAdmin {
         }
         let control = &self.brokers.control;
         let config = control.config().with_settings(OPERATION, &spec.settings)?;
+        if config.topology == Topology::Expect {
+            return Err(invalid(
+                OPERATION,
+                "with `topology=expect` others make what there is, and nothing is made here",
+            ));
+        }
         let is_queue = config.exchange == Exchange::Default;
         if is_queue && config.queue_type != QueueType::Stream && spec.groups.is_empty() {
             let text = "without an exchange a stream is the queue of its group: name the group along with it";
@@ -52,7 +58,16 @@ impl Admin for RabbitAdmin {
         }
         let groups: Vec<Names> =
             spec.groups.iter().map(|group| Names::new(&config, &spec.stream, group)).collect::<Result<_>>()?;
-        topology::declare(control, OPERATION, &config, &spec.stream).await?;
+        if config.exchange == Exchange::ConsistentHash && groups.len() > 1 {
+            let text = "an exchange of this type shares messages among its queues, so that none of several groups gets them all";
+            return Err(invalid(OPERATION, text));
+        }
+        match config.topology {
+            Topology::Declare => topology::declare(control, OPERATION, &config, &spec.stream).await?,
+            Topology::Check | Topology::Expect => {
+                topology::stream(control, OPERATION, &config, &spec.stream, false).await?;
+            }
+        }
         for names in &groups {
             topology::group(control, OPERATION, &config, names, false).await?;
             // Whoever asks for something in particular is not given something else.

@@ -11,8 +11,8 @@ use crate::warnings;
 const OPERATION: &str = "check";
 
 pub(crate) async fn run(brokers: &Brokers) -> Result<Check> {
-    brokers.control.link(OPERATION).await?;
-    let mut check = Check { version: "unknown".into(), warnings: Vec::new() };
+    let link = brokers.control.link(OPERATION).await?;
+    let mut check = Check { version: link.version().unwrap_or("unknown").to_owned(), warnings: Vec::new() };
     match &brokers.management {
         None => check.warnings.push(warnings::no_management_url()),
         Some(management) => match management.version(OPERATION).await {

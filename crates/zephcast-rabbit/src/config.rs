@@ -4,6 +4,7 @@ mod binding;
 mod credentials;
 mod env;
 mod routing;
+mod validation;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +17,6 @@ pub use self::credentials::Credentials;
 pub use self::routing::{DeadLetters, Exchange, QueueType, Topology};
 use crate::RabbitDriver;
 use crate::connection::server;
-use crate::error::invalid;
 use crate::names::escaped;
 
 /// Settings of a connection to RabbitMQ, each with a default.
@@ -212,8 +212,9 @@ impl RabbitConfig {
     }
 
     /// How long the server lets a delivery be unsettled (its own `consumer_timeout`), before it closes the channel with
-    /// everything on it. Default 30 min, as the server's. A delivery that gets this old but for a tenth is given back: it
-    /// comes again, and what its handler settles then is `LeaseLost`. `None` where the server has no such limit.
+    /// everything on it. Default 30 min, as the server's. A delivery that gets this old but for a tenth, and for a third of the
+    /// lease, is given back: it comes again, and what its handler settles then is `LeaseLost`. No lease is longer than that.
+    /// `None` where the server has no such limit.
     #[must_use]
     pub fn consumer_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.consumer_timeout = timeout;
@@ -325,70 +326,6 @@ impl RabbitConfig {
     pub fn topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
         self
-    }
-
-    /// Whether anything in particular is asked of a group's queue, so that one which exists has to be like that.
-    pub(crate) fn asks_of_queue(&self) -> bool {
-        self.single_active_consumer
-            || self.max_length.is_some()
-            || self.message_ttl.is_some()
-            || self.max_priority.is_some()
-    }
-
-    /// As [`asks_of_queue`](Self::asks_of_queue), of an exchange.
-    pub(crate) fn asks_of_exchange(&self) -> bool {
-        !matches!(self.exchange, Exchange::Topic | Exchange::Default) || self.alternate_exchange.is_some()
-    }
-
-    /// Whether these settings can be used together.
-    ///
-    /// # Errors
-    /// `InvalidInput`, saying what is wrong.
-    pub(crate) fn validate(&self, operation: &'static str) -> Result<()> {
-        let refuse = |why: &str| Err(invalid(operation, why));
-        if self.hosts.is_empty() || self.hosts.iter().any(|(host, port)| host.is_empty() || *port == 0) {
-            return refuse("each server has a host and a port, and there is at least one");
-        }
-        if self.connect_timeout.is_zero() || self.request_timeout.is_zero() {
-            return refuse("a timeout is longer than zero");
-        }
-        if self.heartbeat < Duration::from_secs(1) || self.heartbeat > Duration::from_secs(u16::MAX.into()) {
-            return refuse("a heartbeat is a number of seconds from 1 to 65535");
-        }
-        if self.consumer_timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
-            return refuse("a consumer timeout is a second at least, or none");
-        }
-        if matches!(self.credentials, Credentials::Certificate) && self.tls.is_none() {
-            return refuse("a certificate is shown in the handshake of TLS: connect with amqps://");
-        }
-        if cfg!(not(feature = "tls")) && self.tls.is_some() {
-            return refuse("TLS needs the cargo feature `tls`");
-        }
-        if let Some(queue) = &self.queue {
-            if queue.is_empty() || queue.starts_with("amq.") {
-                return refuse("a queue has a name that is not empty and does not begin with `amq.`, the broker's own");
-            }
-            if queue.chars().any(char::is_control) {
-                return refuse("the name of a queue contains a control character");
-            }
-        }
-        if self.max_priority.is_some() && self.queue_type != QueueType::Classic {
-            return refuse("only a classic queue knows priorities: add `queue-type=classic`");
-        }
-        if self.exclusive_consumer && self.topology == Topology::Declare && self.queue_type != QueueType::Classic {
-            return refuse(
-                "only a classic queue has an exclusive consumer: add `queue-type=classic`, or let the group have \
-                           one active member by `single-active-consumer=true`",
-            );
-        }
-        let limits = [self.max_length.is_some(), self.message_ttl.is_some(), self.single_active_consumer];
-        if self.queue_type == QueueType::Stream && limits.contains(&true) {
-            return refuse("what a stream queue keeps, and who reads it, is for a policy or its readers to say");
-        }
-        if let Some(binding) = self.bindings.iter().find(|binding| binding.routing_key.len() > 255) {
-            return refuse(&format!("a routing key has at most 255 bytes, not {}", binding.routing_key.len()));
-        }
-        Ok(())
     }
 
     /// The queue of a group.

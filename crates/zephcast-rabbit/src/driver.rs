@@ -89,8 +89,7 @@ fn capabilities() -> Capabilities {
     capabilities.names = NAMES;
     capabilities.positions = PositionStyle::Tag;
     capabilities.order = Order::SingleMember;
-    // The server's own limit by default is 128 MiB before 4.0 and 16 MiB from then on; what it refuses is an error.
-    capabilities.max_payload = Some(128 * 1024 * 1024);
+    // `max_payload` is as the server is set, which it says by refusing.
     capabilities.counts_prefetch = true;
     capabilities.dead_letters_at_once = dead_letters::AT_ONCE;
     capabilities.durable = true;

@@ -7,6 +7,7 @@
 //! other byte stays what it is and where it is.
 
 mod fields;
+mod greeting;
 mod mended;
 mod methods;
 mod sieve;
@@ -20,6 +21,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+pub(crate) use self::greeting::ServerVersion;
 use self::sieve::Sieve;
 use crate::dial::Wire;
 
@@ -34,8 +36,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(wire: Box<dyn Wire>) -> Self {
-        Self { wire, sieve: Sieve::default() }
+    /// What the server says of its version is written there.
+    pub(crate) fn new(wire: Box<dyn Wire>, version: ServerVersion) -> Self {
+        Self { wire, sieve: Sieve::new(version) }
     }
 }
 

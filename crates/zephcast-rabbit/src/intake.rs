@@ -16,13 +16,12 @@ use zephcast_core::{Error, Event, Result};
 use self::blockage::Blockage;
 use self::suspects::Lookout;
 use crate::clock::now_ms;
-use crate::error::{no_group, translate};
+use crate::error::translate;
 use crate::inbox::End;
 use crate::leaving;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::pace::Turn;
 use crate::session::Session;
-use crate::topology;
 
 const OPERATION: &str = "fetch";
 
@@ -40,8 +39,6 @@ pub(crate) struct RabbitIntake {
     in_doubt_since: Option<Instant>,
     lookout: Lookout,
     blockage: Blockage,
-    /// Whether the queue is known to be no stream queue.
-    is_no_log: bool,
     /// When the group was bound to its stream last.
     bound: Instant,
 }
@@ -57,7 +54,6 @@ impl RabbitIntake {
             failed: None,
             in_doubt_since: None,
             lookout: Lookout::default(),
-            is_no_log: false,
             bound: Instant::now(),
         }
     }
@@ -67,7 +63,6 @@ impl RabbitIntake {
         let Some(session) = self.member.session() else {
             let is_new = self.member.open(OPERATION).await?;
             self.lookout = Lookout::default();
-            self.is_no_log = false;
             self.bound = Instant::now();
             if is_new {
                 self.news.push_back(Fetched::Event(Event::Recreated));
@@ -93,11 +88,6 @@ impl RabbitIntake {
     /// As much as there is room for of what has come.
     async fn take(&mut self, session: &Session, credit: Credit) -> Option<Fetched> {
         let arrivals = session.take(credit.messages.min(BATCH), credit.bytes).await;
-        if session.has_offsets() && !self.is_no_log {
-            // Some of it came just now.
-            arrivals.into_iter().for_each(|arrival| session.inbox.put(arrival));
-            return None;
-        }
         if arrivals.is_empty() {
             return None;
         }
@@ -121,10 +111,6 @@ impl RabbitIntake {
             && let Some(turn) = self.member.pace.next(&self.member.subscription, session, credit.bytes)
             && self.turn(session, turn).await?
         {
-            return Ok(None);
-        }
-        if session.has_offsets() && !self.is_no_log {
-            self.refuse_log(session).await?;
             return Ok(None);
         }
         self.delay_again(session).await?;
@@ -214,17 +200,6 @@ impl RabbitIntake {
         }
     }
 
-    /// Makes sure that this is no stream queue, which the headers of messages that once lay in one say as well.
-    async fn refuse_log(&mut self, session: &Session) -> Result<()> {
-        let (control, queue) = (&self.member.brokers.control, &self.member.names.queue);
-        if topology::is_log(control, OPERATION, queue).await? {
-            session.give_up();
-            return Err(no_group(OPERATION, queue));
-        }
-        self.is_no_log = true;
-        Ok(())
-    }
-
     /// What the session held is lost.
     fn lose(&mut self, session: &Arc<Session>) {
         self.member.lose(session);
@@ -243,7 +218,7 @@ impl Intake for RabbitIntake {
             if let Some(error) = self.failed.take() {
                 return Err(error);
             }
-            if let Some(event) = self.blockage.news() {
+            if let Some(event) = self.member.next_news().or_else(|| self.blockage.news()) {
                 return Ok(Fetched::Event(event));
             }
             let Some(session) = self.session().await? else { continue };

@@ -26,7 +26,7 @@ use zephcast_core::{Error, Result};
 use crate::blocking::BlockingOfLink;
 use crate::config::Credentials;
 use crate::error::{has_code, invalid, late, translate};
-use crate::guard::Guard;
+use crate::guard::{Guard, ServerVersion};
 use crate::{RabbitConfig, dial, runtime};
 
 /// Why a call brought no answer, or not a good one.
@@ -68,6 +68,7 @@ pub(crate) struct Link {
     /// Channels that the server is closing. Kept until they are closed.
     closing: Mutex<Vec<Channel>>,
     health: watch::Receiver<Health>,
+    version: ServerVersion,
     timeout: Duration,
     /// How many channels there have been.
     channels: AtomicU32,
@@ -96,6 +97,8 @@ impl Link {
             config.tls.as_ref().map(crate::tls::client_config).transpose()?.map(tokio_rustls::TlsConnector::from);
         let socket = Socket::default();
         let dialled = socket.clone();
+        let version = ServerVersion::default();
+        let greeted = version.clone();
         let dial = async move |uri: AMQPUri, _| {
             let host = (uri.authority.host.as_str(), uri.authority.port);
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await?.collect();
@@ -103,9 +106,12 @@ impl Link {
             dialled.keep(&stream)?;
             #[cfg(feature = "tls")]
             if let Some(connector) = &connector {
-                return Ok(AsyncTcpStream::Plain(Guard::new(dial::tls(connector, host.0, stream).await?)));
+                return Ok(AsyncTcpStream::Plain(Guard::new(
+                    dial::tls(connector, host.0, stream).await?,
+                    greeted.clone(),
+                )));
             }
-            Ok(AsyncTcpStream::Plain(Guard::new(Box::new(stream))))
+            Ok(AsyncTcpStream::Plain(Guard::new(Box::new(stream), greeted.clone())))
         };
         let connecting = lapin::Connection::connector(uri, runtime::current(), dial, options);
         // Given up or dropped, an attempt would wait in the client library for as long as the server is silent.
@@ -119,6 +125,7 @@ impl Link {
             closing: Mutex::default(),
             _socket: socket.closes_when_dropped(),
             health,
+            version,
             timeout: config.request_timeout.min(LONGEST),
             channels: AtomicU32::new(0),
             given_up: AtomicBool::new(false),
@@ -221,6 +228,11 @@ impl Link {
     pub(crate) async fn ended(&self) {
         // The sender goes with the connection.
         let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
+    }
+
+    /// The server's version, if it says one.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.version.get().map(String::as_str)
     }
 
     /// How large a frame may be, as client and server agreed.

@@ -1,6 +1,6 @@
 //! A member: joining, and what its two halves share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
-use zephcast_core::{Error, ErrorKind, Result, UnitId};
+use zephcast_core::{Error, ErrorKind, Event, Result, UnitId};
 
 use crate::brokers::Brokers;
 use crate::clock::now_ms;
@@ -24,7 +24,7 @@ use crate::pace::Pace;
 use crate::properties::Outgoing;
 use crate::roll_call;
 use crate::session::Session;
-use crate::settler::RabbitSettler;
+use crate::settler::{RabbitSettler, overdue};
 use crate::suspect::Suspect;
 use crate::topology;
 
@@ -53,6 +53,8 @@ pub(crate) struct Member {
     working: Mutex<Option<(Duration, Instant)>>,
     pub(crate) pace: Pace,
     dead_letters: Mutex<Option<DeadLetterExchange>>,
+    /// What the next fetch is to tell.
+    news: Mutex<VecDeque<Event>>,
     /// Wakes a waiting fetch.
     pub(crate) interrupted: Notify,
 }
@@ -65,6 +67,7 @@ impl Member {
         if brokers.control.config().queue_type == QueueType::Stream {
             return Err(no_group(OPERATION, &names.queue));
         }
+        overdue::check(OPERATION, brokers.control.config().consumer_timeout, subscription.lease)?;
         // Noticed within the lease, which is two heartbeats.
         let heartbeat = subscription.lease / 2;
         let connection = brokers.control.another(format!("member {}", subscription.member), heartbeat);
@@ -81,6 +84,7 @@ impl Member {
             working: Mutex::default(),
             pace: Pace::default(),
             dead_letters: Mutex::default(),
+            news: Mutex::default(),
             interrupted: Notify::new(),
         });
         member.open(OPERATION).await?;
@@ -99,6 +103,10 @@ impl Member {
         )
         .await?;
         self.is_new.fetch_or(was_made, Ordering::SeqCst);
+        // One that was made just now is none.
+        if !was_made && topology::is_log(&self.brokers.control, operation, &self.names.queue).await? {
+            return Err(no_group(operation, &self.names.queue));
+        }
         if native::is_on(&self.brokers) {
             self.find_dead_letters(operation).await?;
         }
@@ -161,6 +169,17 @@ impl Member {
         let hints = hints.chain(suspects.values().filter_map(Suspect::hint));
         let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
         outlived.get_or_insert_default().extend(hints);
+    }
+
+    /// Has the next fetch tell it.
+    pub(crate) fn tell(&self, event: Event) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.interrupted.notify_one();
+    }
+
+    /// What a fetch is to tell.
+    pub(crate) fn next_news(&self) -> Option<Event> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Notes how long its user has had the oldest delivery.

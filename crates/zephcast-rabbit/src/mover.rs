@@ -116,12 +116,12 @@ impl Mover {
             Outcome::Unroutable => {
                 // Deleted meanwhile: made again at the next try.
                 self.forget(queue.as_str());
-                Err(error(ErrorKind::Unavailable, operation, format!("the queue {queue:?} is gone")))
+                Err(error(ErrorKind::Unavailable, operation, format!("the queue {:?} is gone", queue.as_str())))
             }
             Outcome::Refused => Err(error(
                 ErrorKind::Blocked,
                 operation,
-                format!("the queue {queue:?} takes none: it is full, or has no leader for now"),
+                format!("the queue {:?} takes none: it is full, or has no leader for now", queue.as_str()),
             )),
             Outcome::NotSent => {
                 Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))

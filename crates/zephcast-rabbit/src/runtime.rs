@@ -11,7 +11,7 @@ use async_rs::{Runtime, Tokio};
 use futures_util::{AsyncRead, AsyncWrite, Stream};
 
 use crate::dial;
-use crate::guard::Guard;
+use crate::guard::{Guard, ServerVersion};
 
 /// The runtime that this is called in.
 ///
@@ -69,5 +69,5 @@ impl Reactor for Guarded {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<Guard> {
-    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?)))
+    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?), ServerVersion::default()))
 }

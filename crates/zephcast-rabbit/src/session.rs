@@ -28,7 +28,6 @@ use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
 use crate::roll_call;
-use crate::topology;
 
 /// The argument of a consumer that says whose it is.
 pub(crate) const MEMBER: &str = "x-zephcast-member";
@@ -52,8 +51,6 @@ pub(crate) struct Session {
     pub(crate) inbox: Inbox,
     /// What the names of the group's own queues begin with.
     own_prefix: String,
-    /// Whether something came with an offset, as from a stream queue.
-    has_offsets: AtomicBool,
     held: Mutex<Held>,
     /// Held while it is found out whether the broker has everything.
     syncing: tokio::sync::Mutex<()>,
@@ -101,7 +98,6 @@ impl Session {
             settling: tokio::sync::RwLock::default(),
             inbox: Inbox::new(FIRST, consumer),
             own_prefix: names.prefix(),
-            has_offsets: AtomicBool::new(false),
             held: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             unsynced: AtomicU64::new(0),
@@ -146,17 +142,9 @@ impl Session {
 
     /// From now on it is held.
     fn arrive(&self, consumer: ConsumerNumber, delivery: Delivery) -> Arrival {
-        if delivery.properties.headers().as_ref().is_some_and(|headers| headers.contains_key(topology::OFFSET)) {
-            self.has_offsets.store(true, Ordering::Relaxed);
-        }
         let (arrival, original) = Arrival::new(delivery, &self.own_prefix);
         self.held().insert(arrival.tag, arrival.held(consumer, original));
         arrival
-    }
-
-    /// Whether what comes may be from a stream queue.
-    pub(crate) fn has_offsets(&self) -> bool {
-        self.has_offsets.load(Ordering::Relaxed)
     }
 
     /// The delivery tag of a token, if it is of this session.

@@ -1,7 +1,7 @@
 //! The settling half of a member.
 
 mod moves;
-mod overdue;
+pub(crate) mod overdue;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,10 +1,13 @@
 //! Exchanges, queues and bindings: what a stream and a group are at the broker.
 
+mod arguments;
+
 use lapin::ExchangeKind;
 use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
+use self::arguments::{insert, log, of_group, quorum, text};
 use crate::RabbitConfig;
 use crate::config::{Binding, BindingValue, Exchange, QueueType, Topology};
 use crate::connection::Connection;
@@ -12,20 +15,6 @@ use crate::errand::Errand;
 use crate::error::{code, missing, missing_group};
 use crate::link::CallFailure;
 use crate::names::Names;
-
-/// As often as a message may be delivered before the broker itself gives it up: what a message has to be given up for is
-/// decided by its group, and 4.x would drop it after 20 deliveries otherwise.
-const NO_DELIVERY_LIMIT: i32 = 1_000_000_000;
-
-/// The argument by which a consumer of a stream queue says where it begins, and the header by which each message says where
-/// it is.
-pub(crate) const OFFSET: &str = "x-stream-offset";
-
-/// How long hints are kept, in milliseconds.
-const HINTS_TTL_MS: i32 = 3_600_000;
-
-/// How many messages with hints are kept.
-const MOST_HINTS: i32 = 10_000;
 
 /// Makes sure that there is a stream, and that its exchange can be published to.
 ///
@@ -213,9 +202,7 @@ pub(crate) async fn is_alike(
 
 /// Makes sure that there is a queue in which messages wait before they come back to the group's.
 pub(crate) async fn retry(connection: &Connection, operation: &'static str, names: &Names, name: &str) -> Result<()> {
-    let mut arguments = quorum();
-    dead_lettered_to(&mut arguments, &names.queue);
-    ensure(connection, operation, name, &arguments).await.map(drop)
+    ensure(connection, operation, name, &arguments::waiting_for(&names.queue)).await.map(drop)
 }
 
 /// Makes sure that the group's dead letters have their queue.
@@ -230,12 +217,7 @@ pub(crate) async fn suspects(connection: &Connection, operation: &'static str, n
 
 /// Makes sure that there is a queue for hints, which may be lost and need not be replicated.
 pub(crate) async fn hints(connection: &Connection, operation: &'static str, name: &str) -> Result<()> {
-    let mut arguments = FieldTable::default();
-    insert(&mut arguments, "x-queue-type", text("classic"));
-    insert(&mut arguments, "x-message-ttl", AMQPValue::LongInt(HINTS_TTL_MS));
-    insert(&mut arguments, "x-max-length", AMQPValue::LongInt(MOST_HINTS));
-    insert(&mut arguments, "x-expires", AMQPValue::LongInt(2 * HINTS_TTL_MS));
-    ensure(connection, operation, name, &arguments).await.map(drop)
+    ensure(connection, operation, name, &arguments::hints()).await.map(drop)
 }
 
 /// Whether a queue that exists is a stream queue. Asked by consuming it from an offset and without a limit, which every
@@ -243,7 +225,7 @@ pub(crate) async fn hints(connection: &Connection, operation: &'static str, name
 pub(crate) async fn is_log(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
     let errand = Errand::begin(connection, operation).await?;
     let mut arguments = FieldTable::default();
-    insert(&mut arguments, OFFSET, text("next"));
+    insert(&mut arguments, "x-stream-offset", text("next"));
     let options = BasicConsumeOptions::default();
     let consumed = errand.channel().basic_consume(name.into(), ShortString::default(), options, arguments);
     match errand.try_call(consumed).await {
@@ -281,66 +263,6 @@ fn everything(exchange: &Exchange) -> Binding {
         Exchange::ConsistentHash => Binding::key("1"),
         _ => Binding::key("#"),
     }
-}
-
-fn of_group(config: &RabbitConfig, names: &Names) -> FieldTable {
-    let mut arguments = match config.queue_type {
-        QueueType::Quorum => quorum(),
-        QueueType::Classic => {
-            let mut arguments = FieldTable::default();
-            insert(&mut arguments, "x-queue-type", text("classic"));
-            insert(&mut arguments, "x-overflow", text("reject-publish"));
-            arguments
-        }
-        QueueType::Stream => return log(),
-    };
-    insert(&mut arguments, "x-dead-letter-exchange", text(""));
-    insert(&mut arguments, "x-dead-letter-routing-key", text(&names.dead));
-    if config.queue_type == QueueType::Quorum {
-        insert(&mut arguments, "x-dead-letter-strategy", text("at-least-once"));
-    }
-    if config.single_active_consumer {
-        insert(&mut arguments, "x-single-active-consumer", AMQPValue::Boolean(true));
-    }
-    let mut number = |name: &str, value: Option<u64>| {
-        if let Some(value) = value {
-            insert(&mut arguments, name, AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)));
-        }
-    };
-    number("x-max-length", config.max_length);
-    number("x-message-ttl", config.message_ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
-    number("x-max-priority", config.max_priority.map(u64::from));
-    arguments
-}
-
-/// A replicated queue that drops nothing: it refuses what it cannot take, and delivers as often as it has to.
-fn quorum() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    insert(&mut arguments, "x-queue-type", text("quorum"));
-    insert(&mut arguments, "x-overflow", text("reject-publish"));
-    insert(&mut arguments, "x-delivery-limit", AMQPValue::LongInt(NO_DELIVERY_LIMIT));
-    arguments
-}
-
-/// A stream queue.
-fn log() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    insert(&mut arguments, "x-queue-type", text("stream"));
-    arguments
-}
-
-fn dead_lettered_to(arguments: &mut FieldTable, queue: &str) {
-    insert(arguments, "x-dead-letter-exchange", text(""));
-    insert(arguments, "x-dead-letter-routing-key", text(queue));
-    insert(arguments, "x-dead-letter-strategy", text("at-least-once"));
-}
-
-fn insert(arguments: &mut FieldTable, name: &str, value: AMQPValue) {
-    arguments.insert(ShortString::from(name), value);
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(value))
 }
 
 async fn declare_exchange(errand: &Errand<'_>, stream: &StreamName, config: &RabbitConfig) -> Result<()> {

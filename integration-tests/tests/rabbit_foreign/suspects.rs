@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
+use zephcast::Event;
 
 use super::other::{Other, PATIENCE};
 
@@ -10,12 +11,13 @@ use super::other::{Other, PATIENCE};
 async fn a_suspect_that_takes_long_is_given_back_and_no_killer() {
     let mut other = Other::begin().await;
     let client = zephcast::connect(&format!("{}&consumer-timeout=4", other.server.url())).await.expect("connects");
-    client.consumer("orders").group("all").start().await.expect("joins").close(PATIENCE).await.expect("leaves");
+    let builder = || client.consumer("orders").group("all").lease(Duration::from_secs(2));
+    builder().start().await.expect("joins").close(PATIENCE).await.expect("leaves");
     other.publish("orders", "", b"slow", BasicProperties::default()).await;
     let _taken = other.take("orders.all").await;
-    let builder = client.consumer("orders").group("all").lease(Duration::from_secs(2));
     let retry = zephcast::Retry::exponential(Duration::ZERO).max_attempts(2);
-    let mut consumer = builder.retry(retry).start().await.expect("joins");
+    let mut consumer = builder().retry(retry).start().await.expect("joins");
+    let mut events = consumer.events();
     other.crash().await;
     for _ in 0..3 {
         let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
@@ -27,6 +29,14 @@ async fn a_suspect_that_takes_long_is_given_back_and_no_killer() {
     next.expect("no permanent error").ack_confirmed().await.expect("is settled");
     let status = client.group_status("orders", "all").await.expect("a status");
     assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
+    consumer.close(PATIENCE).await.expect("leaves");
+    let mut told = Vec::new();
+    while let Some(event) = events.next().await {
+        if let Event::GivenBack { count, limit } = event {
+            told.push((count, limit));
+        }
+    }
+    assert_eq!(told, [(1, Duration::from_secs(4)); 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

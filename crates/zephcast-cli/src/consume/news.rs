@@ -42,6 +42,10 @@ pub(crate) fn text(member: &MemberName, event: &Event) -> String {
         Event::Reconnected(after) => format!("{member}: reconnected after {} s", seconds(*after)),
         Event::LeaseLost(position) => format!("{member}: {position} was settled too late; another member gets it"),
         Event::Stuck { oldest } => format!("{member}: a delivery has been unsettled for {} s", seconds(*oldest)),
+        Event::GivenBack { count, limit } => format!(
+            "{member}: {count} given back, since the broker lets nobody hold a delivery for longer than {} s; they come again",
+            seconds(*limit)
+        ),
         Event::Missing { unit, count } => {
             format!("{member}: {count} messages of unit {unit} are gone from the broker before they were settled")
         }

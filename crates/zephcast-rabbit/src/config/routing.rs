@@ -13,8 +13,8 @@ pub enum Exchange {
     Direct,
     /// Groups get the messages whose headers match the arguments of their binding.
     Headers,
-    /// Each key goes to one of the bound queues, whose routing keys are their weights. Needs the server's plugin
-    /// `rabbitmq_consistent_hash_exchange`.
+    /// Each key goes to one of the bound queues, whose routing keys are their weights: of several groups each would get a part. Needs
+    /// the server's plugin `rabbitmq_consistent_hash_exchange`.
     ConsistentHash,
     /// None: the stream is a queue, and what is published goes there. The message's key travels in a header.
     Default,

@@ -65,13 +65,8 @@ impl<'a> Batch<'a> {
         native::refuse(self.brokers, OPERATION)?;
         let mut look = Look::open(self.brokers, self.names);
         let found = self.find(&mut look).await;
-        if let Err(error) = found.and(look.close().await) {
-            // They are with their group, and whether they are dead letters still is not known.
-            self.answers.iter_mut().flatten().filter(|answer| answer.is_ok()).for_each(|answer| {
-                *answer = Err(error.clone());
-            });
-            return Err(error);
-        }
+        // What has an answer is with its group, whether or not it is a dead letter still.
+        found.and(look.close().await)?;
         if self.answers.iter().any(Option::is_none) {
             // Gone, or nothing of the kind.
             existing(self.brokers, OPERATION, self.names).await?;
@@ -125,14 +120,18 @@ impl<'a> Batch<'a> {
             Ok(stored) => stored,
             Err(error) => sent.iter().map(|_| Err(error.clone())).collect(),
         };
+        let mut ended = Ok(());
         for ((place, taken), stored) in sent.into_iter().zip(stored) {
             let answer = match stored {
                 // Only now that it is with its group again: rather twice than never.
-                Ok(()) => look.settle(taken).await.map(|()| Redrive::Redriven),
+                Ok(()) => {
+                    ended = ended.and(look.settle(taken).await);
+                    Ok(Redrive::Redriven)
+                }
                 Err(error) => Err(error),
             };
             self.answers[place] = Some(answer);
         }
-        Ok(())
+        ended
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::mended::Told;
-use super::{fields, methods};
+use super::{ServerVersion, fields, greeting, methods};
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -27,15 +27,14 @@ pub(super) struct Sieve {
     /// So many of the bytes still to come are of a frame that nobody looks at.
     passing: usize,
     told: Told,
-}
-
-impl Default for Sieve {
-    fn default() -> Self {
-        Self { bytes: vec![0; ROOM], taken: 0, free: 0, filled: 0, passing: 0, told: Told::default() }
-    }
+    version: ServerVersion,
 }
 
 impl Sieve {
+    pub(super) fn new(version: ServerVersion) -> Self {
+        Self { bytes: vec![0; ROOM], taken: 0, free: 0, filled: 0, passing: 0, told: Told::default(), version }
+    }
+
     /// Gives as much as is free to take, and finds room.
     pub(super) fn take(&mut self, to: &mut [u8]) -> usize {
         let free = &self.bytes[self.taken..self.free];
@@ -95,6 +94,10 @@ impl Sieve {
                         continue;
                     };
                     let payload = &mut frame[HEAD..];
+                    if let Some(version) = greeting::version(payload) {
+                        // Said once by a connection.
+                        let _ = self.version.set(version);
+                    }
                     let mended = if kind == HEADER { fields::header(payload) } else { methods::method(payload) };
                     self.told.add(mended);
                     self.free += whole;

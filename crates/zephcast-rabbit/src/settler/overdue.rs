@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use zephcast_core::{Result, Token, UnitId};
+use zephcast_core::{Event, Result, Token, UnitId};
 
+use crate::error::invalid;
 use crate::hints::Hint;
 use crate::member::{Member, SUSPECTS, UNIT};
 use crate::session::Session;
@@ -22,6 +23,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     let Some(timeout) = member.brokers.control.config().consumer_timeout else { return Ok(Vec::new()) };
     let limit = allowed(timeout, member.subscription.lease);
     let mut given_back = give_suspects_back(member, &session, limit).await?;
+    tell(member, given_back.len(), timeout);
     // In the order of delivery, so that the first that is young enough ends it.
     let overdue: Vec<(u64, Option<Hint>)> = {
         let held = session.held();
@@ -36,10 +38,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         // They are tried one by one then, which is slower and no less safe.
         tracing::debug!(%error, "hints were not written");
     }
-    tracing::warn!(
-        count = overdue.len(), ?timeout, stream = %member.names.stream, group = %member.names.group,
-        "deliveries are given back: they were unsettled for almost as long as the server's consumer_timeout"
-    );
+    tell(member, overdue.len(), timeout);
     for (tag, _) in overdue {
         session.inbox.remove(tag);
         if session.give_back(tag).await {
@@ -47,6 +46,17 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         }
     }
     Ok(given_back)
+}
+
+fn tell(member: &Member, count: usize, limit: Duration) {
+    if count == 0 {
+        return;
+    }
+    tracing::warn!(
+        count, ?limit, stream = %member.names.stream, group = %member.names.group,
+        "deliveries are given back: they were unsettled for almost as long as the server's consumer_timeout"
+    );
+    member.tell(Event::GivenBack { count, limit });
 }
 
 /// What a session held that is over.
@@ -70,10 +80,26 @@ async fn give_suspects_back(member: &Member, session: &Session, limit: Duration)
     Ok(given_back)
 }
 
-/// But for a tenth, and for the time until the next renewal.
+/// But for a tenth, and for the time until the next renewal, so that the last one comes before the server.
 fn allowed(timeout: Duration, lease: Duration) -> Duration {
-    let margin = (timeout / 10).max(lease / 3).min(timeout / 2);
-    timeout - margin
+    timeout.saturating_sub(timeout / 10 + lease / 3)
+}
+
+/// Whether leases are renewed often enough for that.
+///
+/// # Errors
+/// `InvalidInput` when they are not.
+pub(crate) fn check(operation: &'static str, timeout: Option<Duration>, lease: Duration) -> Result<()> {
+    match timeout.filter(|timeout| lease > *timeout) {
+        None => Ok(()),
+        Some(timeout) => {
+            let text = format!(
+                "a lease of {lease:?} is longer than the {timeout:?} for which the server lets a delivery be held: make it \
+                 shorter, or raise the server's `consumer_timeout` and the setting `consumer-timeout`"
+            );
+            Err(invalid(operation, text))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,8 +109,14 @@ mod tests {
     #[test]
     fn a_delivery_goes_back_before_the_server_closes_its_channel() {
         let seconds = Duration::from_secs;
-        assert_eq!(allowed(seconds(1_800), seconds(30)), seconds(1_620));
-        assert_eq!(allowed(seconds(30), seconds(30)), seconds(20));
-        assert_eq!(allowed(seconds(10), seconds(300)), seconds(5));
+        for (timeout, lease, limit) in [(1_800, 30, 1_610), (30, 30, 17), (60, 6, 52)] {
+            let (timeout, lease) = (seconds(timeout), seconds(lease));
+            assert_eq!(allowed(timeout, lease), seconds(limit));
+            // At the next renewal.
+            assert!(allowed(timeout, lease) + lease / 3 < timeout);
+            assert!(check("join", Some(timeout), lease).is_ok());
+        }
+        assert!(check("join", Some(seconds(30)), seconds(31)).is_err());
+        assert!(check("join", None, seconds(31)).is_ok());
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::fields::MAX_DEPTH;
 use super::*;
-use crate::guard::Guard;
+use crate::guard::{Guard, ServerVersion};
 
 /// Gives one piece per read, or a part of it, and has nothing for a moment before each.
 struct Pieces {
@@ -37,7 +37,7 @@ impl AsyncRead for Pieces {
 
 fn guard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Guard {
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    Guard::new(Box::new(tokio::io::join(Pieces { pieces, waits: false }, tokio::io::sink())))
+    Guard::new(Box::new(tokio::io::join(Pieces { pieces, waits: false }, tokio::io::sink())), ServerVersion::default())
 }
 
 /// All that comes, read by so many bytes at most.
