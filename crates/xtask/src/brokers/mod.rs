@@ -15,6 +15,7 @@ mod recipe;
 mod record;
 mod redis;
 mod session;
+mod turn;
 mod url;
 mod wanted;
 
@@ -25,6 +26,7 @@ use anyhow::{Context, bail};
 pub(crate) use self::recipe::Broker;
 use self::record::{How, Record};
 pub(crate) use self::session::{Session, with_brokers};
+use self::turn::turn;
 use self::url::{from_environment, reachable, redacted};
 pub(crate) use self::wanted::Wanted;
 use crate::process::{Interrupted, interruption};
@@ -106,6 +108,7 @@ async fn ensure_up(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> an
         let how = format!("{} is set", broker.recipe().url_variable);
         return Ok(Found { shown: redacted(&url), url, how, started: false });
     }
+    let _turn = turn(broker, workspace).await?;
     if let Some(record) = Record::load(broker, workspace)? {
         let down = format!("`cargo xtask brokers down {}` ends it", broker.name());
         if record.is_ours(broker) {
@@ -137,6 +140,7 @@ async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace) -> anyhow
 }
 
 async fn stop(broker: Broker, workspace: &Workspace) -> anyhow::Result<String> {
+    let _turn = turn(broker, workspace).await?;
     let Some(record) = Record::load(broker, workspace)? else {
         return Ok("nothing to stop".to_owned());
     };
