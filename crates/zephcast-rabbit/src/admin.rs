@@ -63,10 +63,8 @@ impl Admin for RabbitAdmin {
             return Err(invalid(OPERATION, text));
         }
         match config.topology {
-            Topology::Declare => topology::declare(control, OPERATION, &config, &spec.stream).await?,
-            Topology::Check | Topology::Expect => {
-                topology::stream(control, OPERATION, &config, &spec.stream, false).await?;
-            }
+            Topology::Check => topology::stream(control, OPERATION, &config, &spec.stream, false).await?,
+            _ => topology::declare(control, OPERATION, &config, &spec.stream).await?,
         }
         for names in &groups {
             topology::group(control, OPERATION, &config, names, false).await?;
@@ -206,3 +204,6 @@ fn status(stream: StreamName, groups: Option<BTreeSet<GroupName>>) -> StreamStat
         groups: groups.map(|groups| groups.into_iter().collect()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,10 @@
 
 mod settling;
 mod suspects;
+mod unsynced;
 mod window;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{Result, Token};
 
-pub(crate) use self::settling::KEPT_BACK;
 use self::suspects::Suspects;
+pub(crate) use self::unsynced::KEPT_BACK;
+use self::unsynced::Unsynced;
 use self::window::{FIRST, Window, arguments};
 use crate::arrival::Arrival;
 use crate::clock::now_ms;
@@ -52,10 +54,7 @@ pub(crate) struct Session {
     /// What the names of the group's own queues begin with.
     own_prefix: String,
     held: Mutex<Held>,
-    /// Held while it is found out whether the broker has everything.
-    syncing: tokio::sync::Mutex<()>,
-    /// How many settlements were sent of which it is not known that the queue's log has them.
-    unsynced: AtomicU64,
+    unsynced: Unsynced,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -99,8 +98,7 @@ impl Session {
             inbox: Inbox::new(FIRST, consumer),
             own_prefix: names.prefix(),
             held: Mutex::default(),
-            syncing: tokio::sync::Mutex::default(),
-            unsynced: AtomicU64::new(0),
+            unsynced: Unsynced::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,

@@ -125,7 +125,9 @@ impl<'a> Batch<'a> {
             let answer = match stored {
                 // Only now that it is with its group again: rather twice than never.
                 Ok(()) => {
-                    ended = ended.and(look.settle(taken).await);
+                    if ended.is_ok() {
+                        ended = look.settle(taken).await;
+                    }
                     Ok(Redrive::Redriven)
                 }
                 Err(error) => Err(error),

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
@@ -14,6 +15,9 @@ use crate::mover::Mover;
 use crate::properties::Outgoing;
 use crate::topology;
 use crate::{RabbitConfig, RabbitDriver};
+
+/// The longest that anything awaited here may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn many_are_sent_back_at_once_as_they_were_asked_for() {
@@ -68,14 +72,7 @@ async fn every_other_one_of_many_is_sent_back_and_the_rest_stays_in_order() {
     admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
     admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
     let mover = Mover::new(Arc::new(Connection::new(Arc::new(config), "test")));
-    let copies = (0..ALL).map(|number| Outgoing {
-        routing_key: "s.g.dead".into(),
-        properties: BasicProperties::default(),
-        payload: number.to_string().into(),
-    });
-    for stored in mover.store("test", copies.collect()).await.unwrap() {
-        stored.unwrap();
-    }
+    put(&mover, "s.g.dead", ALL).await;
     let list = async || {
         let letters = admin.dead_letters(&stream, &group, None, ALL).await.unwrap();
         let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().parse::<usize>().unwrap();
@@ -93,6 +90,58 @@ async fn every_other_one_of_many_is_sent_back_and_the_rest_stays_in_order() {
     assert!(left.eq((last + 1..ALL).chain((1..last).step_by(2))));
 }
 
+/// What is told to be redriven is with its group, also when the rest is not known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redrive_amid_which_the_server_dies_tells_what_it_did() {
+    const ALL: usize = 2_000;
+    let mut server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    let driver = RabbitDriver::connect(config.clone()).await.unwrap();
+    let (admin, stream, group) = (driver.admin(), "s".parse::<StreamName>().unwrap(), "g".parse().unwrap());
+    admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
+    admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
+    server.write_down_queues().await.unwrap();
+    let connection = Arc::new(Connection::new(Arc::new(config.clone()), "test"));
+    put(&Mover::new(connection.clone()), "s.g.dead", ALL).await;
+    let letters = admin.dead_letters(&stream, &group, None, ALL).await.unwrap();
+    let all: Vec<Position> = letters.iter().map(|letter| letter.position).collect();
+    let ready = async |connection: &Connection| {
+        topology::queue(connection, "test", "s.g").await.unwrap().map_or(0, |(ready, _)| ready)
+    };
+    // More than are sent back at a time, so that some are told.
+    let some_are_back = async {
+        while ready(&connection).await < ALL as u64 / 4 {
+            tokio::task::yield_now().await;
+        }
+        server.kill9().unwrap();
+    };
+    let (answers, ()) = tokio::join!(admin.redrive_some(&stream, &group, &all), some_are_back);
+    let redriven = answers.iter().filter(|answer| matches!(answer, Ok(Redrive::Redriven))).count();
+    assert!(redriven > 0 && answers.iter().any(Result::is_err), "{redriven} of {}", answers.len());
+    server.restart().await.unwrap();
+    let fresh = Connection::new(Arc::new(config), "test");
+    // The queue reads its log after the server is up.
+    let all_are_back = async {
+        while ready(&fresh).await < redriven as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_are_back)
+        .await
+        .unwrap_or_else(|_| panic!("{redriven} are told, and fewer are back"));
+}
+
+async fn put(mover: &Mover, queue: &str, count: usize) {
+    let copies = (0..count).map(|number| Outgoing {
+        routing_key: queue.into(),
+        properties: BasicProperties::default(),
+        payload: number.to_string().into(),
+    });
+    for stored in mover.store("test", copies.collect()).await.unwrap() {
+        stored.unwrap();
+    }
+}
+
 /// As many as take many consumers of several channels.
 #[tokio::test]
 async fn a_look_gives_all_back_in_order() {
@@ -104,14 +153,7 @@ async fn a_look_gives_all_back_in_order() {
     let mover = Arc::new(Mover::new(control.clone()));
     let brokers = Brokers { control: control.clone(), publishing: control, mover, management: None };
     topology::group(&brokers.control, "test", &config, &names, true).await.unwrap();
-    let copies = (0..100).map(|number| Outgoing {
-        routing_key: names.dead.as_str().into(),
-        properties: BasicProperties::default(),
-        payload: number.to_string().into(),
-    });
-    for stored in brokers.mover.store("test", copies.collect()).await.unwrap() {
-        stored.unwrap();
-    }
+    put(&brokers.mover, &names.dead, 100).await;
     let limits = Limits { consumers: 3, many: 7 };
     let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     for _ in 0..3 {

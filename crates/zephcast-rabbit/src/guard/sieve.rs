@@ -94,12 +94,16 @@ impl Sieve {
                         continue;
                     };
                     let payload = &mut frame[HEAD..];
-                    if let Some(version) = greeting::version(payload) {
-                        // Said once by a connection.
-                        let _ = self.version.set(version);
-                    }
-                    let mended = if kind == HEADER { fields::header(payload) } else { methods::method(payload) };
-                    self.told.add(mended);
+                    self.told.add(match kind {
+                        HEADER => fields::header(payload),
+                        _ => {
+                            if let Some(version) = greeting::version(payload) {
+                                // Said once by a connection.
+                                let _ = self.version.set(version);
+                            }
+                            methods::method(payload)
+                        }
+                    });
                     self.free += whole;
                 }
                 BODY | HEARTBEAT => self.passing = whole,

@@ -1,7 +1,5 @@
 //! What is settled, and how it is known that the broker has it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use futures_util::future::poll_immediate;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
@@ -10,23 +8,10 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Session;
+use super::unsynced::KEPT_BACK;
 use super::window::PASSING;
 use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
-
-/// So many settlements of a channel may be on their way: with 32 (`quorum_commands_soft_limit`) the server keeps back the rest
-/// until the queue's log has some of them.
-pub(crate) const KEPT_BACK: u64 = 24;
-
-/// How often something has to pass through the log after so many settlements.
-pub(super) fn passes(settlements: u64) -> u8 {
-    u8::from(settlements > 0) + u8::from(settlements > KEPT_BACK)
-}
-
-/// So many are known to be there. Somebody may have told meanwhile that they are not known to be.
-pub(super) fn synced(unsynced: &AtomicU64, settlements: u64) {
-    let _ = unsynced.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |all| Some(all.saturating_sub(settlements)));
-}
 
 impl Session {
     /// Settles everything up to this tag that is held, by one frame. It is on its way when this returns.
@@ -69,20 +54,20 @@ impl Session {
     }
 
     async fn send(&self, settlement: impl Future<Output = lapin::Result<()>>) {
-        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        self.unsynced.add();
         // The first poll queues the frame; that a connection ended is found out by the next synchronous call.
         let _ = poll_immediate(settlement).await;
     }
 
     /// Whether the broker had yet to say that it has everything. Asked once: whoever asks tells it.
     pub(crate) fn take_unsynced(&self) -> bool {
-        let settled = self.unsynced.swap(0, Ordering::SeqCst);
-        self.suspects.take_unsynced() || settled > 0
+        // Both are.
+        self.unsynced.take() | self.suspects.unsynced.take()
     }
 
     /// As [`take_unsynced`](Self::take_unsynced), by who only wants to know.
     pub(crate) fn is_unsynced(&self) -> bool {
-        self.unsynced.load(Ordering::SeqCst) > 0 || self.suspects.is_unsynced()
+        self.unsynced.are_there() || self.suspects.unsynced.are_there()
     }
 
     /// Waits until what was settled outlives the server.
@@ -97,12 +82,11 @@ impl Session {
 
     /// As [`sync`](Self::sync), but for suspects.
     pub(crate) async fn sync_messages(&self) -> Result<(), CallFailure> {
-        let _one_at_a_time = self.syncing.lock().await;
-        let sent = self.unsynced.load(Ordering::SeqCst);
-        for _ in 0..passes(sent) {
+        let syncing = self.unsynced.begin().await;
+        for _ in 0..syncing.passes() {
             self.pass_through_log().await?;
         }
-        synced(&self.unsynced, sent);
+        syncing.done();
         Ok(())
     }
 

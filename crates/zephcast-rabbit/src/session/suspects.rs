@@ -1,7 +1,6 @@
 //! The suspects of a session: taken one at a time, on a channel of their own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::poll_immediate;
@@ -9,7 +8,7 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 
-use super::settling::{passes, synced};
+use super::unsynced::Unsynced;
 use crate::error::code;
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
@@ -26,10 +25,7 @@ pub(crate) struct Suspects {
     held: Mutex<BTreeMap<u64, Suspect>>,
     /// The tags of those that nobody asked for yet, in their order.
     untried: Mutex<VecDeque<u64>>,
-    /// How many were settled of which it is not known that the queue's log has them.
-    unsynced: AtomicU64,
-    /// Held while it is found out whether the broker has everything.
-    syncing: tokio::sync::Mutex<()>,
+    pub(super) unsynced: Unsynced,
 }
 
 impl Suspects {
@@ -41,8 +37,7 @@ impl Suspects {
             own_prefix: names.prefix(),
             held: Mutex::default(),
             untried: Mutex::default(),
-            unsynced: AtomicU64::new(0),
-            syncing: tokio::sync::Mutex::default(),
+            unsynced: Unsynced::default(),
         }
     }
 
@@ -54,11 +49,11 @@ impl Suspects {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there are any that may be asked for.
+    /// Whether there are any in their queue.
     pub(crate) async fn are_there(&self) -> Result<bool, CallFailure> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = self.channel.queue_declare(self.queue.clone(), options, FieldTable::default());
-        Ok(self.link.answer(asked).await?.message_count() > 0 || self.has_untried())
+        Ok(self.link.answer(asked).await?.message_count() > 0)
     }
 
     /// Whether there is one in hand that nobody asked for yet.
@@ -103,24 +98,15 @@ impl Suspects {
 
     /// Settles one that was let go. It is on its way when this returns.
     pub(crate) async fn ack(&self, tag: u64) {
-        self.unsynced.fetch_add(1, Ordering::SeqCst);
+        self.unsynced.add();
         let _ = poll_immediate(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
-    }
-
-    pub(super) fn take_unsynced(&self) -> bool {
-        self.unsynced.swap(0, Ordering::SeqCst) > 0
-    }
-
-    pub(super) fn is_unsynced(&self) -> bool {
-        self.unsynced.load(Ordering::SeqCst) > 0
     }
 
     /// Waits until what was settled outlives the server: the next suspect comes through the queue's log, behind that. It is
     /// the next to be asked for, and the broker counts it as delivered meanwhile.
     pub(super) async fn sync(&self) -> Result<(), CallFailure> {
-        let _one_at_a_time = self.syncing.lock().await;
-        let sent = self.unsynced.load(Ordering::SeqCst);
-        for _ in 0..passes(sent) {
+        let syncing = self.unsynced.begin().await;
+        for _ in 0..syncing.passes() {
             match self.fetch().await {
                 Ok(next) => self.untried().extend(next),
                 // Nothing of it is left that could come again.
@@ -128,7 +114,7 @@ impl Suspects {
                 Err(failure) => return Err(failure),
             }
         }
-        synced(&self.unsynced, sent);
+        syncing.done();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Copies into queues of the group's own.
 
 use super::*;
+use crate::RabbitConfig;
 
 proptest! {
     #[test]
@@ -129,4 +130,18 @@ fn what_others_dead_lettered_survives_what_our_queues_do() {
         delivered_copy(&Outgoing { properties: copy.properties.clone().with_headers(headers), ..copy.clone() });
     assert_eq!(texts(&second), shown);
     assert_eq!(copied(&second, &Notes::default()), copy);
+}
+
+#[test]
+fn a_copy_has_room_for_the_time_that_it_waits() {
+    let names =
+        Names::new(&RabbitConfig::new("h", 1), &"orders".parse().unwrap(), &"billing".parse().unwrap()).unwrap();
+    let first = foreign(&with_headers([("much", words(&"m".repeat(1_000)))]));
+    let longest = Duration::from_millis(u32::MAX.into());
+    let copy = copied(&first, &Notes::default());
+    let before = size::header_frame(&copy.properties);
+    let mut delayed = copy;
+    delayed.delay(&names, Delay::of(longest), longest);
+    assert!(size::header_frame(&delayed.properties) > before);
+    assert!(size::header_frame(&delayed.properties) <= before + EXPIRATION_BYTES);
 }
