@@ -182,15 +182,15 @@ impl RabbitServer {
         self.ctl(&["close_all_connections", "--global", "a test closes them"]).await.map(drop)
     }
 
-    /// Has the server write down which quorum queues it has. By itself it does so within a second or so, and what it has not
-    /// written is gone when it is killed, with all messages.
+    /// Has the server write down what is declared. By itself it does so within a second or so, and what it has not written is gone
+    /// when it is killed, with all messages.
     ///
     /// # Errors
     ///
     /// As [`ctl`](Self::ctl).
-    pub async fn write_down_queues(&self) -> io::Result<()> {
-        // The table of the queues' logs, in the file `names.dets`.
-        self.ctl(&["eval", "ok = dets:sync(ra_directory_reverse)."]).await.map(drop)
+    pub async fn write_down(&self) -> io::Result<()> {
+        // The table of the queues' logs, in the file `names.dets`, and that of everything else.
+        self.ctl(&["eval", "ok = dets:sync(ra_directory_reverse), ok = mnesia:sync_log()."]).await.map(drop)
     }
 
     /// Runs `rabbitmqctl` against this server and returns what it printed, without the last line's end. It takes half a

@@ -52,7 +52,7 @@ async fn a_confirmed_ack_of_a_suspect_outlives_the_server() {
     let mut server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
     let client = zephcast::connect(&server.url()).await.expect("connects");
     let mut consumer = join(&client).await;
-    server.write_down_queues().await.expect("writes");
+    server.write_down().await.expect("writes");
     let publisher = client.publisher(STREAM).await.expect("opens");
     for outcome in publisher.publish_all((0..SUSPECTS).map(|number| Message::new(number.to_string()))).await {
         outcome.expect("is stored");
@@ -83,7 +83,7 @@ async fn trials(messages: u32, settle: impl AsyncFn(&Consumer, Vec<Delivery>) ->
     let mut server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
     let client = zephcast::connect(&server.url()).await.expect("connects");
     let mut consumer = join(&client).await;
-    server.write_down_queues().await.expect("writes");
+    server.write_down().await.expect("writes");
     for trial in 0..TRIALS {
         let publisher = client.publisher(STREAM).await.expect("opens");
         let numbers = trial * 1_000..trial * 1_000 + messages;

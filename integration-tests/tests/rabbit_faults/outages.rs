@@ -17,7 +17,7 @@ async fn members_and_publishers_come_back_by_themselves() {
     let mut server = lab::private().await;
     let client = zephcast::connect(&format!("{}&heartbeat=2", server.url())).await.expect("connects");
     let mut consumer = lab::join(&client, STREAM, 100).await;
-    server.write_down_queues().await.expect("writes");
+    server.write_down().await.expect("writes");
     let mut numbers = 0..;
 
     survives("close_all_connections", &client, &mut consumer, &mut numbers, async |_| {

@@ -35,6 +35,7 @@ async fn a_killed_server_is_gone_and_comes_back_with_its_data() {
     let hashing = r#"{"type":"x-consistent-hash","durable":true}"#;
     let declared = management(&server, "PUT /api/exchanges/%2f/hashing", hashing).await.unwrap();
     assert!(declared.starts_with("HTTP/1.1 201"), "{declared}");
+    server.write_down().await.unwrap();
 
     server.kill9().unwrap();
     assert_eq!(TcpStream::connect(server.addr()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);

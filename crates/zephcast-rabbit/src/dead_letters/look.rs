@@ -87,7 +87,7 @@ impl<'a> Look<'a> {
     /// What was not settled is back in the queue when this returns, in its order. It is behind what was returned before and
     /// not taken now: the server keeps what is returned apart, and gives it out first.
     pub(super) async fn close(self) -> Result<()> {
-        let Self { brokers, names, mut armfuls, .. } = self;
+        let Self { brokers, names, mut armfuls, left, .. } = self;
         // Otherwise one of them would take what another gives back.
         for armful in &mut armfuls {
             armful.stop().await?;
@@ -95,12 +95,13 @@ impl<'a> Look<'a> {
         for armful in &mut armfuls {
             armful.flush().await?;
         }
-        let mut back = 0;
+        // Those that did not come are there already.
+        let mut ready = left.unwrap_or(0);
         for mut armful in armfuls {
             armful.end().await?;
-            back += armful.taken();
+            ready += armful.taken();
             if armful.taken() > 0 {
-                settle_down(brokers, names, back).await?;
+                settle_down(brokers, names, ready).await?;
             }
         }
         Ok(())
@@ -108,7 +109,7 @@ impl<'a> Look<'a> {
 }
 
 /// Waits, for a moment, until so many are counted as ready: a channel is closed before the queue's log has what it held.
-async fn settle_down(brokers: &Brokers, names: &Names, back: u64) -> Result<()> {
+async fn settle_down(brokers: &Brokers, names: &Names, ready: u64) -> Result<()> {
     const MOMENT: Duration = Duration::from_secs(5);
     const AGAIN: Duration = Duration::from_millis(2);
     let until = Instant::now() + MOMENT;
@@ -117,7 +118,7 @@ async fn settle_down(brokers: &Brokers, names: &Names, back: u64) -> Result<()> 
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = errand.channel().queue_declare(names.dead.as_str().into(), options, FieldTable::default());
         match errand.try_call(asked).await {
-            Ok(queue) if u64::from(queue.message_count()) >= back => break,
+            Ok(queue) if u64::from(queue.message_count()) >= ready => break,
             // There is no word of it to wait for.
             Ok(_) => tokio::time::sleep(AGAIN).await,
             // Nor is there anything to wait for.

@@ -100,7 +100,7 @@ async fn a_redrive_amid_which_the_server_dies_tells_what_it_did() {
     let (admin, stream, group) = (driver.admin(), "s".parse::<StreamName>().unwrap(), "g".parse().unwrap());
     admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
     admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
-    server.write_down_queues().await.unwrap();
+    server.write_down().await.unwrap();
     let connection = Arc::new(Connection::new(Arc::new(config.clone()), "test"));
     put(&Mover::new(connection.clone()), "s.g.dead", ALL).await;
     let letters = admin.dead_letters(&stream, &group, None, ALL).await.unwrap();
