@@ -137,18 +137,27 @@ impl RabbitServer {
         self.signal(Signal::CONT)
     }
 
-    /// Starts the server again with the same ports and data, after an orderly end if it still runs, which takes some
-    /// seconds more. A memory alarm is over then.
+    /// Ends the server in order, which takes some seconds.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), and when the running server does not end in 30 s.
+    /// When it is not running, or does not end in 30 s.
+    pub async fn shut_down(&mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        // A frozen process acts on it only once it goes on.
+        self.cont()?;
+        self.wait_for_end().await
+    }
+
+    /// Starts the server again with the same ports and data, after an orderly end if it still runs. A memory alarm is over
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`shut_down`](Self::shut_down).
     pub async fn restart(&mut self) -> io::Result<()> {
         if self.process.is_some() {
-            self.signal(Signal::TERM)?;
-            // A frozen process acts on it only once it goes on.
-            self.cont()?;
-            self.wait_for_end().await?;
+            self.shut_down().await?;
         }
         self.launch().await
     }

@@ -133,17 +133,26 @@ impl RedisServer {
         self.signal(Signal::CONT)
     }
 
+    /// Ends the server in order.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running, or does not end in 10 s.
+    pub async fn shut_down(&mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        // A frozen process acts on it only once it goes on.
+        self.cont()?;
+        self.wait_for_end().await
+    }
+
     /// Starts the server again with the same port and data, after an orderly end if it still runs.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), and when the running server does not end in 10 s.
+    /// As [`start`](Self::start) and [`shut_down`](Self::shut_down).
     pub async fn restart(&mut self) -> io::Result<()> {
         if self.process.is_some() {
-            // A frozen process acts on the request to end only once it goes on.
-            self.signal(Signal::TERM)?;
-            self.cont()?;
-            self.wait_for_end().await?;
+            self.shut_down().await?;
         }
         self.launch().await
     }

@@ -14,7 +14,8 @@ pub enum Event {
     Revoked(Vec<UnitId>),
     /// These units were taken away: what was in flight is, or will be, with another member.
     Lost(Vec<UnitId>),
-    /// The broker cannot be reached; it is being tried again without an end.
+    /// The broker cannot be reached; it is being tried again without an end. On Kafka, one that is back within about a second
+    /// may have been away without a word: that cost nothing but the time.
     Disconnected(Error),
     /// The broker is reachable again after this long.
     Reconnected(Duration),

@@ -108,9 +108,10 @@ async fn an_outage_is_told_and_outlived() {
         talk.until("delivery").await;
     }
     let server = lab.server.as_mut().expect("its own");
-    server.restart().await.expect("restarted");
+    server.shut_down().await.expect("ended");
     let reason = talk.until("disconnected").await["reason"].to_string();
     assert!(reason.len() > 4, "{reason}");
+    server.restart().await.expect("restarted");
     lab.run(&["publish", &stream, "after"], "").await;
     assert!(talk.until("reconnected").await["seconds"].is_f64());
     let (code, heard, stderr) = talk.finish().await;

@@ -65,6 +65,10 @@ impl Server {
         self.0.cont(0)
     }
 
+    pub(crate) async fn shut_down(&mut self) -> io::Result<()> {
+        self.0.shut_down(0).await
+    }
+
     pub(crate) async fn restart(&mut self) -> io::Result<()> {
         self.0.restart(0).await
     }
