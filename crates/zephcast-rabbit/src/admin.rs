@@ -88,7 +88,7 @@ impl Admin for RabbitAdmin {
         for exchange in management.exchanges(OPERATION).await? {
             let is_own = exchange.name.is_empty() || exchange.name.starts_with("amq.") || is_roll_call(&exchange.name);
             let Some(name) = StreamName::new(&exchange.name).ok().filter(|_| !is_own) else { continue };
-            streams.push(status(name.clone(), Some(groups(&self.brokers, OPERATION, &name).await?)));
+            streams.push(status(name.clone(), groups(&self.brokers, OPERATION, &name).await?));
         }
         streams.sort_by(|one, other| one.stream.cmp(&other.stream));
         Ok(streams)
@@ -108,13 +108,9 @@ impl Admin for RabbitAdmin {
         if !is_there {
             return Err(missing(OPERATION, stream.as_str()));
         }
-        if control.config().exchange == Exchange::Default {
-            // Nothing says of a queue whose it is.
-            return Ok(status(stream.clone(), None));
-        }
         let groups = groups(&self.brokers, OPERATION, stream).await;
         let told = groups.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
-        Ok(status(stream.clone(), told.ok()))
+        Ok(status(stream.clone(), told.ok().flatten()))
     }
 
     async fn create_group(&self, stream: &StreamName, group: &GroupName, start: Start) -> Result<()> {
@@ -183,15 +179,20 @@ impl Admin for RabbitAdmin {
     }
 }
 
-/// The groups of a stream: those whose queues are bound to its exchange.
+/// The groups of a stream: those whose queues are bound to its exchange. Nothing says whose a queue is that is named by the
+/// settings, or by the stream itself.
 pub(crate) async fn groups(
     brokers: &Brokers,
     operation: &'static str,
     stream: &StreamName,
-) -> Result<BTreeSet<GroupName>> {
+) -> Result<Option<BTreeSet<GroupName>>> {
+    let config = brokers.control.config();
+    if config.queue.is_some() || config.exchange == Exchange::Default {
+        return Ok(None);
+    }
     let management = brokers.management(operation, "which queues are bound to an exchange")?;
     let bindings = management.bindings(operation, stream.as_str()).await?;
-    Ok(bindings.iter().filter_map(|binding| group_of(stream, &binding.queue)).collect())
+    Ok(Some(bindings.iter().filter_map(|binding| group_of(stream, &binding.queue)).collect()))
 }
 
 fn status(stream: StreamName, groups: Option<BTreeSet<GroupName>>) -> StreamStatus {

@@ -52,7 +52,9 @@ pub(crate) async fn delete_stream(brokers: &Brokers, stream: &StreamName) -> Res
 
 /// The groups that a stream has, and had.
 async fn known(brokers: &Brokers, stream: &StreamName) -> Result<BTreeSet<GroupName>> {
-    let mut known = groups(brokers, "delete a stream", stream).await?;
+    const OPERATION: &str = "delete a stream";
+    let nobody_knows = || error(ErrorKind::Unsupported, OPERATION, "which groups there are is not known");
+    let mut known = groups(brokers, OPERATION, stream).await?.ok_or_else(nobody_knows)?;
     known.extend(left_over(brokers, stream).await?);
     Ok(known)
 }
@@ -67,10 +69,16 @@ async fn delete_unbound(brokers: &Brokers, stream: &StreamName, unknown: Error) 
     match errand.try_call(deleted).await {
         Ok(()) => Ok(()),
         Err(failure) if failure.has_code(code::PRECONDITION_FAILED) => {
-            let text = format!(
-                "the stream {stream:?} has groups, and only the management API knows which: nothing was deleted; name it \
-                 with `management=http://HOST:15672`, or delete each group first"
-            );
+            let way = match brokers.control.config().queue {
+                Some(_) => {
+                    "nothing says whose the queue is that the settings name: nothing was deleted; delete each group first"
+                }
+                None => {
+                    "only the management API knows which: nothing was deleted; name it with `management=http://HOST:15672`, \
+                     or delete each group first"
+                }
+            };
+            let text = format!("the stream {stream:?} has groups, and {way}");
             Err(error(ErrorKind::Conflict, OPERATION, text).caused_by(unknown))
         }
         Err(failure) => Err(errand.failed(failure)),

@@ -30,7 +30,7 @@ pub(crate) fn groups(status: StreamStatus) -> Result<Vec<GroupName>> {
     groups.ok_or_else(|| {
         let text = format!("which groups {stream:?} has is not known");
         let error = Error::new(ErrorKind::Unavailable, "list groups", text).on(broker);
-        error.advise("`zephcast check` says why; `zephcast group status STREAM GROUP` looks at one that is named")
+        error.advise("`zephcast group status STREAM GROUP` looks at one that is named; `zephcast check` tells what is wrong, if anything is")
     })
 }
 

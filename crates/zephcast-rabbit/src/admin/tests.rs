@@ -38,3 +38,22 @@ async fn a_stream_that_would_be_shared_by_groups_is_refused() {
     spec.groups.truncate(1);
     driver.admin().create_stream(&spec).await.expect("with one it is fine");
 }
+
+#[tokio::test]
+async fn of_a_queue_that_is_named_nobody_says_whose_it_is() {
+    let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let config = RabbitConfig::from_url(&(server.url() + "&queue=shared")).unwrap();
+    let driver = RabbitDriver::connect(config).await.unwrap();
+    let admin = driver.admin();
+    let mut spec = StreamSpec::new("s".parse().unwrap());
+    spec.groups = vec!["g".parse().unwrap()];
+    admin.create_stream(&spec).await.unwrap();
+    assert_eq!(admin.stream(&spec.stream).await.unwrap().groups, None);
+    let refused = admin.delete_stream(&spec.stream).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+    // With its group gone nothing is left behind.
+    admin.delete_group(&spec.stream, &spec.groups[0]).await.unwrap();
+    admin.delete_stream(&spec.stream).await.unwrap();
+    let queues = server.ctl(&["list_queues", "--no-table-headers", "name"]).await.unwrap();
+    assert_eq!(queues, "");
+}
