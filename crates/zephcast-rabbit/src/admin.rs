@@ -23,10 +23,6 @@ impl RabbitAdmin {
     pub(crate) fn new(brokers: Arc<Brokers>) -> Self {
         Self { brokers }
     }
-
-    fn unsupported<T>(&self, operation: &'static str, why: &str) -> Result<T> {
-        Err(error(ErrorKind::Unsupported, operation, why))
-    }
 }
 
 #[async_trait]
@@ -35,8 +31,7 @@ impl Admin for RabbitAdmin {
         const OPERATION: &str = "create a stream";
         NAMES.check(&spec.stream)?;
         if spec.partitions.is_some_and(|partitions| partitions != 1) {
-            return self
-                .unsupported(OPERATION, "a group on RabbitMQ has one queue, so that a stream has one partition");
+            return unsupported(OPERATION, "a group on RabbitMQ has one queue, so that a stream has one partition");
         }
         let control = &self.brokers.control;
         let config = control.config().with_settings(OPERATION, &spec.settings)?;
@@ -122,10 +117,7 @@ impl Admin for RabbitAdmin {
     }
 
     async fn seek_group(&self, _stream: &StreamName, _group: &GroupName, _to: Start) -> Result<()> {
-        self.unsupported(
-            "move a group",
-            "a queue of RabbitMQ keeps nothing that was settled, so that there is no way back",
-        )
+        unsupported("move a group", "a queue of RabbitMQ keeps nothing that was settled, so that there is no way back")
     }
 
     async fn delete_group(&self, stream: &StreamName, group: &GroupName) -> Result<()> {
@@ -134,7 +126,7 @@ impl Admin for RabbitAdmin {
     }
 
     async fn browse(&self, _stream: &StreamName, _from: &Cursor, _limit: usize) -> Result<Browsed> {
-        self.unsupported("browse", "RabbitMQ keeps messages for groups only; join one to see them")
+        unsupported("browse", "RabbitMQ keeps messages for groups only; join one to see them")
     }
 
     async fn dead_letters(
@@ -171,12 +163,16 @@ impl Admin for RabbitAdmin {
     }
 
     async fn trim(&self, _stream: &StreamName) -> Result<u64> {
-        self.unsupported("trim", "a queue of RabbitMQ keeps nothing that was settled, so that there is nothing to trim")
+        unsupported("trim", "a queue of RabbitMQ keeps nothing that was settled, so that there is nothing to trim")
     }
 
     async fn check(&self) -> Result<Check> {
         check::run(&self.brokers).await
     }
+}
+
+fn unsupported<T>(operation: &'static str, why: &str) -> Result<T> {
+    Err(error(ErrorKind::Unsupported, operation, why))
 }
 
 /// The groups of a stream: those whose queues are bound to its exchange. Nothing says whose a queue is that is named by the

@@ -6,7 +6,6 @@ mod env;
 mod routing;
 mod validation;
 
-use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -28,7 +27,7 @@ use crate::names::escaped;
 /// let config = RabbitConfig::new("localhost", 5672).vhost("shop").connect_timeout(Duration::from_secs(3));
 /// assert_eq!(config.hosts, [("localhost".to_owned(), 5672)]);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RabbitConfig {
     /// Nodes of the cluster, of which any will do. Each new connection begins with another one.
@@ -345,36 +344,6 @@ impl RabbitConfig {
     /// Hosts and ports, as errors name them.
     pub(crate) fn servers(&self) -> String {
         self.hosts.iter().map(server).collect::<Vec<_>>().join(",")
-    }
-}
-
-/// Shows everything but passwords.
-impl fmt::Debug for RabbitConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RabbitConfig")
-            .field("hosts", &self.hosts)
-            .field("vhost", &self.vhost)
-            .field("credentials", &self.credentials)
-            .field("tls", &self.tls)
-            .field("management", &self.management)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("request_timeout", &self.request_timeout)
-            .field("heartbeat", &self.heartbeat)
-            .field("consumer_timeout", &self.consumer_timeout)
-            .field("exchange", &self.exchange)
-            .field("alternate_exchange", &self.alternate_exchange)
-            .field("bindings", &self.bindings)
-            .field("queue", &self.queue)
-            .field("queue_type", &self.queue_type)
-            .field("single_active_consumer", &self.single_active_consumer)
-            .field("exclusive_consumer", &self.exclusive_consumer)
-            .field("consumer_priority", &self.consumer_priority)
-            .field("max_length", &self.max_length)
-            .field("message_ttl", &self.message_ttl)
-            .field("max_priority", &self.max_priority)
-            .field("dead_letters", &self.dead_letters)
-            .field("topology", &self.topology)
-            .finish()
     }
 }
 

@@ -15,7 +15,7 @@ use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::RabbitConfig;
 use crate::blocking::Blocking;
-use crate::error::{closed, error};
+use crate::error::{closed, error, late};
 use crate::lane::LARGE;
 use crate::link::{CallFailure, Link};
 
@@ -201,17 +201,20 @@ impl Connection {
         }
     }
 
-    /// Closes it for good, in good order if there is time.
-    pub(crate) async fn close(&self, deadline: Duration) {
+    /// Closes it for good, in good order if there is time. One that does not close in time is dropped, and closes when it can.
+    ///
+    /// # Errors
+    /// `Timeout` when it did not close in time, or what the server says.
+    pub(crate) async fn close(&self, deadline: Duration) -> Result<()> {
+        const OPERATION: &str = "close";
         let link = {
             let mut state = self.state();
             state.closed = true;
             state.link.take()
         };
-        if let Some(link) = link {
-            // One that does not close in time is dropped, and closes when it can.
-            let _ = tokio::time::timeout(deadline, link.close()).await;
-        }
+        let Some(link) = link.filter(|link| !link.is_over()) else { return Ok(()) };
+        let closed = tokio::time::timeout(deadline, link.close()).await;
+        closed.map_err(|_| late(OPERATION))?.map_err(|failure| failure.into_error(OPERATION))
     }
 
     pub(crate) fn config(&self) -> &Arc<RabbitConfig> {

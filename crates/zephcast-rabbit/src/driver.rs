@@ -123,8 +123,9 @@ impl Driver for RabbitDriver {
     }
 
     async fn close(&self, deadline: Duration) -> Result<()> {
-        tokio::join!(self.brokers.control.close(deadline), self.brokers.publishing.close(deadline));
-        Ok(())
+        let (control, publishing) =
+            tokio::join!(self.brokers.control.close(deadline), self.brokers.publishing.close(deadline));
+        control.and(publishing)
     }
 }
 

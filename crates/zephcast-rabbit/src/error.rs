@@ -72,6 +72,9 @@ pub(crate) fn largest_message(source: &LapinError) -> Option<usize> {
     named.strip_prefix("configured ").unwrap_or(named).strip_prefix("max size ")?.trim().parse().ok()
 }
 
+/// In the refusal of a consumer that another one keeps from its queue, or that would have it alone.
+pub(crate) const EXCLUSIVE: &str = "in exclusive use";
+
 /// The refusal to make a group of the readers of a stream queue.
 pub(crate) fn no_group(operation: &'static str, queue: &str) -> Error {
     let text = format!(
@@ -104,7 +107,7 @@ fn kind_of_reply(code: u16, text: &str) -> ErrorKind {
         code::PRECONDITION_FAILED if text.contains("user_id property") => ErrorKind::InvalidInput,
         code::PRECONDITION_FAILED | code::RESOURCE_LOCKED => ErrorKind::Conflict,
         code::ACCESS_REFUSED if text.contains("login") || text.contains("authentication") => ErrorKind::Auth,
-        code::ACCESS_REFUSED if text.contains("in exclusive use") => ErrorKind::Conflict,
+        code::ACCESS_REFUSED if text.contains(EXCLUSIVE) => ErrorKind::Conflict,
         code::ACCESS_REFUSED => ErrorKind::PermissionDenied,
         code::NOT_ALLOWED if text.contains("not found") => ErrorKind::NotFound,
         code::NOT_ALLOWED if text.contains("access to vhost") => ErrorKind::PermissionDenied,

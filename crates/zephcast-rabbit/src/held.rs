@@ -30,11 +30,40 @@ impl HeldMessage {
     }
 }
 
-/// By delivery tag. Tags of a channel begin at 1 and leave nothing out.
+/// By delivery tag. Tags of a channel begin at 1 and leave nothing out, and with several consumers a later one may be read
+/// before an earlier one.
 #[derive(Debug)]
 pub(crate) struct Held {
     first: u64,
-    messages: VecDeque<Option<HeldMessage>>,
+    messages: VecDeque<Tag>,
+}
+
+/// What is known of a delivery tag.
+#[derive(Debug)]
+enum Tag {
+    /// Nobody has read yet what came by it.
+    Unread,
+    Held(HeldMessage),
+    Settled,
+}
+
+impl Tag {
+    fn held(&self) -> Option<&HeldMessage> {
+        match self {
+            Self::Held(message) => Some(message),
+            Self::Unread | Self::Settled => None,
+        }
+    }
+
+    fn settle(&mut self) -> Option<HeldMessage> {
+        match std::mem::replace(self, Self::Settled) {
+            Self::Held(message) => Some(message),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl Default for Held {
@@ -45,37 +74,45 @@ impl Default for Held {
 
 impl Held {
     pub(crate) fn insert(&mut self, tag: u64, message: HeldMessage) {
-        let Some(index) = tag.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else { return };
+        let Some(index) = self.index(tag) else { return };
         while self.messages.len() <= index {
-            self.messages.push_back(None);
+            self.messages.push_back(Tag::Unread);
         }
-        self.messages[index] = Some(message);
+        let place = &mut self.messages[index];
+        if matches!(place, Tag::Unread) {
+            *place = Tag::Held(message);
+        }
     }
 
     pub(crate) fn get(&self, tag: u64) -> Option<&HeldMessage> {
-        self.messages.get(self.index(tag)?)?.as_ref()
+        self.messages.get(self.index(tag)?)?.held()
     }
 
     pub(crate) fn get_mut(&mut self, tag: u64) -> Option<&mut HeldMessage> {
         let index = self.index(tag)?;
-        self.messages.get_mut(index)?.as_mut()
+        match self.messages.get_mut(index)? {
+            Tag::Held(message) => Some(message),
+            Tag::Unread | Tag::Settled => None,
+        }
     }
 
     /// It is settled at the broker, or about to be: whether it was held.
     pub(crate) fn remove(&mut self, tag: u64) -> Option<HeldMessage> {
         let index = self.index(tag)?;
-        let removed = self.messages.get_mut(index)?.take();
+        let removed = self.messages.get_mut(index)?.settle();
         self.trim();
         removed
     }
 
-    /// Everything up to and including this tag is settled: the highest that was still held, which settles all of them.
-    /// The broker takes a tag that it does not know for an error.
+    /// Everything up to and including this tag is settled: the highest that was still held, which settles all of them. The
+    /// broker takes a tag that it does not know for an error, and would settle what is unread along with them: that is where
+    /// this ends.
     pub(crate) fn remove_up_to(&mut self, tag: u64) -> Option<u64> {
         let mut highest = None;
-        while self.first <= tag {
-            let Some(message) = self.messages.pop_front() else { break };
-            if message.is_some() {
+        while self.first <= tag
+            && let Some(message) = self.messages.pop_front_if(|message| !matches!(message, Tag::Unread))
+        {
+            if let Tag::Held(_) = message {
                 highest = Some(self.first);
             }
             self.first += 1;
@@ -92,7 +129,7 @@ impl Held {
     /// Everything that is held, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
         let numbered = (self.first..).zip(&self.messages);
-        numbered.filter_map(|(tag, message)| Some((tag, message.as_ref()?)))
+        numbered.filter_map(|(tag, message)| Some((tag, message.held()?)))
     }
 
     fn index(&self, tag: u64) -> Option<usize> {
@@ -100,8 +137,7 @@ impl Held {
     }
 
     fn trim(&mut self) {
-        while let Some(None) = self.messages.front() {
-            self.messages.pop_front();
+        while self.messages.pop_front_if(|message| matches!(message, Tag::Settled)).is_some() {
             self.first += 1;
         }
     }
@@ -111,15 +147,14 @@ impl Held {
 mod tests {
     use super::*;
 
+    fn message(tag: u64) -> HeldMessage {
+        let mark = Mark::of(None, &tag.to_be_bytes());
+        HeldMessage { consumer: 0, mark, count: None, attempts: 0, original: None, since: Instant::now() }
+    }
+
     fn held(tags: impl IntoIterator<Item = u64>) -> Held {
         let mut held = Held::default();
-        for tag in tags {
-            let mark = Mark::of(None, &tag.to_be_bytes());
-            held.insert(
-                tag,
-                HeldMessage { consumer: 0, mark, count: None, attempts: 0, original: None, since: Instant::now() },
-            );
-        }
+        tags.into_iter().for_each(|tag| held.insert(tag, message(tag)));
         held
     }
 
@@ -140,22 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn tags_go_on_where_nothing_is_held_between() {
-        let mut held = held([1, 2]);
-        held.remove(2);
-        held.remove(1);
-        let message = HeldMessage {
-            consumer: 0,
-            mark: Mark::of(None, b""),
-            count: Some(1),
-            attempts: 2,
-            original: None,
-            since: Instant::now(),
-        };
-        held.insert(5, message);
-        assert_eq!(tags(&held), [5]);
-        assert_eq!(held.get(5).map(|held| held.attempts), Some(2));
-        held.insert(2, held.get(5).cloned().expect("it is held"));
+    fn what_is_read_late_is_not_taken_for_settled() {
+        let mut held = held([1, 2, 4]);
+        assert!(held.remove(4).is_some());
+        assert_eq!(held.remove_up_to(4), Some(2), "3 is unread, and not to be settled along");
+        held.insert(3, message(3));
+        assert_eq!(tags(&held), [3]);
+        assert!(held.remove(3).is_some());
+        held.insert(2, message(2));
+        held.insert(5, message(5));
         assert_eq!(tags(&held), [5], "a tag never comes twice");
         assert_eq!((held.remove_up_to(4), held.remove_up_to(5)), (None, Some(5)));
     }

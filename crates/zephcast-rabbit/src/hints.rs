@@ -5,8 +5,8 @@
 //! and is not said to be innocent is a suspect. A hint that is lost makes a suspect more, never one less.
 //!
 //! What was on its way to a member that leaves, or whose connection breaks, comes again as well, and the member cannot say
-//! which ones that are. So it says that there may be some: for a minute, whatever has been delivered just once more than is
-//! known of it is pardoned. Whoever did kill a member meanwhile kills one more before it is a suspect.
+//! which ones that are. So it says that there may be some: for a minute, each such member excuses one delivery more than is
+//! known of a message. Whoever did kill members meanwhile kills as many more before it is a suspect.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -67,8 +67,8 @@ impl Hint {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hints {
     known: HashMap<Mark, Hint>,
-    /// Whether members went of late to which messages may have been on their way.
-    is_pardoned: bool,
+    /// How many members went of late to which messages may have been on their way.
+    pardons: u64,
 }
 
 /// How long a pardon holds, and by how much clocks may differ.
@@ -100,16 +100,14 @@ impl Hints {
         Some(hint.attempts.saturating_add(u32::try_from(deaths).unwrap_or(u32::MAX)))
     }
 
-    /// How many attempts count of a message that may have been on its way to a member that went; `None` when it was not.
+    /// How many attempts count of a message that may have been on its way to members that went; `None` when it was not.
     pub(crate) fn pardoned(&self, mark: Mark, count: Option<u64>) -> Option<u32> {
-        if !self.is_pardoned {
-            return None;
-        }
-        match self.known.get(&mark) {
-            Some(hint) if !hint.is_innocent => None,
-            Some(hint) => (count? == hint.count + 1).then_some(hint.attempts),
-            None => (count? == 1).then_some(0),
-        }
+        let (known, attempts) = match self.known.get(&mark) {
+            Some(hint) if !hint.is_innocent => return None,
+            Some(hint) => (hint.count, hint.attempts),
+            None => (0, 0),
+        };
+        (1..=self.pardons).contains(&count?.checked_sub(known)?).then_some(attempts)
     }
 
     /// How many attempts are known to count of a message, whoever held it last.
@@ -125,7 +123,7 @@ impl Hints {
         let text = std::str::from_utf8(payload).unwrap_or_default();
         for line in text.lines() {
             if let Some(then) = line.strip_prefix("pardon ").and_then(|then| then.parse::<u64>().ok()) {
-                self.is_pardoned |= u128::from(then.abs_diff(now_ms)) <= PARDON.as_millis();
+                self.pardons += u64::from(u128::from(then.abs_diff(now_ms)) <= PARDON.as_millis());
                 continue;
             }
             let hint = parse(line).ok_or_else(|| error(ErrorKind::Broker, "read hints", "a line is no hint"))?;
@@ -215,21 +213,26 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_on_its_way_is_pardoned_once_and_for_a_while() {
+    fn each_member_that_went_excuses_one_delivery_for_a_while() {
         let known = hint(b"a", 2, 1, true);
         let (unknown, kept) = (Mark::of(Some(b"b"), b""), Mark::of(Some(b"kept"), b""));
-        let after = |mark, count, seconds: u64| {
+        let after = |mark, count, gone_for: &[u64]| {
             let mut hints = Hints::default();
             hints.add(known);
             hints.add(hint(b"kept", 2, 1, false));
-            assert_eq!(hints.pardoned(mark, count), None, "nobody went");
-            hints.read(pardon(1_000_000).as_bytes(), 1_000_000 + seconds * 1_000).expect("is a hint");
+            let now_ms = 1_000_000;
+            for seconds in gone_for {
+                hints.read(pardon(now_ms - seconds * 1_000).as_bytes(), now_ms).expect("is a hint");
+            }
             hints.pardoned(mark, count)
         };
-        assert_eq!((after(unknown, Some(1), 59), after(unknown, Some(1), 61)), (Some(0), None));
-        assert_eq!((after(unknown, Some(2), 0), after(unknown, None, 0)), (None, None));
-        assert_eq!((after(known.mark, Some(3), 0), after(known.mark, Some(4), 0)), (Some(1), None));
-        assert_eq!(after(kept, Some(3), 0), None, "it was being worked on");
+        assert_eq!(after(unknown, Some(1), &[]), None, "nobody went");
+        assert_eq!((after(unknown, Some(1), &[59]), after(unknown, Some(1), &[61])), (Some(0), None));
+        assert_eq!((after(unknown, Some(2), &[0]), after(unknown, None, &[0])), (None, None));
+        assert_eq!((after(unknown, Some(2), &[0, 1]), after(unknown, Some(3), &[0, 1])), (Some(0), None));
+        assert_eq!((after(known.mark, Some(3), &[0]), after(known.mark, Some(4), &[0])), (Some(1), None));
+        assert_eq!(after(known.mark, Some(4), &[0, 1]), Some(1));
+        assert_eq!(after(kept, Some(3), &[0, 1]), None, "it was being worked on");
     }
 
     #[test]

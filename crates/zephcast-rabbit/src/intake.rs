@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use zephcast_core::driver::{Batch, Credit, Fetched, Intake};
-use zephcast_core::{Error, Event, Result};
+use zephcast_core::{Error, ErrorKind, Event, Result};
 
 use self::blockage::Blockage;
 use self::suspects::Lookout;
@@ -139,7 +139,8 @@ impl RabbitIntake {
             if let Some(batch) = self.take(session, credit).await {
                 return Ok(Some(batch));
             }
-            if session.inbox.is_held_up(now_ms()) {
+            // What has to be copied first waits until the server takes messages again.
+            if session.inbox.is_held_up(now_ms()) && !self.blockage.is_there() {
                 return Ok(None);
             }
         }
@@ -197,6 +198,14 @@ impl RabbitIntake {
             }
             () = session.link.ended() => None,
             done = work => Some(done),
+        }
+    }
+
+    /// What was not stored since the server takes no messages for now waits until it does, and is no failure.
+    fn unless_blocked(&self, stored: Result<()>) -> Result<()> {
+        match stored {
+            Err(error) if error.kind() == ErrorKind::Blocked && self.blockage.is_there() => Ok(()),
+            stored => stored,
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
     let Some(session) = member.session().filter(|session| !session.is_over()) else {
         // What it held is with the group since its connection was lost, settled by its user or not.
         let lost = member.session().is_some_and(|session| session.is_unsynced() || session.holds_any());
-        close(member, deadline).await?;
+        close(member, deadline).await;
         return match lost {
             true => Err(error(ErrorKind::LeaseLost, OPERATION, "the connection was lost with what the member held")),
             false => Ok(()),
@@ -29,12 +29,15 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
     };
     let left = tokio::time::timeout_at(until, give_everything_back(member, &session, returned)).await;
     left.map_err(|_| late(OPERATION))??;
-    close(member, until.saturating_duration_since(tokio::time::Instant::now())).await
+    close(member, until.saturating_duration_since(tokio::time::Instant::now())).await;
+    Ok(())
 }
 
-async fn close(member: &Member, deadline: Duration) -> Result<()> {
-    member.connection.close(deadline).await;
-    Ok(())
+/// Nothing depends on it any more.
+async fn close(member: &Member, deadline: Duration) {
+    if let Err(error) = member.connection.close(deadline).await {
+        tracing::debug!(%error, "the member's connection did not close in good order");
+    }
 }
 
 /// Says that messages may be on their way that this member will not see, unless nothing ever came.

@@ -4,28 +4,28 @@
 //! former channel acknowledge a message of the next. Here a connection that broke is over;
 //! [`Connection`](crate::connection::Connection) makes the next one.
 
+mod login;
+mod socket;
+
 use std::future::Future;
-use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::auth::AuthProvider;
 use lapin::tcp::AsyncTcpStream;
-use lapin::types::{LongString, ShortString};
+use lapin::types::LongString;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, ConnectionProperties, Error as LapinError, Event};
-use secrecy::ExposeSecret;
-use socket2::SockRef;
 use tokio::sync::watch;
 use zephcast_core::driver::LONGEST;
 use zephcast_core::{Error, Result};
 
+use self::login::Login;
+use self::socket::{ClosedOnDrop, Socket};
 use crate::blocking::BlockingOfLink;
-use crate::config::Credentials;
-use crate::error::{has_code, invalid, late, translate};
+use crate::error::{EXCLUSIVE, has_code, late, reply, translate};
 use crate::guard::{Guard, ServerVersion};
 use crate::{RabbitConfig, dial, runtime};
 
@@ -49,6 +49,11 @@ impl CallFailure {
     /// Whether the server answered with this code.
     pub(crate) fn has_code(&self, code: u16) -> bool {
         matches!(self, Self::Said(source) if has_code(source, code))
+    }
+
+    /// Whether the queue has, or may have, one consumer alone.
+    pub(crate) fn is_exclusion(&self) -> bool {
+        matches!(self, Self::Said(source) if reply(source).is_some_and(|(_, text)| text.contains(EXCLUSIVE)))
     }
 }
 
@@ -285,41 +290,6 @@ fn connection_level(source: LapinError) -> LapinError {
     }
 }
 
-/// The socket below a connection: the client library closes one only when the server listens and no channel is left.
-#[derive(Clone, Default)]
-struct Socket(Arc<Mutex<Option<socket2::Socket>>>);
-
-/// Closes the socket when it is dropped.
-struct ClosedOnDrop(Socket);
-
-impl Socket {
-    fn keep(&self, stream: &tokio::net::TcpStream) -> io::Result<()> {
-        let handle = SockRef::from(stream).try_clone()?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
-        Ok(())
-    }
-
-    fn closes_when_dropped(&self) -> ClosedOnDrop {
-        ClosedOnDrop(self.clone())
-    }
-}
-
-impl ClosedOnDrop {
-    /// Leaves it open.
-    fn keep(mut self) {
-        self.0 = Socket::default();
-    }
-}
-
-impl Drop for ClosedOnDrop {
-    fn drop(&mut self) {
-        if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // One that is closed already is as good.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
 fn uri(config: &RabbitConfig, host: &str, port: u16, heartbeat: Duration) -> AMQPUri {
     AMQPUri {
         scheme: if config.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
@@ -334,41 +304,5 @@ fn uri(config: &RabbitConfig, host: &str, port: u16, heartbeat: Duration) -> AMQ
             heartbeat: Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(1)),
             ..AMQPQueryString::default()
         },
-    }
-}
-
-/// Logs in.
-enum Login {
-    Plain { user: String, password: secrecy::SecretString },
-    Certificate,
-}
-
-impl Login {
-    fn new(credentials: &Credentials) -> Result<Self> {
-        let (user, password) = match credentials {
-            Credentials::Certificate => return Ok(Self::Certificate),
-            Credentials::Password { user, password } => (user.clone(), password.clone()),
-            Credentials::Provider(provider) => provider()?,
-        };
-        if user.contains('\0') || password.expose_secret().contains('\0') {
-            return Err(invalid("connect", "user and password cannot contain a NUL"));
-        }
-        Ok(Self::Plain { user, password })
-    }
-}
-
-impl AuthProvider for Login {
-    fn mechanism(&self) -> ShortString {
-        match self {
-            Self::Plain { .. } => "PLAIN".into(),
-            Self::Certificate => "EXTERNAL".into(),
-        }
-    }
-
-    fn auth_starter(&self) -> std::result::Result<LongString, String> {
-        Ok(match self {
-            Self::Plain { user, password } => format!("\0{user}\0{}", password.expose_secret()).into(),
-            Self::Certificate => LongString::default(),
-        })
     }
 }

@@ -26,7 +26,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,8 +43,7 @@ use crate::error::{NO_VHOST, error, invalid};
 
 pub(crate) use self::answer::NOT_THERE;
 pub(crate) use self::consumers::ConsumerFigures;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the driver that reads them comes next"))]
-pub(crate) use self::figures::{Alarm, AlarmKind, Binding, ExchangeFigures, Permissions, QueueFigures, QueueKind};
+pub(crate) use self::figures::{Alarm, AlarmKind, Binding, ExchangeFigures, Permissions, QueueFigures};
 
 /// For the queues' own counts, and nothing that is gathered from them.
 const TOTALS: &str = "disable_stats=true&enable_queue_totals=true";
@@ -105,25 +104,17 @@ impl Management {
         self.requests.read(operation, &path).await
     }
 
-    /// All queues whose name begins so, by name. A queue that comes or goes meanwhile may be missed.
-    pub(crate) async fn queues(&self, operation: &'static str, prefix: &str) -> Result<Vec<QueueFigures>> {
-        let filter = format!("name={}&use_regex=true", beginning_with(prefix));
-        let usual = format!("{filter}&columns={QUEUE_COLUMNS}");
-        let usual: Vec<QueueFigures> = self.list(operation, "queues", &usual).await?;
+    /// The names of all queues that begin so, in order. A queue that comes or goes meanwhile may be missed.
+    pub(crate) async fn queues(&self, operation: &'static str, prefix: &str) -> Result<Vec<String>> {
+        let query = format!("name={}&use_regex=true&columns=name", beginning_with(prefix));
+        let alike: Vec<QueueFigures> = self.list(operation, "queues", &query).await?;
         // The expression does not tell upper case from lower.
-        let named = usual.into_iter().filter(|queue| queue.name.starts_with(prefix));
-        let mut queues: BTreeMap<String, QueueFigures> = named.map(|queue| (queue.name.clone(), queue)).collect();
-        if !queues.is_empty() {
-            let totals: Vec<QueueFigures> = self.list(operation, "queues", &format!("{filter}&{TOTALS}")).await?;
-            for fresher in totals {
-                queues.entry(fresher.name.clone()).and_modify(|queue| queue.refresh(&fresher));
-            }
-        }
-        Ok(queues.into_values().collect())
+        let names = alike.into_iter().map(|queue| queue.name).filter(|name| name.starts_with(prefix));
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
-    /// The consumers of a queue; none if it does not exist. A channel or a connection that is not known yet, or that the
-    /// user may not see, leaves its figures out.
+    /// The consumers of a queue; none if it does not exist. A channel that is not known yet, or that the user may not see,
+    /// leaves its figures out.
     pub(crate) async fn consumers(&self, operation: &'static str, queue: &str) -> Result<Vec<ConsumerFigures>> {
         consumers::of_queue(&self.requests, operation, &self.place("queues", queue)).await
     }

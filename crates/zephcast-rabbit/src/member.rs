@@ -116,7 +116,9 @@ impl Member {
         let (session, questions) =
             Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;
         let session = Arc::new(session);
-        roll_call::spawn(self, &session, questions);
+        if let Some(questions) = questions {
+            roll_call::spawn(self, &session, questions);
+        }
         *self.current() = Some(session);
         self.tell_outlived().await;
         Ok(self.is_new.swap(false, Ordering::SeqCst))

@@ -10,9 +10,10 @@ use crate::error::invalid;
 /// The rule for a stream's name: what RabbitMQ allows for an exchange, with room for the names of a group's queues.
 pub(crate) const NAMES: NameRules = NameRules {
     max_bytes: 200,
-    stream: |name| match name.starts_with("amq.") {
-        false => Ok(()),
-        true => Err("begins with `amq.`, which is kept for the broker's own"),
+    stream: |name| match name {
+        own if own.starts_with("amq.") => Err("begins with `amq.`, which is kept for the broker's own"),
+        ours if is_roll_call(ours) => Err("ends in `.members`, as exchanges do at which members of groups are asked"),
+        _ => Ok(()),
     },
 };
 
@@ -124,20 +125,29 @@ pub(crate) fn is_roll_call(exchange: &str) -> bool {
 /// The group whose queue this is, if it is one of the stream's.
 pub(crate) fn group_of(stream: &StreamName, queue: &str) -> Option<GroupName> {
     let group = queue.strip_prefix(stream.as_str())?.strip_prefix('.')?;
-    if group.contains('.') {
+    if group.contains('.') || is_beside(group) {
         return None;
     }
     GroupName::new(unescaped(group)).ok()
 }
 
 /// A group's name as one part of a queue's, with which no other name shares it: a dot is `_x2e`, and a `_x` that would be
-/// read so is `_x5fx`.
+/// read so is `_x5fx`. One that would be read as a queue [beside](is_beside) that of a group ends in `_x`.
 pub(crate) fn escaped(group: &GroupName) -> String {
-    group.as_str().replace("_x", "_x5fx").replace('.', "_x2e")
+    let mut name = group.as_str().replace("_x", "_x5fx").replace('.', "_x2e");
+    if is_beside(&name) {
+        name.push_str("_x");
+    }
+    name
 }
 
 fn unescaped(text: &str) -> String {
-    text.replace("_x2e", ".").replace("_x5fx", "_x")
+    text.strip_suffix("_x").unwrap_or(text).replace("_x2e", ".").replace("_x5fx", "_x")
+}
+
+/// Whether a queue `STREAM.GROUP` whose name ends so has its messages from a group of its own.
+fn is_beside(end: &str) -> bool {
+    matches!(end, "dead" | "suspects" | "hints" | "members") || CLASSES.iter().any(|(class, _)| *class == end)
 }
 
 #[cfg(test)]
@@ -174,7 +184,24 @@ mod tests {
         let config = RabbitConfig::new("h", 1);
         let (stream, group) = (StreamName::new("s".repeat(200)).unwrap(), GroupName::new("g".repeat(60)).unwrap());
         assert!(Names::new(&config, &stream, &group).unwrap_err().to_string().contains("shorter"));
-        assert!(NAMES.check(&StreamName::new("amq.topic").unwrap()).is_err());
+        assert!(
+            ["amq.topic", "orders.billing.members"]
+                .iter()
+                .all(|name| NAMES.check(&StreamName::new(*name).unwrap()).is_err())
+        );
+    }
+
+    #[test]
+    fn a_group_has_no_queue_that_is_beside_anothers() {
+        let own = names("orders", "billing");
+        let beside = own.retries().chain([&own.dead, &own.suspects, &own.hints, &own.members].map(Clone::clone));
+        for name in beside {
+            let group = name.rsplit_once('.').unwrap().1;
+            let other = names("orders.billing", group);
+            assert_ne!(other.queue, name);
+            assert_eq!(group_of(&other.stream, &other.queue), Some(other.group));
+            assert_eq!(group_of(&other.stream, &name), None);
+        }
     }
 
     proptest! {

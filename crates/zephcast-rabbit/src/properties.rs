@@ -37,7 +37,7 @@ use zephcast_core::Message;
 use crate::names::{Delay, Names};
 
 pub(crate) use self::deaths::{Death, delivery_count, take_death};
-pub(crate) use self::notes::Notes;
+pub(crate) use self::notes::{Notes, ORIGIN};
 pub(crate) use self::read::decode;
 pub(crate) use self::write::{encode, encode_copy};
 

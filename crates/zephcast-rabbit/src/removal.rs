@@ -90,7 +90,7 @@ async fn left_over(brokers: &Brokers, stream: &StreamName) -> Result<Vec<GroupNa
     const OPERATION: &str = "delete a stream";
     let management = brokers.management(OPERATION, "which queues there are")?;
     let queues = management.queues(OPERATION, &format!("{stream}.")).await?;
-    let of_suspects = queues.iter().filter_map(|queue| queue.name.strip_suffix(".suspects"));
+    let of_suspects = queues.iter().filter_map(|queue| queue.strip_suffix(".suspects"));
     Ok(of_suspects.filter_map(|queue| group_of(stream, queue)).collect())
 }
 

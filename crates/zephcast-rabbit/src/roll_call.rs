@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::member::Member;
 use crate::names::Names;
-use crate::session::Session;
+use crate::session::{Census, Session};
 
 /// RabbitMQ's own queue for answers, which every channel has for itself.
 const ANSWERS: &str = "amq.rabbitmq.reply-to";
@@ -46,11 +46,19 @@ pub(crate) struct Report {
     pub(crate) prefetch: Option<u32>,
 }
 
-/// Declares what members are asked by, and listens.
-pub(crate) async fn listen(channel: &Channel, names: &Names) -> lapin::Result<Consumer> {
-    let exchange = || ShortString::from(names.members.as_str());
+/// Declares what members are asked by.
+pub(crate) async fn declare(channel: &Channel, names: &Names) -> lapin::Result<()> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(exchange(), ExchangeKind::Fanout, options, FieldTable::default()).await?;
+    let name = names.members.as_str().into();
+    channel.exchange_declare(name, ExchangeKind::Fanout, options, FieldTable::default()).await
+}
+
+/// Listens to what members are asked by, an exchange that is made unless this client makes none.
+pub(crate) async fn listen(channel: &Channel, names: &Names, create: bool) -> lapin::Result<Consumer> {
+    let exchange = || ShortString::from(names.members.as_str());
+    if create {
+        declare(channel, names).await?;
+    }
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(ShortString::default(), options, FieldTable::default()).await?.name().clone();
     channel
@@ -84,19 +92,15 @@ pub(crate) async fn answer(member: Weak<Member>, session: Weak<Session>, mut que
 
 fn report(member: &Member, session: &Session) -> Report {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    // Also what nobody fetched.
-    session.look();
-    let consumers = session.consumer_count() as u64;
-    let held = session.held();
-    let suspects = session.suspects.held().len();
+    let Census { consumers, in_flight, oldest, prefetch } = session.census();
     Report {
         name: member.subscription.member.to_string(),
         consumers,
-        in_flight: (held.iter().count() + suspects) as u64,
-        oldest_ms: held.iter().next().map(|(_, first)| milliseconds(first.since.elapsed())),
+        in_flight,
+        oldest_ms: oldest.map(milliseconds),
         working_ms: member.working_for().map(milliseconds),
         lease_ms: milliseconds(member.subscription.lease),
-        prefetch: Some(session.prefetch().into()),
+        prefetch: Some(prefetch.into()),
     }
 }
 

@@ -16,25 +16,30 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
-use zephcast_core::{Result, Token};
+use zephcast_core::{ErrorKind, Result, Token};
 
 use self::suspects::Suspects;
 pub(crate) use self::unsynced::KEPT_BACK;
 use self::unsynced::Unsynced;
+pub(crate) use self::window::Census;
 use self::window::{FIRST, Window, arguments};
 use crate::arrival::Arrival;
 use crate::clock::now_ms;
+use crate::config::Topology;
 use crate::connection::Connection;
+use crate::error::error;
 use crate::held::Held;
 use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
-use crate::roll_call;
+use crate::{roll_call, topology};
 
 /// The argument of a consumer that says whose it is.
 pub(crate) const MEMBER: &str = "x-zephcast-member";
 
 /// The channels of a member, from joining to the loss of any of them.
+///
+/// Whoever locks several of its parts does so in this order: the inbox, the window, what is held.
 pub(crate) struct Session {
     pub(crate) epoch: u64,
     pub(crate) link: Arc<Link>,
@@ -63,7 +68,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Subscribes: one attempt. Beside the session, the questions that are asked of its member.
+    /// Subscribes: one attempt. Beside the session, the questions that are asked of its member; none where this client makes no
+    /// exchanges and that for them is missing.
     pub(crate) async fn open(
         connection: &Connection,
         operation: &'static str,
@@ -71,18 +77,31 @@ impl Session {
         tag: &str,
         prefetch: u16,
         epoch: u64,
-    ) -> Result<(Self, Consumer)> {
+    ) -> Result<(Self, Option<Consumer>)> {
         let (link, channel) = connection.channel(operation).await?;
         let failed = |failure| connection.failed(&link, operation, failure);
         let suspects = link.channel().await.map_err(failed)?;
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         link.answer(qos).await.map_err(failed)?;
-        let inquiries = link.channel().await.map_err(failed)?;
-        let questions = link.answer(roll_call::listen(&inquiries, names)).await.map_err(failed)?;
         let config = connection.config();
+        let creates = config.topology == Topology::Declare;
+        let is_asked = creates || topology::has_exchange(connection, operation, &names.members).await?;
+        let mut questions = None;
+        let inquiries = link.channel().await.map_err(failed)?;
+        if is_asked {
+            questions = Some(link.answer(roll_call::listen(&inquiries, names, creates)).await.map_err(failed)?);
+        }
         let options = BasicConsumeOptions { exclusive: config.exclusive_consumer, ..BasicConsumeOptions::default() };
         let consumed = channel.basic_consume(names.queue.as_str().into(), tag.into(), options, arguments(config, tag));
-        let consumer = link.answer(consumed).await.map_err(failed)?;
+        let consumer = link.answer(consumed).await.map_err(|failure| match epoch > 1 && failure.is_exclusion() {
+            // The server notices later than this side that the last connection broke.
+            true => {
+                let text =
+                    format!("another consumer has the queue {:?} for itself, maybe this one's last", names.queue);
+                error(ErrorKind::Unavailable, operation, text).caused_by(failed(failure))
+            }
+            false => failed(failure),
+        })?;
         // Later consumers of the channel only pass through.
         let qos = channel.basic_qos(1, BasicQosOptions::default());
         link.answer(qos).await.map_err(failed)?;
@@ -118,6 +137,11 @@ impl Session {
     /// Nothing works here any more.
     pub(crate) fn give_up(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// While a consumer comes or goes: given up in between, what it was given would be nobody's, and so the session is over.
+    fn changing(&self) -> Changing<'_> {
+        Changing(self)
     }
 
     /// Why nothing comes any more, if so.
@@ -185,3 +209,21 @@ impl Session {
         Ok(())
     }
 }
+
+/// Ends the session when it is dropped before it is [`done`](Self::done).
+struct Changing<'a>(&'a Session);
+
+impl Changing<'_> {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -69,9 +69,10 @@ impl RabbitSettler {
 impl Settler for RabbitSettler {
     async fn settle(&self, settlement: &Settlement) -> Result<Lost> {
         let mut lost = Vec::new();
-        let session = self.member.session();
+        // Of one that is over nothing can be settled, nor waited for.
+        let session = self.member.session().filter(|session| !session.is_over());
         for unit in &settlement.units {
-            match session.as_ref().filter(|session| !session.is_over()) {
+            match &session {
                 Some(session) => self.settle_unit(session, unit, &mut lost).await?,
                 None => lost.extend(all(unit)),
             }

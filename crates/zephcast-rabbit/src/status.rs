@@ -249,13 +249,7 @@ mod tests {
         let consumer = |prefetch| ConsumerFigures {
             tag: "worker".into(),
             prefetch,
-            active: None,
-            exclusive: None,
             arguments: serde_json::Map::new(),
-            channel: None,
-            connection: None,
-            connection_name: None,
-            peer: None,
             unacked: None,
             idle: None,
         };

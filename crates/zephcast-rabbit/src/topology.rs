@@ -15,6 +15,7 @@ use crate::errand::Errand;
 use crate::error::{code, missing, missing_group};
 use crate::link::CallFailure;
 use crate::names::Names;
+use crate::roll_call;
 
 /// Makes sure that there is a stream, and that its exchange can be published to.
 ///
@@ -156,6 +157,11 @@ pub(crate) async fn group(
         unless_hidden(is_alike(connection, operation, config, names).await)?;
     }
     bindings(connection, operation, config, names).await?;
+    if is_new {
+        // For members that make none.
+        let errand = Errand::begin(connection, operation).await?;
+        errand.call(roll_call::declare(errand.channel(), names)).await?;
+    }
     Ok(is_new)
 }
 

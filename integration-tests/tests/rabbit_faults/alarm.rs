@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use integration_tests::proxy::Proxy;
 use tokio::time::Instant;
 use zephcast::{ErrorKind, Event, GroupStatus};
 
@@ -125,4 +127,35 @@ async fn who_publishes_waits_for_memory_and_who_consumes_goes_on() {
     let mut other = lab::join(&client, STREAM, 100).await;
     server.clear_memory_alarm().await.expect("no alarm");
     lab::all_come(&mut other, 200..220).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_member_held_waits_for_memory_and_is_no_outage() {
+    const STREAM: &str = "alarm-and-death";
+    let server = lab::private().await;
+    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
+    let doomed = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let client = lab::connect(&server).await;
+    let mut dying = lab::join(&doomed, STREAM, 10).await;
+    lab::publish(&client, STREAM, 0..5).await;
+    let held = lab::take(&mut dying, 5).await;
+    let mut living = lab::join(&client, STREAM, 10).await;
+    let mut events = living.events();
+
+    server.raise_memory_alarm().await.expect("an alarm");
+    let hasty = client.publisher(STREAM).timeout(Duration::from_millis(700)).await.expect("opens");
+    hasty.publish("100").await.expect_err("the server takes nothing");
+    lab::hears(&mut events, |event| matches!(event, Event::Blocked(_))).await;
+    // It never comes back to say that it lives.
+    proxy.down().await;
+    proxy.reset();
+    lab::lost(&held).await;
+    // Long enough for a member to find out that what comes again cannot be moved.
+    let nothing = tokio::time::timeout(Duration::from_secs(2), living.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    server.clear_memory_alarm().await.expect("no alarm");
+    lab::all_come(&mut living, 0..5).await;
+    while let Some(Some(event)) = events.next().now_or_never() {
+        assert!(!matches!(event, Event::Disconnected(_)), "{event:?}");
+    }
 }

@@ -5,6 +5,7 @@ mod early;
 mod interop;
 mod logs;
 mod other;
+mod owned;
 mod status;
 mod suspects;
 mod unreadable;

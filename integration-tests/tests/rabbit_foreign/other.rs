@@ -82,6 +82,22 @@ impl Other {
         consumer
     }
 
+    /// Has the queue for itself, as soon as nobody else has it, until the channel is dropped.
+    pub(crate) async fn consume_alone(&self, queue: &str) -> (Channel, Consumer) {
+        let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+        let alone = async {
+            loop {
+                // A refusal ends the channel.
+                let channel = channel(&self.connection).await;
+                let asked = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+                if let Ok(consumer) = asked.await {
+                    return (channel, consumer);
+                }
+            }
+        };
+        timeout(PATIENCE, alone).await.expect("nobody else has it")
+    }
+
     pub(crate) async fn cancel(&self, consumer: Consumer) {
         self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.expect("cancels");
     }

@@ -96,7 +96,8 @@ pub enum Topology {
     #[default]
     Declare,
     /// Creates no exchange and no group's queue; fails with `NotFound` where one is missing. The queues beside a group's,
-    /// for retries, dead letters and suspects, are created when they are needed first.
+    /// for retries, dead letters, suspects and hints, are created when they are needed first. Where the exchange is missing by
+    /// which members are asked how they are, only the management API knows that.
     Check,
     /// As [`Check`](Self::Check), and does not ask either: what is missing is found out when it is used.
     Expect,

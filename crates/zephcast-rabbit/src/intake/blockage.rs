@@ -21,6 +21,11 @@ impl Blockage {
         Self { reason, since: None }
     }
 
+    /// Whether nothing is taken now.
+    pub(super) fn is_there(&self) -> bool {
+        self.reason.borrow().is_some()
+    }
+
     /// What is to be told.
     pub(super) fn news(&mut self) -> Option<Event> {
         if !self.reason.has_changed().unwrap_or(false) {

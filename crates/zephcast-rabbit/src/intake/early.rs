@@ -12,10 +12,10 @@ use crate::properties;
 use crate::session::Session;
 
 impl RabbitIntake {
-    /// Sends what came early on its way once more.
+    /// Sends what came early on its way once more. While the server takes no messages it waits here.
     pub(super) async fn delay_again(&mut self, session: &Session) -> Result<()> {
         let now = now_ms();
-        if !session.inbox.has_early(now) {
+        if !session.inbox.has_early(now) || self.blockage.is_there() {
             return Ok(());
         }
         let member = self.member.clone();
@@ -51,7 +51,7 @@ impl RabbitIntake {
             Ok(stored) => stored,
             Err(error) => {
                 early.into_iter().for_each(|arrival| session.inbox.put(arrival));
-                return Err(error);
+                return self.unless_blocked(Err(error));
             }
         };
         let mut failure = None;
@@ -64,6 +64,6 @@ impl RabbitIntake {
                 }
             }
         }
-        failure.map_or(Ok(()), Err)
+        self.unless_blocked(failure.map_or(Ok(()), Err))
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 use zephcast_core::Result;
 
@@ -15,6 +16,7 @@ use crate::clock::now_ms;
 use crate::errand::Errand;
 use crate::error::code;
 use crate::hints::Hints;
+use crate::link::CallFailure;
 use crate::member::Member;
 use crate::properties;
 use crate::session::Session;
@@ -22,21 +24,30 @@ use crate::session::Session;
 /// How long a member that lived is given to say so, after its messages came here.
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The most messages with hints that are read at a time.
-const MOST_HINTS: usize = 10_000;
+/// When nothing came for so long, another member reads the hints that are left.
+const SILENCE: Duration = Duration::from_millis(100);
 
 impl RabbitIntake {
-    /// Decides on everything in doubt; `false` when it was interrupted.
+    /// Decides on everything in doubt, as far as the server takes messages; `false` when it was interrupted.
     pub(super) async fn judge(&mut self, session: &Arc<Session>) -> Result<bool> {
         let until = *self.in_doubt_since.get_or_insert_with(Instant::now) + PATIENCE;
         loop {
-            let hints = read(&self.member).await?;
+            let hints = tokio::select! {
+                biased;
+                () = self.member.interrupted.notified() => return Ok(false),
+                () = session.link.ended() => return Ok(true),
+                hints = read(&self.member) => hints?,
+            };
             let doubtful = session.inbox.doubtful(|arrival| acquit(session, arrival, &hints));
             if doubtful.is_empty() {
                 break;
             }
             if Instant::now() >= until {
-                self.move_suspects(session, doubtful, &hints).await?;
+                if self.blockage.is_there() {
+                    return Ok(true);
+                }
+                let moved = self.move_suspects(session, doubtful, &hints).await;
+                self.unless_blocked(moved)?;
                 break;
             }
             tokio::select! {
@@ -108,15 +119,30 @@ pub(super) async fn read(member: &Member) -> Result<Hints> {
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
-        Ok(_) => {}
-        Err(failure) if failure.has_code(code::NOT_FOUND) => return Ok(hints),
+    let count = match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
+        Ok(queue) => queue.message_count(),
+        Err(failure) if failure.has_code(code::NOT_FOUND) => 0,
         Err(failure) => return Err(errand.failed(failure)),
+    };
+    if count == 0 {
+        return Ok(hints);
     }
-    for _ in 0..MOST_HINTS {
-        let got = errand.call(errand.channel().basic_get(queue(), BasicGetOptions::default())).await?;
-        let Some(got) = got else { break };
-        if let Err(error) = hints.read(&got.delivery.data, now_ms()) {
+    // All of them at once, but for what others are reading.
+    let consumed = errand.channel().basic_consume(
+        queue(),
+        ShortString::default(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let mut consumer = errand.call(consumed).await?;
+    for _ in 0..count {
+        let next = async { consumer.next().await.transpose() };
+        let delivery = match errand.try_call_within(SILENCE, next).await {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) | Err(CallFailure::Late) => break,
+            Err(failure) => return Err(errand.failed(failure)),
+        };
+        if let Err(error) = hints.read(&delivery.data, now_ms()) {
             tracing::debug!(%error, "a hint was passed over");
         }
     }

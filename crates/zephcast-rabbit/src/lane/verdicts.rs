@@ -2,8 +2,9 @@
 //!
 //! The server returns a message before it confirms it. The client library keeps returned messages in a queue and gives the
 //! oldest one to each confirm that completes, whosesoever it is. So a confirm that completes with nothing says that the
-//! queue was empty, and that the own message, if it was returned, was given to a confirm that completed before; and one
-//! that completes with another's message says nothing of its own until the queue has been empty once.
+//! queue was empty, and that the own message, if it was returned, was given to a confirm that completed before; one that
+//! completes with its own message was returned; and one that completes with another's says nothing of its own until the
+//! queue has been empty once.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,22 +17,28 @@ use lapin::{BasicProperties, Confirmation, Error as LapinError};
 
 use super::Outgoing;
 use crate::error::largest_message;
-use crate::properties::ID;
+use crate::properties::{ID, ORIGIN};
 
-/// Tells messages of one channel apart. Two with the same routing key and the same id share one, and their fate.
+/// Tells messages of one channel apart: by where they go, which message they are, and of which delivery they are a copy. Of
+/// two that are alike in all of that, either may have the other's fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Mark(u64);
 
 impl Mark {
     pub(super) fn of(message: &Outgoing) -> Self {
-        Self::new(message.exchange.as_str(), message.routing_key.as_str(), &message.properties)
+        let Outgoing { exchange, routing_key, properties, payload } = message;
+        Self::new(exchange.as_str(), routing_key.as_str(), properties, payload)
     }
 
-    fn new(exchange: &str, routing_key: &str, properties: &BasicProperties) -> Self {
+    fn new(exchange: &str, routing_key: &str, properties: &BasicProperties, payload: &[u8]) -> Self {
+        let header =
+            |name| properties.headers().as_ref()?.inner().get(name)?.as_long_string().map(LongString::as_bytes);
+        let id = properties.message_id().as_ref().map(|id| id.as_str().as_bytes()).or_else(|| header(ID));
         let mut hasher = DefaultHasher::new();
-        let id = properties.message_id().as_ref().map(|id| id.as_str().as_bytes());
-        let header = || properties.headers().as_ref()?.inner().get(ID)?.as_long_string().map(LongString::as_bytes);
-        (exchange, routing_key, id.or_else(header)).hash(&mut hasher);
+        (exchange, routing_key, id, header(ORIGIN), payload.len()).hash(&mut hasher);
+        if id.is_none() {
+            payload.hash(&mut hasher);
+        }
         Self(hasher.finish())
     }
 }
@@ -64,7 +71,8 @@ impl From<Confirmation> for Answer {
             Confirmation::NotRequested => (false, None),
         };
         let mark = |returned: BasicReturnMessage| {
-            Mark::new(returned.exchange.as_str(), returned.routing_key.as_str(), &returned.properties)
+            let (exchange, routing_key) = (returned.exchange.as_str(), returned.routing_key.as_str());
+            Mark::new(exchange, routing_key, &returned.properties, &returned.data)
         };
         Self { is_ack, returned: returned.map(mark) }
     }
@@ -106,12 +114,21 @@ pub(super) struct Verdicts {
     limit: Arc<AtomicUsize>,
     /// The message because of which the server closed the channel, where it said enough.
     culprit: Option<Place>,
-    /// Completed since the last sweep, with whether the queue of returned messages was empty then.
-    completed: Vec<(Place, Verdict, bool)>,
+    /// Completed since the last sweep.
+    completed: Vec<(Place, Verdict, Given)>,
     /// Completed with another's message.
     held: Vec<(Place, Verdict)>,
-    /// Returned, and not matched by a confirm yet.
+    /// Returned, given to others' confirms, and not matched by their own yet.
     returned: HashMap<Mark, usize>,
+}
+
+/// Which returned message a confirm completed with.
+#[derive(Clone, Copy)]
+enum Given {
+    /// There was none.
+    Nothing,
+    Itself,
+    Another,
 }
 
 #[derive(Clone, Copy)]
@@ -151,10 +168,15 @@ impl Verdicts {
             Err(Fault::NotSent) => (Verdict::NotSent, None),
             Err(Fault::Failed(source)) => (self.failed(place, source), None),
         };
-        if let Some(mark) = returned {
-            *self.returned.entry(mark).or_default() += 1;
+        let own = self.undecided[place.since(Place(self.oldest))].map(|published| published.mark);
+        match returned {
+            None => self.completed.push((place, verdict, Given::Nothing)),
+            Some(mark) if Some(mark) == own => self.completed.push((place, Verdict::Returned, Given::Itself)),
+            Some(mark) => {
+                *self.returned.entry(mark).or_default() += 1;
+                self.completed.push((place, verdict, Given::Another));
+            }
         }
-        self.completed.push((place, verdict, returned.is_none()));
     }
 
     /// The server reads messages in order: what came after the one that it closed the channel for it has passed over.
@@ -181,7 +203,7 @@ impl Verdicts {
                 if let Some(limit) = largest_message(&source) {
                     self.limit.fetch_min(limit, Ordering::Relaxed);
                 }
-                self.completed.push((place, Verdict::Bad(source), true));
+                self.completed.push((place, Verdict::Bad(source), Given::Nothing));
             }
             answer => self.completed(place, answer),
         }
@@ -190,12 +212,12 @@ impl Verdicts {
     /// Everything that completed so far is known, and nothing else is on its way if `all`: what is decided.
     pub(super) fn swept(&mut self, all: bool) -> Vec<(Place, Verdict)> {
         // What was held before has an answer once the queue was empty at a later completion.
-        let is_settled = all || self.completed.iter().any(|(_, _, was_empty)| *was_empty);
+        let is_settled = all || self.completed.iter().any(|(_, _, given)| matches!(given, Given::Nothing));
         let mut decided: Vec<(Place, Verdict)> = if is_settled { std::mem::take(&mut self.held) } else { Vec::new() };
-        for (place, verdict, was_empty) in self.completed.drain(..) {
-            match was_empty || all {
-                true => decided.push((place, verdict)),
-                false => self.held.push((place, verdict)),
+        for (place, verdict, given) in self.completed.drain(..) {
+            match given {
+                Given::Another if !all => self.held.push((place, verdict)),
+                Given::Another | Given::Nothing | Given::Itself => decided.push((place, verdict)),
             }
         }
         for (place, verdict) in &mut decided {

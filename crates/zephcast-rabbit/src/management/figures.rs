@@ -6,15 +6,13 @@ use serde_json::{Map, Value};
 use super::lenient::{known, or_default};
 
 /// The fields of [`QueueFigures`], so that an answer has no others.
-pub(super) const QUEUE_COLUMNS: &str = "name,type,state,arguments,effective_policy_definition,consumers,messages_ready,messages_unacknowledged,\
-                                        message_bytes,head_message_timestamp,message_stats";
+pub(super) const QUEUE_COLUMNS: &str =
+    "name,state,arguments,effective_policy_definition,messages_ready,messages_unacknowledged";
 
 /// A queue. What the server does not know yet is `None`, never 0.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct QueueFigures {
     pub(crate) name: String,
-    #[serde(rename = "type", default, deserialize_with = "or_default")]
-    pub(crate) kind: QueueKind,
     /// Such as `running`, `idle`, `down`, `minority`.
     #[serde(default, deserialize_with = "known")]
     pub(crate) state: Option<String>,
@@ -23,46 +21,10 @@ pub(crate) struct QueueFigures {
     /// What policies say of it.
     #[serde(rename = "effective_policy_definition", default, deserialize_with = "or_default")]
     pub(crate) policy: Map<String, Value>,
-    #[serde(default, deserialize_with = "known")]
-    pub(crate) consumers: Option<u64>,
     #[serde(rename = "messages_ready", default, deserialize_with = "known")]
     pub(crate) ready: Option<u64>,
     #[serde(rename = "messages_unacknowledged", default, deserialize_with = "known")]
     pub(crate) unacked: Option<u64>,
-    /// Of all messages.
-    #[serde(rename = "message_bytes", default, deserialize_with = "known")]
-    pub(crate) bytes: Option<u64>,
-    /// The time that the first message carries, in seconds since 1970; only classic queues look at it.
-    #[serde(rename = "head_message_timestamp", default, deserialize_with = "known")]
-    pub(crate) head_timestamp: Option<u64>,
-    #[serde(rename = "message_stats", default, deserialize_with = "or_default")]
-    pub(crate) totals: QueueTotals,
-}
-
-/// What a queue is, by its `x-queue-type`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum QueueKind {
-    Classic,
-    Quorum,
-    Stream,
-    #[default]
-    #[serde(other)]
-    Other,
-}
-
-/// What happened to a queue, counted since the node that serves it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct QueueTotals {
-    #[serde(rename = "publish", default, deserialize_with = "known")]
-    pub(crate) published: Option<u64>,
-    /// To consumers and to those who fetch, again or for the first time.
-    #[serde(rename = "deliver_get", default, deserialize_with = "known")]
-    pub(crate) delivered: Option<u64>,
-    #[serde(rename = "redeliver", default, deserialize_with = "known")]
-    pub(crate) redelivered: Option<u64>,
-    #[serde(rename = "ack", default, deserialize_with = "known")]
-    pub(crate) acked: Option<u64>,
 }
 
 impl QueueFigures {

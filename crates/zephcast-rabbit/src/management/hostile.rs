@@ -248,11 +248,11 @@ async fn names_arrive_escaped_and_pages_are_asked_for_until_the_last() {
     .await;
     let management = management(&format!("http://{}/mq", impostor.address), None);
     let queues = management.queues("test", "a/").await.unwrap();
-    assert_eq!(queues.iter().map(|queue| &queue.name).collect::<Vec<_>>(), ["a/1", "a/2"]);
+    assert_eq!(queues, ["a/1", "a/2"]);
     let paths = paths.lock().unwrap();
-    assert_eq!(paths.len(), 6);
+    assert_eq!(paths.len(), 3);
     let begin = "/mq/api/queues/%2F?page=1&page_size=500&name=%5Ea%5C%2F&use_regex=true&";
-    assert!(paths[0].starts_with(begin) && paths[3].starts_with(begin), "{paths:?}");
+    assert!(paths[0].starts_with(begin), "{paths:?}");
 }
 
 #[test]

@@ -44,8 +44,7 @@ fn management(server: &RabbitServer) -> Management {
 
 async fn connected(server: &RabbitServer) -> (Connection, Channel) {
     let url = format!("amqp://guest:guest@{}/%2f", server.addr());
-    let properties = ConnectionProperties::default().with_connection_name("worker-1".into());
-    let connection = Connection::connect(&url, properties).await.expect("RabbitMQ takes clients");
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("RabbitMQ takes clients");
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }
@@ -82,8 +81,7 @@ async fn a_quorum_queue_and_its_consumer_are_told_of() {
     let management = management(&server);
     let (_connection, channel) = connected(&server).await;
     declare(&channel, QUEUE, "quorum").await;
-    let young = management.queue(OPERATION, QUEUE).await.unwrap().expect("it was declared");
-    assert_eq!(young.kind, QueueKind::Quorum);
+    assert!(management.queue(OPERATION, QUEUE).await.unwrap().is_some(), "it was declared");
 
     for _ in 0..3 {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
@@ -95,21 +93,15 @@ async fn a_quorum_queue_and_its_consumer_are_told_of() {
     let counts = |queue: &Option<QueueFigures>| queue.as_ref().map(|queue| (queue.ready, queue.unacked));
     let ask = async || management.queue(OPERATION, QUEUE).await.unwrap();
     awaited(ask, |queue| counts(queue) == Some((Some(2), Some(1)))).await;
-    let gathered = |queue: &Option<QueueFigures>| {
-        queue.as_ref().is_some_and(|queue| queue.totals.published == Some(3) && queue.consumers == Some(1))
-    };
+    let gathered = |queue: &Option<QueueFigures>| queue.as_ref().is_some_and(|queue| queue.state.is_some());
     let queue = awaited(ask, gathered).await.unwrap();
-    assert_eq!((queue.name.as_str(), queue.state.as_deref(), queue.bytes), (QUEUE, Some("running"), Some(6)));
+    assert_eq!((queue.name.as_str(), queue.state.as_deref()), (QUEUE, Some("running")));
     assert_eq!(queue.arguments["x-queue-type"], "quorum");
-    assert_eq!((queue.totals.delivered, queue.totals.acked, queue.head_timestamp), (Some(1), Some(0), None));
 
     let ask = async || management.consumers(OPERATION, QUEUE).await.unwrap();
     let consumers = awaited(ask, |all| all.iter().any(|one| one.unacked == Some(1))).await;
     let [one] = &consumers[..] else { panic!("{consumers:?}") };
-    assert_eq!((one.tag.as_str(), one.prefetch, one.active), ("billing-1", Some(1), Some(true)));
-    assert_eq!((one.exclusive, one.connection_name.as_deref()), (Some(false), Some("worker-1")));
-    assert!(one.peer.as_ref().unwrap().starts_with("127.0.0.1:"), "{one:?}");
-    assert!(one.channel.as_ref().unwrap().starts_with(one.connection.as_ref().unwrap()), "{one:?}");
+    assert_eq!((one.tag.as_str(), one.prefetch), ("billing-1", Some(1)));
     let idle = awaited(ask, |all| all[0].idle.is_some()).await[0].idle.unwrap();
     assert!(idle < FIGURES_LIMIT, "{idle:?}");
 
@@ -144,10 +136,9 @@ async fn queues_exchanges_and_bindings_are_listed() {
     bound.await.unwrap();
 
     let queues = management.queues(OPERATION, "a.b|").await.unwrap();
-    assert_eq!(queues.iter().map(|queue| &queue.name).collect::<Vec<_>>(), many.iter().collect::<Vec<_>>());
-    let [stream] = &management.queues(OPERATION, "aX").await.unwrap()[..] else { panic!("there is one") };
-    assert_eq!((stream.kind, stream.name.as_str()), (QueueKind::Stream, "aXb|000"));
-    assert_eq!(management.queues(OPERATION, "none").await.unwrap(), []);
+    assert_eq!(queues, many);
+    assert_eq!(management.queues(OPERATION, "aX").await.unwrap(), ["aXb|000"]);
+    assert_eq!(management.queues(OPERATION, "none").await.unwrap(), [""; 0]);
     assert_eq!(management.queue(OPERATION, "none").await.unwrap(), None);
     assert_eq!(management.consumers(OPERATION, "none").await.unwrap(), []);
 

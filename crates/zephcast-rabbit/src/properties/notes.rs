@@ -8,7 +8,7 @@ use super::text;
 /// Attempts that count, before it came to this queue.
 const ATTEMPTS: &str = "zephcast-attempts";
 /// The mark of the message in the queue where it was first, as `1-2`.
-const ORIGIN: &str = "zephcast-origin";
+pub(crate) const ORIGIN: &str = "zephcast-origin";
 /// Where it lay, as it is shown of a dead letter.
 const ORIGIN_TEXT: &str = "zephcast-origin-text";
 /// When it was published.

@@ -94,6 +94,7 @@ impl Session {
     /// this member's as anything on its channel.
     async fn pass_through_log(&self) -> Result<(), CallFailure> {
         let _gate = self.gate.lock().await;
+        let changing = self.changing();
         if self.is_exclusive {
             // Nobody else may consume, this member neither. Such a queue is a classic one, and has no log.
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
@@ -106,9 +107,12 @@ impl Session {
         let consumed = self.channel.basic_consume(self.queue.clone(), tag.clone(), options, arguments);
         let mut passing = self.link.answer(consumed).await?;
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        // What came by others before that.
+        self.look();
         while let Some(Some(Ok(delivery))) = passing.next().now_or_never() {
             self.inbox.put(self.arrive(PASSING, delivery));
         }
+        changing.done();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -29,6 +30,19 @@ pub(super) struct Window {
     pub(super) prefetch: u16,
 }
 
+/// What a member has at one moment.
+pub(crate) struct Census {
+    /// How many consumers the server counts: also those that get nothing any more, for as long as something is unsettled that
+    /// they were given.
+    pub(crate) consumers: u64,
+    /// How many messages are delivered and not settled, suspects among them.
+    pub(crate) in_flight: u64,
+    /// How long the oldest of them has been here.
+    pub(crate) oldest: Option<Duration>,
+    /// How many messages the server hands out without a settlement.
+    pub(crate) prefetch: u16,
+}
+
 impl Session {
     /// Whether one consumer at a time is given the queue's messages.
     pub(crate) fn is_single(&self) -> bool {
@@ -47,14 +61,20 @@ impl Session {
         self.held().iter().filter(|(_, held)| held.consumer == *number).count() >= usize::from(*prefetch)
     }
 
-    /// How many consumers the server counts for this member: also those that get nothing any more, for as long as something
-    /// is unsettled that they were given.
-    pub(crate) fn consumer_count(&self) -> usize {
+    /// What the member has now, also what nobody fetched.
+    pub(crate) fn census(&self) -> Census {
+        self.look();
+        let suspects = self.suspects.held().len();
         let window = self.window();
         let held = self.held();
         let mut numbers: BTreeSet<ConsumerNumber> = held.iter().map(|(_, held)| held.consumer).collect();
         numbers.extend(window.as_ref().map(|window| window.number));
-        numbers.len()
+        Census {
+            consumers: numbers.len() as u64,
+            in_flight: (held.iter().count() + suspects) as u64,
+            oldest: held.iter().next().map(|(_, first)| first.since.elapsed()),
+            prefetch: window.as_ref().map_or(0, |window| window.prefetch),
+        }
     }
 
     /// Has the server hand out fewer messages at a time, or more, if the window is full. It sets that for new consumers
@@ -71,6 +91,7 @@ impl Session {
         if prefetch > self.prefetch() && !self.is_full() {
             return Ok(());
         }
+        let changing = self.changing();
         self.inbox.expect_end();
         self.link.answer(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let number = self.window().as_ref().map_or(FIRST, |window| window.number + 1);
@@ -84,7 +105,9 @@ impl Session {
         if let Some(Window { tag, .. }) = former {
             self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
-        self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await
+        self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await?;
+        changing.done();
+        Ok(())
     }
 
     /// Takes no more messages; what was on its way is in the inbox after the next look, or with the group again.

@@ -1,13 +1,79 @@
-//! On a real server: the same settlement twice is one.
+//! On a real server: the same settlement twice is one, what is lost is told once, and what nobody has read is not settled.
 
 use std::time::Duration;
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
-use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Subscription};
+use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Membership, Subscription};
 use zephcast_core::{Message, MessageId, Position, PositionStyle};
 
 use super::*;
+use crate::connection::Connection;
 use crate::{RabbitConfig, RabbitDriver, topology};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A member of the group `g` of a stream, and whoever publishes there.
+struct Lab {
+    server: RabbitServer,
+    config: RabbitConfig,
+    member: Membership,
+}
+
+impl Lab {
+    /// With so many messages, and room for some of them at a time.
+    async fn start(messages: usize, prefetch: usize) -> Self {
+        let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+        let config = RabbitConfig::from_url(&server.url()).unwrap();
+        let driver = RabbitDriver::connect(config.clone()).await.unwrap();
+        let stream: zephcast_core::StreamName = "s".parse().unwrap();
+        let mut subscription = Subscription::new(stream.clone(), "g".parse().unwrap());
+        subscription.prefetch = prefetch;
+        let member = driver.join(subscription).await.unwrap();
+        let sink = driver.open_sink(&stream, false).await.unwrap();
+        let numbered = |number: usize| Message::new("x").with_id(MessageId::new(number.to_string()));
+        let messages: Vec<Message> = (0..messages).map(numbered).collect();
+        assert!(sink.publish(&messages).await.iter().all(Result::is_ok));
+        Self { server, config, member }
+    }
+
+    async fn fetch(&mut self) -> Fetched {
+        let credit = Credit { messages: 10, bytes: 1 << 20, suspect: false };
+        tokio::time::timeout(PATIENCE, self.member.intake.fetch(credit)).await.unwrap().unwrap()
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<Incoming> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            if let Fetched::Batch(batch) = self.fetch().await {
+                taken.extend(batch.messages);
+            }
+        }
+        taken
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<Lost> {
+        self.member.settler.settle(&settlement).await
+    }
+
+    /// How many dead letters there are.
+    async fn dead(&self) -> u64 {
+        let control = Connection::new(Arc::new(self.config.clone()), "test");
+        topology::queue(&control, "test", "s.g.dead").await.unwrap().map_or(0, |(ready, _)| ready)
+    }
+}
+
+fn settlement(unit: UnitSettlements) -> Settlement {
+    Settlement { again: false, units: vec![unit] }
+}
+
+fn acked(incoming: &Incoming) -> Settlement {
+    settlement(UnitSettlements { acked: vec![incoming.token], ..UnitSettlements::new(UNIT) })
+}
+
+fn kept(incoming: &Incoming) -> Settlement {
+    let others = vec![(incoming.token, Disposition::Keep { attempts: 1 })];
+    settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) })
+}
 
 fn dead(incoming: &Incoming) -> Settlement {
     let failure = Failure { reason: "no".into(), first_failed_ms: 1, last_failed_ms: 2 };
@@ -18,31 +84,62 @@ fn dead(incoming: &Incoming) -> Settlement {
         attempts: 1,
         failure,
     };
-    let others = vec![(incoming.token, disposition)];
-    Settlement { again: false, units: vec![UnitSettlements { others, ..UnitSettlements::new(UNIT) }] }
+    settlement(UnitSettlements { others: vec![(incoming.token, disposition)], ..UnitSettlements::new(UNIT) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_settled_again_after_an_answer_that_was_lost_is_not_copied_again() {
-    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
-    let config = RabbitConfig::from_url(&server.url()).unwrap();
-    let driver = RabbitDriver::connect(config.clone()).await.unwrap();
-    let stream: zephcast_core::StreamName = "s".parse().unwrap();
-    let mut member = driver.join(Subscription::new(stream.clone(), "g".parse().unwrap())).await.unwrap();
-    let sink = driver.open_sink(&stream, false).await.unwrap();
-    let message = Message::new("x").with_id(MessageId::new("one"));
-    assert!(sink.publish(&[message]).await[0].is_ok());
-    let credit = Credit { messages: 10, bytes: 1 << 20, suspect: false };
-    let incoming = loop {
-        let fetched = tokio::time::timeout(Duration::from_secs(20), member.intake.fetch(credit)).await.unwrap();
-        if let Fetched::Batch(mut batch) = fetched.unwrap() {
-            break batch.messages.remove(0);
+    let mut lab = Lab::start(1, 10).await;
+    let taken = lab.take(1).await;
+    assert_eq!(lab.settle(dead(&taken[0])).await.unwrap(), []);
+    assert_eq!(lab.settle(Settlement { again: true, ..dead(&taken[0]) }).await.unwrap(), []);
+    assert_eq!(lab.dead().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_lost_with_its_channel_is_told_by_the_next_commit_alone() {
+    let mut lab = Lab::start(1, 10).await;
+    let taken = lab.take(1).await;
+    assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
+    lab.server.close_all_connections().await.unwrap();
+    assert_eq!(lab.member.settler.commit().await.unwrap(), [UNIT, SUSPECTS]);
+    assert_eq!(lab.member.settler.commit().await.unwrap(), []);
+    while !matches!(lab.fetch().await, Fetched::Lost(_)) {}
+    while !matches!(lab.fetch().await, Fetched::Assigned(_)) {}
+    assert_eq!(lab.member.settler.commit().await.unwrap(), [], "the end of the session tells it no more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_by_a_connection_that_broke_is_lost_whether_or_not_anything_is_fetched() {
+    let mut lab = Lab::start(2, 10).await;
+    let taken = lab.take(2).await;
+    assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
+    lab.server.close_all_connections().await.unwrap();
+    let told = async {
+        loop {
+            match lab.settle(dead(&taken[1])).await {
+                Ok(lost) => return lost,
+                // Until it is known that the connection broke.
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
         }
     };
-    let settlement = dead(&incoming);
-    assert_eq!(member.settler.settle(&settlement).await.unwrap(), []);
-    let again = Settlement { again: true, ..settlement };
-    assert_eq!(member.settler.settle(&again).await.unwrap(), []);
-    let control = crate::connection::Connection::new(Arc::new(config), "test");
-    assert_eq!(topology::queue(&control, "test", "s.g.dead").await.unwrap(), Some((1, 0)));
+    let lost = tokio::time::timeout(PATIENCE, told).await.expect("is told in time");
+    assert_eq!(lost, [(UNIT, taken[1].token)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_unread_before_that_which_passed_through_the_log_is_held() {
+    let mut lab = Lab::start(4, 2).await;
+    let taken = lab.take(2).await;
+    // One more comes in its place, and nobody reads it.
+    assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
+    // The last one comes with what passes through the log.
+    assert_eq!(lab.settle(kept(&taken[1])).await.unwrap(), []);
+    assert_eq!(lab.settle(acked(&taken[1])).await.unwrap(), []);
+    let rest = lab.take(2).await;
+    assert_eq!(rest.iter().map(|incoming| incoming.token.0).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(lab.settle(dead(&rest[0])).await.unwrap(), []);
+    assert_eq!(lab.settle(acked(&rest[1])).await.unwrap(), []);
+    assert_eq!(lab.dead().await, 1);
 }

@@ -1,5 +1,7 @@
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use lapin::types::ShortString;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -29,6 +31,41 @@ fn of(verdict: &Verdict) -> Option<Fate> {
         Verdict::Returned => Some(Fate::Nowhere),
         Verdict::NotSent | Verdict::Bad(_) | Verdict::Failed(_) => None,
     }
+}
+
+/// A foreign message without an id on its way to a queue, as a copy of a delivery.
+fn copy_of(origin: &str, payload: &'static [u8]) -> Outgoing {
+    let mut headers = FieldTable::default();
+    headers.insert(ORIGIN.into(), AMQPValue::LongString(origin.into()));
+    Outgoing {
+        properties: BasicProperties::default().with_headers(headers),
+        payload: Bytes::from_static(payload),
+        ..message(0)
+    }
+}
+
+fn ack(returned: Option<&Outgoing>) -> Result<Answer, Fault> {
+    Ok(Answer { is_ack: true, returned: returned.map(Mark::of) })
+}
+
+#[test]
+fn whoever_completes_with_itself_was_returned_whatever_is_alike() {
+    let mut verdicts = Verdicts::new(Arc::new(AtomicUsize::new(usize::MAX)));
+    let (returned, taken) = (copy_of("1-1", b"a"), copy_of("1-1", b"a"));
+    let places = [&returned, &taken, &message(1)].map(|message| verdicts.published(message));
+    verdicts.completed(places[0], ack(Some(&returned)));
+    verdicts.completed(places[1], ack(None));
+    let decided = verdicts.swept(false);
+    let fates: Vec<_> = decided.iter().map(|(place, verdict)| (*place, of(verdict))).collect();
+    assert_eq!(fates, [(places[0], Some(Fate::Nowhere)), (places[1], Some(Fate::Taken))]);
+}
+
+#[test]
+fn copies_without_an_id_are_told_apart_by_what_they_are_copies_of() {
+    let marks: HashSet<Mark> = [("1-1", &b"a"[..]), ("2-1", b"a"), ("1-2", b"a"), ("1-1", b"b")]
+        .map(|(of, what)| Mark::of(&copy_of(of, what)))
+        .into();
+    assert_eq!(marks.len(), 4);
 }
 
 proptest! {
