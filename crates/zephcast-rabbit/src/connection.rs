@@ -195,7 +195,7 @@ impl Connection {
     /// Why the last attempt to connect failed, if there is no connection.
     pub(crate) fn trouble(&self, operation: &'static str) -> Option<Error> {
         let state = self.state();
-        match &state.link {
+        match state.link.as_ref().filter(|link| !link.is_over()) {
             Some(link) => link.blocked().map(|reason| blocked_by(operation, &reason)),
             None => state.failed.as_ref().map(|(_, error)| error.clone()),
         }

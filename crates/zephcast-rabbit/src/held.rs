@@ -1,6 +1,6 @@
 //! What a member holds: every delivery of its channel that is not settled at the broker.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -32,114 +32,70 @@ impl HeldMessage {
 
 /// By delivery tag. Tags of a channel begin at 1 and leave nothing out, and with several consumers a later one may be read
 /// before an earlier one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Held {
-    first: u64,
-    messages: VecDeque<Tag>,
-}
-
-/// What is known of a delivery tag.
-#[derive(Debug)]
-enum Tag {
-    /// Nobody has read yet what came by it.
-    Unread,
-    Held(HeldMessage),
-    Settled,
-}
-
-impl Tag {
-    fn held(&self) -> Option<&HeldMessage> {
-        match self {
-            Self::Held(message) => Some(message),
-            Self::Unread | Self::Settled => None,
-        }
-    }
-
-    fn settle(&mut self) -> Option<HeldMessage> {
-        match std::mem::replace(self, Self::Settled) {
-            Self::Held(message) => Some(message),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-}
-
-impl Default for Held {
-    fn default() -> Self {
-        Self { first: 1, messages: VecDeque::new() }
-    }
+    messages: BTreeMap<u64, HeldMessage>,
+    /// The highest tag that was read.
+    last: u64,
+    /// Those below it by which came what nobody has read yet.
+    unread: BTreeSet<u64>,
 }
 
 impl Held {
     pub(crate) fn insert(&mut self, tag: u64, message: HeldMessage) {
-        let Some(index) = self.index(tag) else { return };
-        while self.messages.len() <= index {
-            self.messages.push_back(Tag::Unread);
+        if tag > self.last {
+            self.unread.extend(self.last + 1..tag);
+            self.last = tag;
+        } else if !self.unread.remove(&tag) {
+            // A tag never comes twice.
+            return;
         }
-        let place = &mut self.messages[index];
-        if matches!(place, Tag::Unread) {
-            *place = Tag::Held(message);
-        }
+        self.messages.insert(tag, message);
     }
 
     pub(crate) fn get(&self, tag: u64) -> Option<&HeldMessage> {
-        self.messages.get(self.index(tag)?)?.held()
+        self.messages.get(&tag)
     }
 
     pub(crate) fn get_mut(&mut self, tag: u64) -> Option<&mut HeldMessage> {
-        let index = self.index(tag)?;
-        match self.messages.get_mut(index)? {
-            Tag::Held(message) => Some(message),
-            Tag::Unread | Tag::Settled => None,
-        }
+        self.messages.get_mut(&tag)
     }
 
     /// It is settled at the broker, or about to be: whether it was held.
     pub(crate) fn remove(&mut self, tag: u64) -> Option<HeldMessage> {
-        let index = self.index(tag)?;
-        let removed = self.messages.get_mut(index)?.settle();
-        self.trim();
-        removed
+        self.messages.remove(&tag)
+    }
+
+    /// The highest tag up to this one below which everything was read.
+    pub(crate) fn read_up_to(&self, tag: u64) -> u64 {
+        self.unread.first().map_or(tag, |unread| tag.min(unread - 1))
     }
 
     /// Everything up to and including this tag is settled: the highest that was still held, which settles all of them. The
     /// broker takes a tag that it does not know for an error, and would settle what is unread along with them: that is where
     /// this ends.
     pub(crate) fn remove_up_to(&mut self, tag: u64) -> Option<u64> {
+        let end = self.read_up_to(tag);
         let mut highest = None;
-        while self.first <= tag
-            && let Some(message) = self.messages.pop_front_if(|message| !matches!(message, Tag::Unread))
-        {
-            if let Tag::Held(_) = message {
-                highest = Some(self.first);
-            }
-            self.first += 1;
+        while let Some(first) = self.messages.first_entry().filter(|first| *first.key() <= end) {
+            highest = Some(*first.key());
+            first.remove();
         }
-        self.trim();
         highest
     }
 
     /// Whether anything was ever held.
     pub(crate) fn began(&self) -> bool {
-        self.first > 1 || !self.messages.is_empty()
+        self.last > 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
     }
 
     /// Everything that is held, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
-        let numbered = (self.first..).zip(&self.messages);
-        numbered.filter_map(|(tag, message)| Some((tag, message.held()?)))
-    }
-
-    fn index(&self, tag: u64) -> Option<usize> {
-        usize::try_from(tag.checked_sub(self.first)?).ok()
-    }
-
-    fn trim(&mut self) {
-        while self.messages.pop_front_if(|message| matches!(message, Tag::Settled)).is_some() {
-            self.first += 1;
-        }
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &HeldMessage)> {
+        self.messages.iter().map(|(tag, message)| (*tag, message))
     }
 }
 
@@ -148,7 +104,7 @@ mod tests {
     use super::*;
 
     fn message(tag: u64) -> HeldMessage {
-        let mark = Mark::of(None, &tag.to_be_bytes());
+        let mark = Mark::of(None, &tag.to_be_bytes(), 0);
         HeldMessage { consumer: 0, mark, count: None, attempts: 0, original: None, since: Instant::now() }
     }
 

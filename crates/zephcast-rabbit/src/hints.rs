@@ -2,7 +2,7 @@
 //!
 //! The broker says of a message that it was delivered before, and not whether its member died of it or left in good order.
 //! So a member that gives messages back, or that lost its connection and lives, says which ones they are. What comes again
-//! and is not said to be innocent is a suspect. A hint that is lost makes a suspect more, never one less.
+//! and is not said to be innocent is a suspect. A hint that is lost makes a suspect more, but where members went of late.
 //!
 //! What was on its way to a member that leaves, or whose connection breaks, comes again as well, and the member cannot say
 //! which ones that are. So it says that there may be some: for a minute, each such member excuses one delivery more than is
@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::error::error;
 use zephcast_core::{ErrorKind, Result};
 
-/// Tells messages of a group apart, over processes and versions of this library. By the [`fingerprint`] of
-/// the id, else of the beginning of the payload.
+/// Tells messages of a group apart, over processes and versions of this library, and the lives of a message: a copy carries
+/// how many attempts count, and the broker counts anew. By the [`fingerprint`] of the id, else of the beginning of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mark(u64);
 
@@ -24,10 +24,10 @@ impl Mark {
     /// How much of a payload is looked at.
     const ENOUGH: usize = 256;
 
-    pub(crate) fn of(id: Option<&[u8]>, payload: &[u8]) -> Self {
+    pub(crate) fn of(id: Option<&[u8]>, payload: &[u8], attempts: u32) -> Self {
         let seen = id.unwrap_or(&payload[..payload.len().min(Self::ENOUGH)]);
-        let length = (payload.len() as u64).to_be_bytes();
-        Self(fingerprint([seen, &length]))
+        let (length, attempts) = ((payload.len() as u64).to_be_bytes(), attempts.to_be_bytes());
+        Self(fingerprint([seen, &length, &attempts]))
     }
 
     /// The same message among the suspects, whose queue counts deliveries of its own.
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn hint(id: &[u8], count: u64, attempts: u32, is_innocent: bool) -> Hint {
-        Hint { mark: Mark::of(Some(id), b""), count, attempts, is_innocent }
+        Hint { mark: Mark::of(Some(id), b"", 0), count, attempts, is_innocent }
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(hints.innocent(of_a.mark, Some(2)), Some(1));
         assert_eq!(hints.innocent(of_a.mark, Some(3)), None, "whoever had it after that died");
         assert_eq!(hints.innocent(of_a.mark, None), None, "the broker does not count");
-        assert_eq!(hints.innocent(Mark::of(Some(b"b"), b""), Some(2)), None);
+        assert_eq!(hints.innocent(Mark::of(Some(b"b"), b"", 0), Some(2)), None);
         assert_eq!(hints.attempts(of_a.mark), Some(1));
     }
 
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn the_later_word_counts() {
         let mut hints = Hints::default();
-        let mark = Mark::of(Some(b"a"), b"");
+        let mark = Mark::of(Some(b"a"), b"", 0);
         hints.add(hint(b"a", 3, 2, false));
         hints.add(hint(b"a", 1, 0, true));
         assert_eq!((hints.attempts(mark), hints.innocent(mark, Some(3))), (Some(2), None));
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn each_member_that_went_excuses_one_delivery_for_a_while() {
         let known = hint(b"a", 2, 1, true);
-        let (unknown, kept) = (Mark::of(Some(b"b"), b""), Mark::of(Some(b"kept"), b""));
+        let (unknown, kept) = (Mark::of(Some(b"b"), b"", 0), Mark::of(Some(b"kept"), b"", 0));
         let after = |mark, count, gone_for: &[u64]| {
             let mut hints = Hints::default();
             hints.add(known);
@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_the_same_in_every_version() {
-        assert_eq!(Mark::of(Some(b"foobar"), b""), Mark(0x996f_6cf6_8807_74e8));
-        assert_ne!(Mark::of(None, b"a"), Mark::of(None, b"aa"));
+        assert_eq!(Mark::of(Some(b"foobar"), b"", 0), Mark(0xa235_f599_aa1b_9768));
+        assert_ne!(Mark::of(None, b"a", 0), Mark::of(None, b"aa", 0));
+        assert_ne!(Mark::of(None, b"a", 0), Mark::of(None, b"a", 1), "in another life");
     }
 }

@@ -224,9 +224,10 @@ impl Link {
         closing.push(channel);
     }
 
-    /// Why the server takes nothing from this connection for now, if so.
+    /// Why the server takes nothing from this connection for now, if so. One that is over is followed by another, which the
+    /// server tells anew.
     pub(crate) fn blocked(&self) -> Option<String> {
-        self.health.borrow().blocked.clone()
+        if self.is_over() { None } else { self.health.borrow().blocked.clone() }
     }
 
     /// Waits until the connection ended.

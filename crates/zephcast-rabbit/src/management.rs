@@ -131,8 +131,8 @@ impl Management {
         Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
     }
 
-    /// Whether no message of an exchange comes to more than one queue: one is bound at most, no exchange is, and there is
-    /// no alternate one, which a policy may have named.
+    /// Whether what a queue refuses of an exchange is nowhere: one is bound at most, which refuses for good, no exchange is, and
+    /// there is no alternate one, which a policy may have named.
     pub(crate) async fn is_of_one_queue(&self, operation: &'static str, exchange: &str) -> Result<bool> {
         let place = self.place("exchanges", exchange);
         let Some(itself) = self.requests.read::<ExchangeRoutes>(operation, &place).await? else { return Ok(true) };
@@ -140,7 +140,19 @@ impl Management {
         let all = all.unwrap_or_default();
         let queues: BTreeSet<_> = all.iter().filter_map(AnyBinding::queue).collect();
         let are_all_queues = all.iter().all(|binding| binding.queue().is_some());
-        Ok(are_all_queues && queues.len() <= 1 && !itself.may_have_alternate())
+        if !are_all_queues || queues.len() > 1 || itself.may_have_alternate() {
+            return Ok(false);
+        }
+        match queues.first() {
+            Some(queue) => self.refuses_for_good(operation, queue).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Whether what a queue refuses is not among its dead letters either.
+    pub(crate) async fn refuses_for_good(&self, operation: &'static str, queue: &str) -> Result<bool> {
+        let queue = self.gathered(operation, queue).await?;
+        Ok(queue.is_none_or(|queue| queue.told("overflow") != Some("reject-publish-dlx")))
     }
 
     /// The server's version, such as `3.10.8`.

@@ -15,7 +15,7 @@ use crate::brokers::Brokers;
 use crate::clock::now_ms;
 use crate::config::QueueType;
 use crate::connection::Connection;
-use crate::error::no_group;
+use crate::error::{late, no_group};
 use crate::hints::{self, Hint};
 use crate::intake::RabbitIntake;
 use crate::names::Names;
@@ -32,6 +32,9 @@ use crate::topology;
 pub(crate) const UNIT: UnitId = UnitId(0);
 /// The queue of suspects.
 pub(crate) const SUSPECTS: UnitId = UnitId(UnitId::HELPERS);
+
+/// How long a member that joins anew waits until its word about what it held is written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the halves of a member share.
 pub(crate) struct Member {
@@ -160,9 +163,9 @@ impl Member {
         }
         *current = None;
         drop(current);
-        if session.take_unsynced() {
-            self.lost_unsynced.store(true, Ordering::SeqCst);
-        }
+        self.note_unsynced(session);
+        // Also what nobody fetched.
+        session.look();
         let (held, suspects) = (session.held(), session.suspects.held());
         if !held.began() && suspects.is_empty() {
             return;
@@ -171,6 +174,13 @@ impl Member {
         let hints = hints.chain(suspects.values().filter_map(Suspect::hint));
         let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
         outlived.get_or_insert_default().extend(hints);
+    }
+
+    /// The next commit tells of what was settled in a session that is over, if it is not known to be durable.
+    pub(crate) fn note_unsynced(&self, session: &Session) {
+        if session.take_unsynced() {
+            self.lost_unsynced.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Has the next fetch tell it.
@@ -203,9 +213,12 @@ impl Member {
             self.write_pardon("join").await?;
             self.write_hints("join", &hints).await
         };
-        if let Err(error) = written.await {
-            // They are tried one by one then, which is slower and no less safe.
+        // A server that takes nothing for now keeps nobody from consuming.
+        let written = tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late("join")));
+        if let Err(error) = written {
+            // They are tried one by one then, which is slower and no less safe, unless there is a later word.
             tracing::debug!(%error, "hints were not written");
+            self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(hints);
         }
     }
 
@@ -261,6 +274,8 @@ impl Member {
         failure: crate::link::CallFailure,
     ) -> Error {
         session.give_up();
+        // Whoever waits for what comes hears of it.
+        self.interrupted.notify_one();
         self.connection.failed(&session.link, operation, failure)
     }
 }

@@ -125,10 +125,7 @@ pub(crate) fn is_roll_call(exchange: &str) -> bool {
 /// The group whose queue this is, if it is one of the stream's.
 pub(crate) fn group_of(stream: &StreamName, queue: &str) -> Option<GroupName> {
     let group = queue.strip_prefix(stream.as_str())?.strip_prefix('.')?;
-    if group.contains('.') || is_beside(group) {
-        return None;
-    }
-    GroupName::new(unescaped(group)).ok()
+    GroupName::new(unescaped(group)).ok().filter(|read| escaped(read) == group)
 }
 
 /// A group's name as one part of a queue's, with which no other name shares it: a dot is `_x2e`, and a `_x` that would be
@@ -195,6 +192,9 @@ mod tests {
     fn a_group_has_no_queue_that_is_beside_anothers() {
         let own = names("orders", "billing");
         let beside = own.retries().chain([&own.dead, &own.suspects, &own.hints, &own.members].map(Clone::clone));
+        for (queue, is_read) in [("orders.foo_x", false), ("orders.a_x5f", false), ("orders.dead_x", true)] {
+            assert_eq!(group_of(&own.stream, queue).is_some(), is_read, "{queue}");
+        }
         for name in beside {
             let group = name.rsplit_once('.').unwrap().1;
             let other = names("orders.billing", group);
@@ -212,6 +212,14 @@ mod tests {
                 let queue = names("s", group.as_str()).queue;
                 prop_assert_eq!(group_of(&stream, &queue), Some(group.clone()));
                 prop_assert_eq!(queue == names("s", other.as_str()).queue, group == other);
+            }
+        }
+
+        #[test]
+        fn a_queue_that_is_read_as_a_groups_is_its(queue in "s\\.(dead|[a-z._x2e5f]{1,8})(_x)?") {
+            let stream = StreamName::new("s").unwrap();
+            if let Some(group) = group_of(&stream, &queue) {
+                prop_assert_eq!(names("s", group.as_str()).queue, queue);
             }
         }
     }

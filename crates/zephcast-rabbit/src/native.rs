@@ -1,13 +1,11 @@
 //! Dead letters that are the queue's own.
 
 use lapin::types::ShortString;
-use serde_json::Value;
 use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::brokers::Brokers;
 use crate::config::{DeadLetters, Topology};
 use crate::error::error;
-use crate::management::QueueFigures;
 use crate::names::Names;
 use crate::topology;
 
@@ -48,10 +46,10 @@ pub(crate) async fn find(brokers: &Brokers, operation: &'static str, names: &Nam
         return Err(error(ErrorKind::NotFound, operation, text));
     };
     let refuse = |why: &str| conflict(operation, names, why);
-    let Some(name) = told(&queue, "dead-letter-exchange") else {
+    let Some(name) = queue.told("dead-letter-exchange") else {
         return Err(refuse("has no dead letter exchange"));
     };
-    let routing_key = told(&queue, "dead-letter-routing-key");
+    let routing_key = queue.told("dead-letter-routing-key");
     if name.is_empty() {
         if let Some(dead) = &routing_key
             && topology::queue(&brokers.control, operation, dead).await?.is_none()
@@ -63,7 +61,7 @@ pub(crate) async fn find(brokers: &Brokers, operation: &'static str, names: &Nam
         let Some(exchange) = exchanges.iter().find(|exchange| exchange.name == name) else {
             return Err(refuse(&format!("has the dead letter exchange {name:?}, which does not exist")));
         };
-        if management.bindings(operation, &name).await?.is_empty() {
+        if management.bindings(operation, name).await?.is_empty() {
             return Err(refuse(&format!("has the dead letter exchange {name:?}, to which no queue is bound")));
         }
         if exchange.kind == "fanout" {
@@ -77,12 +75,6 @@ pub(crate) async fn find(brokers: &Brokers, operation: &'static str, names: &Nam
         ));
     };
     Ok(DeadLetterExchange { name: name.into(), routing_key: Some(routing_key.into()) })
-}
-
-/// What is said by an argument of the queue, or else by a policy.
-fn told(queue: &QueueFigures, what: &str) -> Option<String> {
-    let said = queue.arguments.get(&format!("x-{what}")).or_else(|| queue.policy.get(what));
-    said.and_then(Value::as_str).map(str::to_owned)
 }
 
 fn conflict(operation: &'static str, names: &Names, why: &str) -> Error {

@@ -39,7 +39,7 @@ use crate::names::{Delay, Names};
 pub(crate) use self::deaths::{Death, delivery_count, take_death};
 pub(crate) use self::notes::{Notes, ORIGIN};
 pub(crate) use self::read::decode;
-pub(crate) use self::write::{encode, encode_copy};
+pub(crate) use self::write::{encode, encode_copy, encode_for_queue};
 
 /// The longest routing key, header name and text of a property, in bytes: AMQP counts them in one byte.
 const MAX_SHORT: usize = u8::MAX as usize;

@@ -149,7 +149,8 @@ pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -
 
 /// How many consumers those are that answered.
 pub(crate) fn consumers_of(reports: &[Report]) -> u64 {
-    reports.iter().map(|report| report.consumers).sum()
+    // Whatever somebody may have answered.
+    reports.iter().fold(0, |sum, report| sum.saturating_add(report.consumers))
 }
 
 /// The task that answers for a session.

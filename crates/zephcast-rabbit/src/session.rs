@@ -8,6 +8,7 @@ mod suspects;
 mod unsynced;
 mod window;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     /// What the names of the group's own queues begin with.
     own_prefix: String,
     held: Mutex<Held>,
+    /// The delivery tags that are not held any more, since they were held for too long.
+    taken_back: Mutex<BTreeSet<u64>>,
     unsynced: Unsynced,
     queue: ShortString,
     is_exclusive: bool,
@@ -117,6 +120,7 @@ impl Session {
             inbox: Inbox::new(FIRST, consumer),
             own_prefix: names.prefix(),
             held: Mutex::default(),
+            taken_back: Mutex::default(),
             unsynced: Unsynced::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
@@ -182,9 +186,13 @@ impl Session {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn taken_back(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether anything is unsettled.
     pub(crate) fn holds_any(&self) -> bool {
-        self.held().iter().next().is_some() || !self.suspects.held().is_empty()
+        self.held().len() > 0 || !self.suspects.held().is_empty()
     }
 
     /// What has come, as much as there is room for. Everything before it has been handed out.

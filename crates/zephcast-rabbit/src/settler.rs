@@ -32,9 +32,11 @@ impl RabbitSettler {
 
     /// Settles what is the session's; what is of a former one is lost, and comes again.
     async fn settle_unit(&self, session: &Session, unit: &UnitSettlements, lost: &mut Lost) -> Result<()> {
+        // What was held for too long is with the group again.
+        let tag_of = |token| session.tag_of(token).filter(|tag| unit.unit == SUSPECTS || !session.was_taken_back(*tag));
         let mut others = Vec::with_capacity(unit.others.len());
         for (token, disposition) in &unit.others {
-            match session.tag_of(*token) {
+            match tag_of(*token) {
                 Some(tag) => others.push((tag, disposition)),
                 None if matches!(disposition, Disposition::Keep { .. }) => {}
                 None => lost.push((unit.unit, *token)),
@@ -43,7 +45,7 @@ impl RabbitSettler {
         self.settle_others(session, unit.unit, &others).await?;
         let mut acked = Vec::with_capacity(unit.acked.len());
         for token in &unit.acked {
-            match session.tag_of(*token) {
+            match tag_of(*token) {
                 Some(tag) => acked.push(tag),
                 None => lost.push((unit.unit, *token)),
             }
@@ -56,9 +58,9 @@ impl RabbitSettler {
         }
         // One frame for everything up to the frontier, which the broker settles at once.
         let frontier = unit.frontier.and_then(|frontier| session.tag_of(frontier)).unwrap_or(0);
-        session.ack_up_to(frontier).await;
+        let end = session.ack_up_to(frontier).await;
         // What is done above it must not wait for what is not.
-        for tag in acked.into_iter().filter(|tag| *tag > frontier) {
+        for tag in acked.into_iter().filter(|tag| *tag > end) {
             session.ack(tag).await;
         }
         Ok(())
@@ -77,11 +79,14 @@ impl Settler for RabbitSettler {
                 None => lost.extend(all(unit)),
             }
         }
+        let Some(session) = session else { return Ok(lost) };
         // Acks are waited for by a commit; nobody does for what was settled otherwise.
-        if let Some(session) = session
-            && settlement.units.iter().any(|unit| !unit.others.is_empty())
-        {
+        if settlement.units.iter().any(|unit| !unit.others.is_empty()) {
             session.sync().await.map_err(|failure| self.member.failed(&session, OPERATION, failure))?;
+        }
+        // Whoever lost it meanwhile did not know of these.
+        if session.is_over() {
+            self.member.note_unsynced(&session);
         }
         Ok(lost)
     }

@@ -10,7 +10,6 @@ use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamName};
 
 use crate::brokers::Brokers;
-use crate::clock::now_ms;
 use crate::config::Exchange;
 use crate::connection::{Connection, blocked_by};
 use crate::error::{code, error, largest_message, late, missing, reply, translate};
@@ -61,8 +60,7 @@ impl RabbitSink {
         let (exchange, encoded) = match self.connection().config().exchange {
             Exchange::Default => {
                 // What is the key elsewhere names the queue here.
-                let notes = properties::Notes { published_ms: Some(now_ms()), ..properties::Notes::default() };
-                let mut encoded = properties::encode_copy(message, None, &notes, most)?;
+                let mut encoded = properties::encode_for_queue(message, most)?;
                 encoded.routing_key = ShortString::from(self.connection().config().queue_behind(&self.stream));
                 (ShortString::default(), encoded)
             }
@@ -93,20 +91,23 @@ impl RabbitSink {
         }
     }
 
-    /// Whether a message goes to one queue at most, so that what one refused is nowhere. In doubt it does not.
-    async fn reaches_one_queue(&self) -> bool {
+    /// Whether what a queue refused is nowhere: it was the only one, and does not dead-letter it. In doubt it is somewhere.
+    async fn is_refused_nowhere(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(2);
-        if self.connection().config().exchange == Exchange::Default {
-            return true;
-        }
         let Some(management) = &self.brokers.management else { return false };
-        let asked = management.is_of_one_queue(OPERATION, self.stream.as_str());
+        let config = self.connection().config();
+        let asked = async {
+            match config.exchange {
+                Exchange::Default => management.refuses_for_good(OPERATION, config.queue_behind(&self.stream)).await,
+                _ => management.is_of_one_queue(OPERATION, self.stream.as_str()).await,
+            }
+        };
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
     }
 
     async fn answers(&self, outcomes: Vec<Outcome>) -> Vec<Answer> {
         let was_refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused));
-        let is_nowhere = was_refused && self.reaches_one_queue().await;
+        let is_nowhere = was_refused && self.is_refused_nowhere().await;
         outcomes.into_iter().map(|outcome| self.answer(outcome, is_nowhere)).collect()
     }
 

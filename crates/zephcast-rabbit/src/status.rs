@@ -51,7 +51,7 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     )?;
     let delayed = delayed.into_iter().sum::<u64>();
     let in_flight = others.in_flight;
-    let lag = in_flight.map(|in_flight| ready + in_flight + suspects + delayed);
+    let lag = in_flight.map(|in_flight| in_flight.saturating_add(ready + suspects + delayed));
     let mut status = GroupStatus::new(stream.clone(), group.clone(), Broker::RabbitMq);
     status.lag = lag;
     status.in_flight = in_flight;
@@ -120,7 +120,7 @@ struct Others {
 impl Others {
     /// All members answered, and there is nobody else.
     fn none(reports: &[Report]) -> Self {
-        let in_flight = Some(reports.iter().map(|report| report.in_flight).sum());
+        let in_flight = Some(reports.iter().fold(0, |sum: u64, report| sum.saturating_add(report.in_flight)));
         Self { in_flight, ..Self::default() }
     }
 

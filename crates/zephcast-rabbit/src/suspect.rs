@@ -33,9 +33,10 @@ impl Suspect {
         let count = properties::delivery_count(&delivery.properties).or((!delivery.redelivered).then_some(0));
         let Decoded { message, mut notes, original } =
             properties::decode(delivery.data.into(), "", delivery.properties, own_prefix);
+        let id = message.id().map(|id| id.as_bytes().as_ref());
+        let mark = Mark::of(id, message.payload(), notes.attempts).as_suspect();
         let deaths = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
         notes.attempts = notes.attempts.saturating_add(deaths);
-        let mark = Mark::of(message.id().map(|id| id.as_bytes().as_ref()), message.payload()).as_suspect();
         Self { message, mark, count, notes, original, since: Instant::now() }
     }
 

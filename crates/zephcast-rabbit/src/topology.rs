@@ -152,16 +152,17 @@ pub(crate) async fn group(
     // What the group's queue gives up goes there, so it comes first.
     ensure(connection, operation, &names.dead, &quorum()).await?;
     ensure(connection, operation, &names.suspects, &quorum()).await?;
-    let is_new = ensure(connection, operation, &names.queue, &of_group(config, names)).await?;
-    if !is_new && config.asks_of_queue() {
-        unless_hidden(is_alike(connection, operation, config, names).await)?;
-    }
-    bindings(connection, operation, config, names).await?;
+    let is_new = queue(connection, operation, &names.queue).await?.is_none();
     if is_new {
         // For members that make none.
         let errand = Errand::begin(connection, operation).await?;
         errand.call(roll_call::declare(errand.channel(), names)).await?;
+        declare_queue(connection, operation, &names.queue, &of_group(config, names)).await?;
     }
+    if !is_new && config.asks_of_queue() {
+        unless_hidden(is_alike(connection, operation, config, names).await)?;
+    }
+    bindings(connection, operation, config, names).await?;
     Ok(is_new)
 }
 

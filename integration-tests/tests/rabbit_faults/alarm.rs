@@ -159,3 +159,26 @@ async fn what_a_dead_member_held_waits_for_memory_and_is_no_outage() {
         assert!(!matches!(event, Event::Disconnected(_)), "{event:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_whose_connection_breaks_while_it_is_blocked_publishes_again() {
+    const STREAM: &str = "alarm-and-reset";
+    let server = lab::private().await;
+    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
+    let cut = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let mut consumer = lab::join(&lab::connect(&server).await, STREAM, 10).await;
+    let publisher = cut.publisher(STREAM).timeout(Duration::from_millis(700)).await.expect("opens");
+    server.raise_memory_alarm().await.expect("an alarm");
+    let blocked = async {
+        while publisher.trouble().is_none() {
+            publisher.publish("1").await.expect_err("the server takes nothing");
+        }
+    };
+    tokio::time::timeout(lab::PATIENCE, blocked).await.expect("is told in time");
+    proxy.reset();
+    server.clear_memory_alarm().await.expect("no alarm");
+    let published = async { while publisher.publish("0").await.is_err() {} };
+    tokio::time::timeout(lab::PATIENCE, published).await.expect("publishes again");
+    assert!(publisher.trouble().is_none());
+    lab::all_come(&mut consumer, 0..1).await;
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use integration_tests::proxy::Proxy;
 use tokio::time::Instant;
 
 use super::lab;
@@ -173,4 +174,28 @@ async fn all_until(
         seen.push(lab::number(&delivery));
         delivery.ack().expect("is ours");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_to_be_moved_is_handed_out_and_ends_nobody() {
+    const STREAM: &str = "too-large-to-move";
+    let server = lab::private().await;
+    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
+    let doomed = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let mut dying = lab::join(&doomed, STREAM, 10).await;
+    let client = lab::connect(&server).await;
+    let publisher = client.publisher(STREAM).await.expect("opens");
+    publisher.publish(vec![b'x'; 1_500_000]).await.expect("is stored");
+    let held = lab::take(&mut dying, 1).await;
+    // For channels that are opened from now on.
+    server.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1200000)."]).await.expect("sets");
+    let fresh = lab::connect(&server).await;
+    let mut living = lab::join(&fresh, STREAM, 10).await;
+    // It never comes back to say that it lives.
+    proxy.down().await;
+    proxy.reset();
+    lab::lost(&held).await;
+    let delivery = lab::next(&mut living).await;
+    assert_eq!(delivery.payload().len(), 1_500_000);
+    delivery.ack_confirmed().await.expect("is ours");
 }

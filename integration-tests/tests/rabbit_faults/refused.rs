@@ -148,7 +148,12 @@ async fn an_exclusive_consumer_is_the_only_one() {
     let server = lab::shared().await;
     let url = format!("{}&queue-type=classic&exclusive-consumer=true", server.url());
     let client = zephcast::connect(&url).await.expect("connects");
-    let first = lab::join(&client, "exclusive", 10).await;
+    let mut first = lab::join(&client, "exclusive", 10).await;
+    lab::publish(&client, "exclusive", 0..3).await;
+    for delivery in lab::take(&mut first, 3).await {
+        delivery.ack_confirmed().await.expect("is ours");
+        first.commit().await.expect("is settled");
+    }
     let second = client.consumer("exclusive").group(lab::GROUP).start().await.expect_err("one is there");
     assert_eq!(second.kind(), ErrorKind::Conflict, "{second}");
     first.close(lab::PATIENCE).await.expect("leaves");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
 use zephcast::Event;
 
 use super::other::{Other, PATIENCE};
@@ -61,4 +62,26 @@ async fn a_suspect_is_no_killer_whose_member_lost_its_connection() {
     next.expect("no permanent error").ack_confirmed().await.expect("is settled");
     let status = client.group_status("orders", "all").await.expect("a status");
     assert_eq!((status.lag, status.dead_letters), (Some(0), Some(0)), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_believed_keeps_the_attempts_that_were_counted_before() {
+    let mut other = Other::begin().await;
+    let client = zephcast::connect(&other.server.url()).await.expect("connects");
+    let retry = || zephcast::Retry::exponential(Duration::ZERO).max_attempts(5);
+    let join = async || client.consumer("orders").group("all").retry(retry()).start().await.expect("joins");
+    let mut consumer = join().await;
+    // It leaves with something in its hands, so that whatever was on its way to it is believed.
+    other.publish("orders", "", b"first", BasicProperties::default()).await;
+    let next = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("no end");
+    next.expect("no permanent error").ack_confirmed().await.expect("is settled");
+    consumer.close(PATIENCE).await.expect("leaves");
+    let mut headers = FieldTable::default();
+    headers.insert("zephcast-attempts".into(), AMQPValue::LongLongInt(3));
+    other.publish("", "orders.all", b"tried", BasicProperties::default().with_headers(headers)).await;
+    let _taken = other.take("orders.all").await;
+    other.crash().await;
+    let next = tokio::time::timeout(PATIENCE, join().await.next()).await.expect("in time").expect("no end");
+    let delivery = next.expect("no permanent error");
+    assert_eq!((delivery.payload().as_ref(), delivery.attempt()), (&b"tried"[..], 4));
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use zephcast_core::Result;
+use zephcast_core::{Error, Result};
 
 use super::{OPERATION, RabbitIntake};
+use crate::arrival::Arrival;
 use crate::clock::now_ms;
 use crate::names::Delay;
 use crate::properties;
@@ -22,7 +23,7 @@ impl RabbitIntake {
         let most = member.brokers.mover.most_properties(OPERATION).await?;
         let came = session.take_early(now);
         let (mut early, mut copies, mut queues) = (Vec::with_capacity(came.len()), Vec::new(), BTreeSet::new());
-        for mut arrival in came {
+        for arrival in came {
             let left = Duration::from_millis(arrival.notes.due_ms.unwrap_or(now).saturating_sub(now));
             let original = session.held().get(arrival.tag).and_then(|held| held.original.clone());
             match properties::encode_copy(&arrival.message, original.as_deref(), &arrival.notes, most) {
@@ -32,12 +33,7 @@ impl RabbitIntake {
                     copies.push(copy);
                     early.push(arrival);
                 }
-                // It cannot be moved, and must not be kept from its group.
-                Err(error) => {
-                    tracing::warn!(%error, "a message is handed out before its time");
-                    arrival.notes.due_ms = None;
-                    session.inbox.put(arrival);
-                }
+                Err(error) => hand_out_early(session, arrival, &error),
             }
         }
         if early.is_empty() {
@@ -58,12 +54,20 @@ impl RabbitIntake {
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {
                 Ok(()) => session.ack(arrival.tag).await,
-                Err(error) => {
+                Err(error) if error.is_retryable() => {
                     session.inbox.put(arrival);
                     failure = Some(error);
                 }
+                Err(error) => hand_out_early(session, arrival, &error),
             }
         }
         self.unless_blocked(failure.map_or(Ok(()), Err))
     }
+}
+
+/// It cannot be moved, as it is too large, and must not be kept from its group.
+fn hand_out_early(session: &Session, mut arrival: Arrival, error: &Error) {
+    tracing::warn!(%error, "a message is handed out before its time");
+    arrival.notes.due_ms = None;
+    session.inbox.put(arrival);
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
-use zephcast_core::Result;
+use zephcast_core::{Error, Result};
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
@@ -77,11 +77,7 @@ impl RabbitIntake {
                     copies.push(copy);
                     tags.push(arrival.tag);
                 }
-                // It cannot be moved, and must not be kept from its group.
-                Err(error) => {
-                    tracing::warn!(%error, "a suspect cannot be tried apart from others");
-                    session.inbox.acquit(arrival.tag);
-                }
+                Err(error) => acquit_for_good(session, arrival.tag, &error),
             }
         }
         tracing::debug!(count = tags.len(), stream = %member.names.stream, "suspects are moved");
@@ -95,7 +91,8 @@ impl RabbitIntake {
                     session.ack(tag).await;
                     self.lookout.found();
                 }
-                Err(error) => failure = Some(error),
+                Err(error) if error.is_retryable() => failure = Some(error),
+                Err(error) => acquit_for_good(session, tag, &error),
             }
         }
         failure.map_or(Ok(()), Err)
@@ -106,11 +103,19 @@ impl RabbitIntake {
 fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
     let innocent = hints.innocent(arrival.mark, arrival.count);
     let Some(attempts) = innocent.or_else(|| hints.pardoned(arrival.mark, arrival.count)) else { return };
+    // What it carries itself was counted before it came into this queue, of which alone the hints know.
+    let attempts = attempts.max(arrival.notes.attempts);
     arrival.is_doubtful = false;
     arrival.notes.attempts = attempts;
     if let Some(held) = session.held().get_mut(arrival.tag) {
         held.attempts = attempts;
     }
+}
+
+/// It cannot be moved, as it is too large, and must not be kept from its group.
+fn acquit_for_good(session: &Session, tag: u64, error: &Error) {
+    tracing::warn!(%error, "a suspect cannot be tried apart from others");
+    session.inbox.acquit(tag);
 }
 
 /// Reads what is written down, and leaves it where it is.

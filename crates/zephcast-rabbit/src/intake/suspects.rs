@@ -137,9 +137,9 @@ impl RabbitIntake {
         }
     }
 
-    /// How many attempts count of a suspect of which it is known from a member that lived. Who takes it from there may be faster
+    /// How many attempts count of a suspect, as far as it is known from a member that lived. Who takes it from there may be faster
     /// than its word.
-    async fn attempts_of(&self, session: &Session, suspect: &Suspect) -> Option<u32> {
+    async fn attempts_of(&self, suspect: &Suspect) -> Option<u32> {
         let count = suspect.count.filter(|count| *count > 0)?;
         let known = async || match judging::read(&self.member).await {
             Ok(hints) => hints.of_suspect(suspect.mark, count),
@@ -148,17 +148,14 @@ impl RabbitIntake {
                 None
             }
         };
-        let asked = async {
-            if let Some(attempts) = known().await {
-                return Some(attempts);
-            }
-            tokio::time::sleep(PATIENCE).await;
-            known().await
-        };
-        self.unless_needed(session, asked).await.flatten()
+        if let Some(attempts) = known().await {
+            return Some(attempts);
+        }
+        tokio::time::sleep(PATIENCE).await;
+        known().await
     }
 
-    /// Takes exactly one, or says that there is none. `None` when the session ended.
+    /// Takes exactly one, or says that there is none for now. `None` when the session ended.
     pub(super) async fn one_suspect(&mut self, session: &Arc<Session>) -> Result<Option<Fetched>> {
         let answer = session.suspects.next().await;
         let next = match answer.map_err(|failure| self.member.failed(session, OPERATION, failure)) {
@@ -169,14 +166,21 @@ impl RabbitIntake {
             }
             Err(error) => return Err(error),
         };
-        let Some((tag, mut suspect)) = next else {
+        let Some((tag, suspect)) = next else {
             self.lookout.are_there = false;
             return Ok(Some(Fetched::Idle));
         };
-        if let Some(attempts) = self.attempts_of(session, &suspect).await {
-            suspect.notes.attempts = attempts;
-            session.suspects.keep(tag, suspect.clone());
-        }
+        let attempts = tokio::select! {
+            biased;
+            () = self.member.interrupted.notified() => {
+                session.suspects.put_off(tag);
+                return Ok(Some(Fetched::Idle));
+            }
+            () = session.link.ended() => return Ok(None),
+            attempts = self.attempts_of(&suspect) => attempts.unwrap_or(suspect.notes.attempts),
+        };
+        // Unless it was given back meanwhile.
+        let Some(suspect) = session.suspects.count_attempts(tag, attempts) else { return Ok(None) };
         let Suspect { message, notes, .. } = suspect;
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))

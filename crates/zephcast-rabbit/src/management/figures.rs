@@ -28,6 +28,11 @@ pub(crate) struct QueueFigures {
 }
 
 impl QueueFigures {
+    /// What is said by an argument of the queue, or else by a policy.
+    pub(crate) fn told(&self, what: &str) -> Option<&str> {
+        self.arguments.get(&format!("x-{what}")).or_else(|| self.policy.get(what)).and_then(Value::as_str)
+    }
+
     /// Takes over how many are ready and unacked from figures that are fresher, which say 0 where they know nothing.
     pub(super) fn refresh(&mut self, fresher: &Self) {
         let is_known = |count: Option<u64>| count.is_some_and(|count| count > 0);

@@ -243,6 +243,15 @@ async fn where_a_message_may_come_to_several_queues_is_found_out() {
     assert_eq!(found, (true, false, false));
     bind("other", "single").await;
     assert!(!is_of_one("single").await);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish-dlx".into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("dead-lettering".into(), options, arguments).await.unwrap();
+    exchange("to-dead-lettering", None).await;
+    bind("dead-lettering", "to-dead-lettering").await;
+    assert!(!is_of_one("to-dead-lettering").await, "what it refuses is among its dead letters");
+    let found = async |queue: &str| management.refuses_for_good(OPERATION, queue).await.unwrap();
+    assert_eq!((found("dead-lettering").await, found("one").await, found("missing").await), (false, true, true));
 }
 
 #[tokio::test]

@@ -28,18 +28,7 @@ pub(crate) fn encode(message: &Message, max_header_bytes: usize) -> Result<Outgo
 }
 
 pub(super) fn encode_at(message: &Message, max_header_bytes: usize, now_ms: u64) -> Result<Outgoing> {
-    let mut draft = Draft::default();
-    for (name, value) in message.headers().iter() {
-        let name = checked_name(name)?;
-        let value = value.ok_or_else(|| null(name))?;
-        if name.starts_with(standard::PREFIX) {
-            draft.set(name, value)?;
-        } else if deaths::is_brokers(name) {
-            return Err(refused(name, "is the broker's own"));
-        } else {
-            draft.insert(name, bytes(value))?;
-        }
-    }
+    let mut draft = first(message, now_ms)?;
     let key = message.key().map_or(&[][..], |key| key);
     if key.len() > MAX_SHORT {
         return Err(invalid(
@@ -53,9 +42,33 @@ pub(super) fn encode_at(message: &Message, max_header_bytes: usize, now_ms: u64)
         _ if message.key().is_some() => draft.insert(KEY, bytes(key))?,
         _ => {}
     }
+    draft.finish(message, routing_key, max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
+}
+
+/// As [`encode`], into a queue whose name is to be the routing key.
+pub(crate) fn encode_for_queue(message: &Message, max_header_bytes: usize) -> Result<Outgoing> {
+    let mut draft = first(message, now_ms())?;
+    draft.insert_key(message)?;
+    draft.finish(message, ShortString::default(), max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
+}
+
+/// What a first publish has beside its key.
+fn first(message: &Message, now_ms: u64) -> Result<Draft> {
+    let mut draft = Draft::default();
+    for (name, value) in message.headers().iter() {
+        let name = checked_name(name)?;
+        let value = value.ok_or_else(|| null(name))?;
+        if name.starts_with(standard::PREFIX) {
+            draft.set(name, value)?;
+        } else if deaths::is_brokers(name) {
+            return Err(refused(name, "is the broker's own"));
+        } else {
+            draft.insert(name, bytes(value))?;
+        }
+    }
     draft.table.insert(notes::PUBLISHED.into(), notes::number(now_ms));
     draft.date(now_ms);
-    draft.finish(message, routing_key, max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
+    Ok(draft)
 }
 
 /// What a delivered message is published as into a queue of the group's own, whose name is to be the routing key. What is
@@ -97,8 +110,7 @@ pub(crate) fn encode_copy(
     for (name, value) in original.map_or(&[][..], |original| &original.hidden) {
         draft.table.entry(name.clone()).or_insert_with(|| value.clone());
     }
-    // Void says that the routing key is none either.
-    draft.insert(KEY, message.key().map_or(AMQPValue::Void, |key| bytes(key)))?;
+    draft.insert_key(message)?;
     draft.table.extend(notes.headers());
     if let Some(published_ms) = notes.published_ms {
         draft.date(published_ms);
@@ -119,6 +131,11 @@ impl Draft {
             Some(_) => Err(refused(name, "occurs twice")),
             None => Ok(()),
         }
+    }
+
+    /// Where a queue's name is the routing key. Void says that there is no key.
+    fn insert_key(&mut self, message: &Message) -> Result<()> {
+        self.insert(KEY, message.key().map_or(AMQPValue::Void, |key| bytes(key)))
     }
 
     fn set(&mut self, name: &str, value: &[u8]) -> Result<()> {

@@ -14,13 +14,18 @@ use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
 
 impl Session {
-    /// Settles everything up to this tag that is held, by one frame. It is on its way when this returns.
-    pub(crate) async fn ack_up_to(&self, tag: u64) {
+    /// Settles what is held up to this tag, by one frame, as far as everything there was read: up to which. It is on its way
+    /// when this returns.
+    pub(crate) async fn ack_up_to(&self, tag: u64) -> u64 {
         let _may_settle = self.settling.read().await;
-        let highest = self.held().remove_up_to(tag);
+        let (end, highest) = {
+            let mut held = self.held();
+            (held.read_up_to(tag), held.remove_up_to(tag))
+        };
         if let Some(tag) = highest {
             self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await;
         }
+        end
     }
 
     /// Settles this one, if it is held: the server closes the channel for a tag that it does not know.
@@ -29,6 +34,20 @@ impl Session {
         if self.let_go(tag) {
             self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
         }
+    }
+
+    /// Gives this one back to the queue before its user has settled it, if it is held. Whether it was.
+    pub(crate) async fn take_back(&self, tag: u64) -> bool {
+        let was_held = self.give_back(tag).await;
+        if was_held {
+            self.taken_back().insert(tag);
+        }
+        was_held
+    }
+
+    /// Whether it was [taken back](Self::take_back), so that a settlement of it comes too late.
+    pub(crate) fn was_taken_back(&self, tag: u64) -> bool {
+        self.taken_back().contains(&tag)
     }
 
     /// Gives this one back to the queue, if it is held. Whether it was.
@@ -94,7 +113,6 @@ impl Session {
     /// this member's as anything on its channel.
     async fn pass_through_log(&self) -> Result<(), CallFailure> {
         let _gate = self.gate.lock().await;
-        let changing = self.changing();
         if self.is_exclusive {
             // Nobody else may consume, this member neither. Such a queue is a classic one, and has no log.
             return self.link.answer(self.channel.basic_qos(1, BasicQosOptions::default())).await;
@@ -105,6 +123,7 @@ impl Session {
         arguments.insert(ShortString::from("x-priority"), AMQPValue::LongInt(i32::MIN));
         let options = BasicConsumeOptions::default();
         let consumed = self.channel.basic_consume(self.queue.clone(), tag.clone(), options, arguments);
+        let changing = self.changing();
         let mut passing = self.link.answer(consumed).await?;
         self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         // What came by others before that.

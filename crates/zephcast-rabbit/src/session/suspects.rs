@@ -86,6 +86,19 @@ impl Suspects {
         Ok(Some(tag))
     }
 
+    /// It is the next to be asked for.
+    pub(crate) fn put_off(&self, tag: u64) {
+        self.untried().push_front(tag);
+    }
+
+    /// So many attempts count of one, if it is still in hand.
+    pub(crate) fn count_attempts(&self, tag: u64, attempts: u32) -> Option<Suspect> {
+        let mut held = self.held();
+        let suspect = held.get_mut(&tag)?;
+        suspect.notes.attempts = attempts;
+        Some(suspect.clone())
+    }
+
     /// Takes one out of hand, for who settles it.
     pub(crate) fn let_go(&self, tag: u64) -> Option<Suspect> {
         self.held().remove(&tag)

@@ -71,7 +71,7 @@ impl Session {
         numbers.extend(window.as_ref().map(|window| window.number));
         Census {
             consumers: numbers.len() as u64,
-            in_flight: (held.iter().count() + suspects) as u64,
+            in_flight: (held.len() + suspects) as u64,
             oldest: held.iter().next().map(|(_, first)| first.since.elapsed()),
             prefetch: window.as_ref().map_or(0, |window| window.prefetch),
         }
@@ -91,7 +91,6 @@ impl Session {
         if prefetch > self.prefetch() && !self.is_full() {
             return Ok(());
         }
-        let changing = self.changing();
         self.inbox.expect_end();
         self.link.answer(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let number = self.window().as_ref().map_or(FIRST, |window| window.number + 1);
@@ -99,6 +98,7 @@ impl Session {
         let tag = ShortString::from(format!("{member}~{number:06}"));
         let options = BasicConsumeOptions::default();
         let consumed = self.channel.basic_consume(self.queue.clone(), tag, options, arguments(config, member));
+        let changing = self.changing();
         let consumer = self.link.answer(consumed).await?;
         let former = self.window().replace(Window { number, tag: consumer.tag(), prefetch });
         self.inbox.add(number, consumer);

@@ -21,6 +21,8 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         return Ok(everything(&session));
     }
     let Some(timeout) = member.brokers.control.config().consumer_timeout else { return Ok(Vec::new()) };
+    // Also what nobody fetched.
+    session.look();
     let limit = allowed(timeout, member.subscription.lease);
     let mut given_back = give_suspects_back(member, &session, limit).await?;
     tell(member, given_back.len(), timeout);
@@ -41,7 +43,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     tell(member, overdue.len(), timeout);
     for (tag, _) in overdue {
         session.inbox.remove(tag);
-        if session.give_back(tag).await {
+        if session.take_back(tag).await {
             given_back.push((UNIT, session.token(tag)));
         }
     }

@@ -22,12 +22,18 @@ struct Lab {
 impl Lab {
     /// With so many messages, and room for some of them at a time.
     async fn start(messages: usize, prefetch: usize) -> Self {
+        Self::start_with(messages, prefetch, "").await
+    }
+
+    /// With these settings behind the URL's.
+    async fn start_with(messages: usize, prefetch: usize, settings: &str) -> Self {
         let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
-        let config = RabbitConfig::from_url(&server.url()).unwrap();
+        let config = RabbitConfig::from_url(&format!("{}{settings}", server.url())).unwrap();
         let driver = RabbitDriver::connect(config.clone()).await.unwrap();
         let stream: zephcast_core::StreamName = "s".parse().unwrap();
         let mut subscription = Subscription::new(stream.clone(), "g".parse().unwrap());
         subscription.prefetch = prefetch;
+        subscription.lease = config.consumer_timeout.unwrap_or(subscription.lease).min(subscription.lease);
         let member = driver.join(subscription).await.unwrap();
         let sink = driver.open_sink(&stream, false).await.unwrap();
         let numbered = |number: usize| Message::new("x").with_id(MessageId::new(number.to_string()));
@@ -142,4 +148,24 @@ async fn what_came_unread_before_that_which_passed_through_the_log_is_held() {
     assert_eq!(lab.settle(dead(&rest[0])).await.unwrap(), []);
     assert_eq!(lab.settle(acked(&rest[1])).await.unwrap(), []);
     assert_eq!(lab.dead().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_fetches_is_given_back_in_time_and_settled_too_late() {
+    let lab = Lab::start_with(2, 10, "&consumer-timeout=2").await;
+    let given_back = async {
+        let mut lost = Vec::new();
+        while lost.len() < 2 {
+            let renewal = Renewal { held: Vec::new(), oldest: None };
+            lost.extend(lab.member.settler.renew(renewal).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        lost
+    };
+    let lost = tokio::time::timeout(PATIENCE, given_back).await.expect("is given back in time");
+    let acked = UnitSettlements { acked: vec![lost[0].1], ..UnitSettlements::new(UNIT) };
+    assert_eq!(lab.settle(settlement(acked)).await.unwrap(), lost[..1]);
+    let others = vec![(lost[1].1, Disposition::Return { attempts: 0 })];
+    let returned = UnitSettlements { others, ..UnitSettlements::new(UNIT) };
+    assert_eq!(lab.settle(settlement(returned)).await.unwrap(), lost[1..]);
 }

@@ -91,6 +91,20 @@ fn key_and_id_are_where_plain_clients_look_for_them() {
 }
 
 #[test]
+fn into_a_queue_goes_what_can_be_tried_again() {
+    let message = Message::new("").with_key("k".repeat(300)).with_header("amqp.expiration", "1000");
+    let outgoing = encode_for_queue(&message, MAX).unwrap();
+    assert_eq!(outgoing.properties.expiration(), &Some("1000".into()));
+    assert_eq!(delivered(&outgoing).message, message);
+    let brokers = encode_for_queue(&Message::new("").with_header("x-delivery-count", "99"), MAX).unwrap_err();
+    assert_eq!(brokers.kind(), ErrorKind::InvalidInput, "{brokers}");
+    let large = |bytes: usize| Message::new("").with_header("large", "x".repeat(bytes));
+    assert!(encode_for_queue(&large(MAX - ROOM_FOR_NOTES - 200), MAX).is_ok());
+    let too_large = encode_for_queue(&large(MAX - ROOM_FOR_NOTES), MAX).unwrap_err();
+    assert_eq!(too_large.kind(), ErrorKind::TooLarge, "{too_large}");
+}
+
+#[test]
 fn the_time_of_publishing_is_noted() {
     let before = now_ms();
     let decoded = delivered(&encode(&Message::new(""), MAX).unwrap());
