@@ -1,12 +1,13 @@
 //! What a group gave up: looking, sending back, forgetting.
 //!
-//! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last and by
-//! what it is, and looking takes messages without settling them: they are back when the channel closes.
+//! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last, by what
+//! it is, and by how many of the same lie behind it, and looking takes messages without settling them: they are back when the channel closes.
 
 mod armful;
 mod letter;
 mod look;
 mod page;
+mod place;
 mod redrive;
 #[cfg(test)]
 mod tests;

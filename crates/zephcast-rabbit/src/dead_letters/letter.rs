@@ -4,6 +4,7 @@ use lapin::message::Delivery;
 use zephcast_core::driver::DeadLetter;
 use zephcast_core::{Message, Position, PositionStyle, Result, Token};
 
+use super::place;
 use crate::hints::fingerprint;
 use crate::member::UNIT;
 use crate::names::Names;
@@ -11,8 +12,8 @@ use crate::properties::{self, Death, Decoded, Notes, Original, Outgoing};
 
 /// A dead letter.
 pub(super) struct Letter {
-    /// When it failed last, and what tells it from others.
-    pub(super) token: Token,
+    /// The last [place] of its kind.
+    pub(super) kind: Token,
     message: Message,
     /// Completed by what the broker says.
     notes: Notes,
@@ -30,11 +31,22 @@ impl Letter {
         if let Some(death) = death {
             complete(&mut notes, names, death);
         }
-        let id = message.id().map_or(&[][..], |id| id.as_bytes());
-        let origin = notes.origin_text.as_deref().unwrap_or_default();
-        let print = fingerprint([id, message.payload(), origin.as_bytes()]);
-        let token = Token(notes.last_failed_ms.unwrap_or(0), print);
-        Self { token, message, notes, original }
+        let kind = place::kind(notes.last_failed_ms.unwrap_or(0), print(&message, &notes));
+        Self { kind, message, notes, original }
+    }
+
+    /// As it is shown where so many of its kind lie behind it.
+    pub(super) fn shown_before(self, behind: u64) -> DeadLetter {
+        let Self { kind, message, notes, .. } = self;
+        DeadLetter {
+            position: Position::new(PositionStyle::EntryId, UNIT, place::before(kind, behind)),
+            message,
+            reason: notes.reason.unwrap_or_else(|| "given up by the broker".into()),
+            attempts: notes.attempts,
+            first_failed_ms: notes.first_failed_ms,
+            last_failed_ms: notes.last_failed_ms,
+            origin: notes.origin_text.unwrap_or_default(),
+        }
     }
 
     /// How many bytes of memory it takes, about.
@@ -52,18 +64,19 @@ impl Letter {
     }
 }
 
-impl From<Letter> for DeadLetter {
-    fn from(Letter { token, message, notes, .. }: Letter) -> Self {
-        Self {
-            position: Position::new(PositionStyle::EntryId, UNIT, token),
-            message,
-            reason: notes.reason.unwrap_or_else(|| "given up by the broker".into()),
-            attempts: notes.attempts,
-            first_failed_ms: notes.first_failed_ms,
-            last_failed_ms: notes.last_failed_ms,
-            origin: notes.origin_text.unwrap_or_default(),
-        }
-    }
+/// What tells a letter from others that failed at the same moment. A header `x-...` does not: it may be one in which brokers
+/// count, and the place of a letter is the same at each look.
+fn print(message: &Message, notes: &Notes) -> u64 {
+    let id = message.id().map_or(&[][..], |id| id.as_bytes());
+    let key = message.key().map_or(&[][..], |key| &key[..]);
+    let [reason, origin] =
+        [&notes.reason, &notes.origin_text].map(|text| text.as_deref().unwrap_or_default().as_bytes());
+    let headers = message.headers().iter().filter(|(name, _)| !name.starts_with(b"x-"));
+    let headers = headers.flat_map(|(name, value)| [&name[..], value.map_or(&[][..], |value| &value[..])]);
+    let parts = [id, key, message.payload(), reason, origin].into_iter().chain(headers);
+    // Of each alone, so that where one ends and the next begins makes a difference.
+    let prints: Vec<[u8; 8]> = parts.map(|part| fingerprint([part]).to_be_bytes()).collect();
+    fingerprint(prints.iter().map(|print| &print[..]))
 }
 
 /// Adds what no member noted down, since none had a say in it.
@@ -152,7 +165,8 @@ mod tests {
             ("delivery_limit", "the broker gave it up: delivery_limit (it was delivered as often as the queue allows)"),
             ("newer", "the broker gave it up: newer"),
         ] {
-            let letter: DeadLetter = letter([deaths([death("orders.billing", reason, "shop", "orders.eu")])]).into();
+            let letter: DeadLetter =
+                letter([deaths([death("orders.billing", reason, "shop", "orders.eu")])]).shown_before(0);
             assert_eq!((key(&letter), letter.reason.as_str()), (&b"orders.eu"[..], shown));
             assert_eq!((letter.origin.as_str(), letter.attempts), ("shop@orders.billing", 0));
             assert_eq!((letter.first_failed_ms, letter.last_failed_ms), (None, Some(1_700_000_000_000)));
@@ -162,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_was_published_to_the_queue_itself_has_its_name_for_a_key() {
-        let letter: DeadLetter = letter([deaths([death("orders.billing", "expired", "", "orders.billing")])]).into();
+        let letter: DeadLetter =
+            letter([deaths([death("orders.billing", "expired", "", "orders.billing")])]).shown_before(0);
         assert_eq!((key(&letter), letter.origin.as_str()), (&b"orders.billing"[..], "orders@orders.billing"));
     }
 
@@ -179,7 +194,7 @@ mod tests {
             ("zephcast-first-failed-ms", AMQPValue::LongLongInt(5)),
             ("zephcast-key", words("orders.eu")),
         ])
-        .into();
+        .shown_before(0);
         assert_eq!((key(&letter), letter.attempts), (&b"orders.eu"[..], 2));
         assert!(letter.reason.contains("rejected"), "{}", letter.reason);
         assert_eq!((letter.first_failed_ms, letter.last_failed_ms), (Some(5), Some(1_700_000_000_000)));
@@ -213,15 +228,34 @@ mod tests {
             ("zephcast-origin-text", words("orders@3")),
             ("zephcast-reason", words("it is malformed")),
         ])
-        .into();
+        .shown_before(0);
         assert_eq!((letter.message.key(), letter.reason.as_str()), (None, "it is malformed"));
         assert_eq!((letter.origin.as_str(), letter.attempts, letter.last_failed_ms), ("orders@3", 5, Some(7)));
     }
 
     #[test]
     fn of_what_another_program_put_there_nobody_says_why() {
-        let letter: DeadLetter = letter([deaths([death("elsewhere", "expired", "x", "k")])]).into();
+        let letter: DeadLetter = letter([deaths([death("elsewhere", "expired", "x", "k")])]).shown_before(0);
         assert_eq!((key(&letter), letter.reason.as_str()), (DEAD.as_bytes(), "given up by the broker"));
         assert_eq!((letter.origin.as_str(), letter.last_failed_ms), ("", None));
+    }
+
+    #[test]
+    fn what_differs_in_anything_that_stays_is_of_another_kind() {
+        let own = |name: &'static str, value: &str| letter([(name, words(value))]).kind;
+        let plain = letter([]).kind;
+        assert_eq!(plain, letter([("x-delivery-count", AMQPValue::LongLongInt(3)), ("x-newer", words("7"))]).kind);
+        let all = [
+            plain,
+            own("a", "bc"),
+            own("ab", "c"),
+            own("zephcast-key", "k"),
+            own("zephcast-reason", "malformed"),
+            own("zephcast-origin-text", "orders@3"),
+            letter([("zephcast-last-failed-ms", AMQPValue::LongLongInt(7))]).kind,
+        ];
+        for (n, kind) in all.iter().enumerate() {
+            assert!(!all[..n].contains(kind), "number {n} of {all:?}");
+        }
     }
 }

@@ -1,98 +1,148 @@
-//! The first letters of all that a look shows, by when they failed, and as they lie in the queue within a moment.
+//! The first letters of all that a look shows: by when they failed, and as they lie in the queue within a moment, but that
+//! those of a kind come together.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use zephcast_core::Token;
 use zephcast_core::driver::DeadLetter;
 
 use super::letter::Letter;
+use super::place;
 
-/// So many bytes of letters are listed at a time, and three times as many are kept meanwhile.
+/// So many bytes of letters are listed at a time, and twice as many are kept meanwhile.
 const BYTES: usize = 64 * 1024 * 1024;
 
 /// Those after a place, as many as are asked for and fit into memory.
 pub(super) struct Page {
     after: Option<Token>,
-    limit: usize,
+    /// How many of the kind of `after` were seen.
+    alike: u64,
     kept: Letters,
-    /// Those of the moment of `after`, as long as that letter has not been seen: they come before it, or it is gone.
+    /// Those of the moment of `after`, as long as none of its kind has been seen: they come before it, or it is gone.
     before: Letters,
-    was_after_seen: bool,
-    /// What failed then or later, and lies further back, has no room.
-    end: Option<u64>,
+    /// The kinds of all that came before it in its moment. More of them may lie further back.
+    passed: HashSet<Token>,
 }
 
 impl Page {
     pub(super) fn new(after: Option<Token>, limit: usize) -> Self {
-        let (kept, before) = (Letters::default(), Letters::default());
-        Self { after, limit, kept, before, was_after_seen: false, end: None }
+        let (kept, before) = (Letters::new(limit), Letters::new(limit));
+        Self { after, alike: 0, kept, before, passed: HashSet::new() }
     }
 
     /// One more, in the order of the queue.
     pub(super) fn add(&mut self, letter: Letter) {
-        let Token(moment, _) = letter.token;
         if let Some(after) = self.after
-            && moment <= after.0
-            && !(moment == after.0 && self.was_after_seen)
+            && letter.kind.0 <= after.0
         {
-            if letter.token == after {
-                self.was_after_seen = true;
-                self.before = Letters::default();
-            } else if moment == after.0 && !self.before.is_full(self.limit) {
-                self.before.push(letter);
+            if letter.kind.0 < after.0 || self.passed.contains(&letter.kind) && self.alike > 0 {
+                return;
             }
-            return;
+            if letter.kind == place::kind_of(after) {
+                self.alike += 1;
+                self.before.clear();
+                // What lay behind it is to be shown. Which these are makes no difference, nor which are gone.
+                if self.alike > place::behind(after) {
+                    return;
+                }
+            } else if self.alike == 0 {
+                self.passed.insert(letter.kind);
+                return self.before.add(letter);
+            }
         }
-        if self.end.is_some_and(|end| moment >= end) {
-            return;
-        }
-        self.kept.push(letter);
-        // The queue is almost in order, so that what is cut off is most often the newest.
-        if self.kept.list.len() / 2 > self.limit || self.kept.bytes > 2 * BYTES {
+        self.kept.add(letter);
+    }
+
+    pub(super) fn finish(self) -> Vec<DeadLetter> {
+        let mut letters = self.before;
+        letters.go_on(self.kept);
+        letters.shown().collect()
+    }
+}
+
+/// The first ones of those that were added, as many as have room, and one at least if any are asked for.
+struct Letters {
+    limit: usize,
+    /// By their moment, and by when the first one of the kind was seen.
+    kinds: BTreeMap<(u64, usize), Kind>,
+    /// When that was, of all these kinds.
+    seats: HashMap<Token, usize>,
+    /// Of the next one that is new.
+    next_seat: usize,
+    /// How many letters are kept, and how large they are.
+    count: usize,
+    bytes: usize,
+    /// What failed then or later, and is of no kind that is kept, has no room.
+    end: Option<u64>,
+}
+
+/// Letters that are alike.
+#[derive(Default)]
+struct Kind {
+    kept: Vec<Letter>,
+    /// How many there are, with those that are not kept.
+    count: u64,
+}
+
+impl Letters {
+    fn new(limit: usize) -> Self {
+        let (kinds, seats) = (BTreeMap::new(), HashMap::new());
+        Self { limit, kinds, seats, next_seat: 0, count: 0, bytes: 0, end: None }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    fn add(&mut self, letter: Letter) {
+        let Token(moment, _) = letter.kind;
+        let seat = match self.seats.get(&letter.kind) {
+            Some(seat) => *seat,
+            None if self.end.is_some_and(|end| moment >= end) => return,
+            None => {
+                self.next_seat += 1;
+                self.seats.insert(letter.kind, self.next_seat);
+                self.next_seat
+            }
+        };
+        self.count += 1;
+        self.bytes += letter.size();
+        let kind = self.kinds.entry((moment, seat)).or_default();
+        kind.count += 1;
+        kind.kept.push(letter);
+        self.cut();
+    }
+
+    /// Takes in what failed later than all that is here.
+    fn go_on(&mut self, later: Self) {
+        // Else something of what is here would be left out.
+        if self.end.is_none() {
+            self.kinds.extend(later.kinds);
+            self.seats.extend(later.seats);
+            self.count += later.count;
+            self.bytes += later.bytes;
             self.cut();
         }
     }
 
-    pub(super) fn finish(mut self) -> Vec<DeadLetter> {
-        let after = std::mem::take(&mut self.kept);
-        self.kept = std::mem::take(&mut self.before);
-        after.list.into_iter().for_each(|letter| self.kept.push(letter));
-        self.cut();
-        self.kept.list.into_iter().map(DeadLetter::from).collect()
-    }
-
-    /// Keeps what has room: the first ones, and one at least if any are asked for.
     fn cut(&mut self) {
-        let Letters { list, bytes } = &mut self.kept;
-        // Stable, so that the queue's order stays within a moment.
-        list.sort_by_key(|letter| letter.token.0);
-        let mut sum = 0;
-        let mut fits = |letter: &Letter| {
-            sum += letter.size();
-            sum <= BYTES
-        };
-        let room = list.iter().position(|letter| !fits(letter)).unwrap_or(list.len());
-        let kept = room.max(1).min(self.limit);
-        if kept < list.len() {
-            list.truncate(kept);
-            self.end = list.last().map(|letter| letter.token.0);
+        while self.count > self.limit || self.bytes > BYTES && self.count > 1 {
+            let Some(mut last) = self.kinds.last_entry() else { break };
+            self.end = Some(last.key().0);
+            let Some(letter) = last.get_mut().kept.pop() else { break };
+            self.count -= 1;
+            self.bytes -= letter.size();
+            if last.get().kept.is_empty() {
+                last.remove();
+                self.seats.remove(&letter.kind);
+            }
         }
-        *bytes = list.iter().map(Letter::size).sum();
-    }
-}
-
-#[derive(Default)]
-struct Letters {
-    list: Vec<Letter>,
-    bytes: usize,
-}
-
-impl Letters {
-    fn push(&mut self, letter: Letter) {
-        self.bytes += letter.size();
-        self.list.push(letter);
     }
 
-    fn is_full(&self, limit: usize) -> bool {
-        self.list.len() >= limit || self.bytes > BYTES
+    fn shown(self) -> impl Iterator<Item = DeadLetter> {
+        let shown =
+            |Kind { kept, count }| (0..count).rev().zip(kept).map(|(behind, letter)| letter.shown_before(behind));
+        self.kinds.into_values().flat_map(shown)
     }
 }
 
@@ -101,10 +151,11 @@ mod tests {
     use lapin::BasicProperties;
     use lapin::message::Delivery;
     use lapin::types::{AMQPValue, FieldTable};
-    use zephcast_core::{GroupName, Position, StreamName};
+    use zephcast_core::{GroupName, Position, PositionStyle, StreamName};
 
     use super::*;
     use crate::RabbitConfig;
+    use crate::member::UNIT;
     use crate::names::Names;
 
     /// A letter that failed then.
@@ -130,20 +181,90 @@ mod tests {
     const QUEUE: [(&str, i64); 9] =
         [("c", 2), ("d", 2), ("a", 1), ("b", 1), ("e", 2), ("f", 2), ("h", 4), ("g", 3), ("i", 4)];
 
+    /// What all pages show, which are as many as so many letters need.
+    fn pages(queue: &[(&str, i64)], limit: usize) -> String {
+        let (mut all, mut after) = (String::new(), None);
+        loop {
+            let (shown, last) = page(queue, after, limit);
+            assert!(shown.len() <= limit && all.len() <= queue.len(), "{limit} at a time: {all}, and then {shown}");
+            if shown.is_empty() {
+                return all;
+            }
+            (all, after) = (all + &shown, last);
+        }
+    }
+
     #[test]
     fn pages_follow_each_other_in_the_order_of_the_queue_within_a_moment() {
         for limit in 1..=9 {
-            let (mut all, mut after) = (String::new(), None);
-            loop {
-                let (shown, last) = page(&QUEUE, after, limit);
-                assert!(shown.len() <= limit);
-                if shown.is_empty() {
-                    break;
-                }
-                (all, after) = (all + &shown, last);
-            }
-            assert_eq!(all, "abcdefghi", "{limit} at a time");
+            assert_eq!(pages(&QUEUE, limit), "abcdefghi", "{limit} at a time");
         }
+    }
+
+    #[test]
+    fn what_is_alike_is_shown_as_often_as_it_is_there_and_together() {
+        for limit in 1..=4 {
+            assert_eq!(pages(&[("a", 1), ("a", 1), ("a", 1), ("b", 2)], limit), "aaab", "{limit} at a time");
+        }
+        for limit in 1..=9 {
+            let mixed = [("c", 2), ("x", 1), ("a", 1), ("y", 1), ("a", 1), ("x", 1), ("a", 2), ("a", 1), ("z", 1)];
+            assert_eq!(pages(&mixed, limit), "xxaaayzca", "{limit} at a time");
+        }
+    }
+
+    #[test]
+    fn pages_of_what_is_alike_go_on_where_some_are_gone_or_came() {
+        let queue = |alike: usize| [vec![("x", 1)], vec![("a", 1); alike], vec![("b", 1), ("c", 2)]].concat();
+        let (shown, after) = page(&queue(10), None, 6);
+        assert_eq!(shown, "xaaaaa");
+        for (alike, rest) in [
+            (10, "aaaaabc"),
+            (5, "aaaaabc"),
+            // Nobody knows whether these were shown.
+            (7, "aaaaabc"),
+            (3, "aaabc"),
+            // Also what is new is for another time.
+            (12, "aaaaabc"),
+            // Nothing says where its place was.
+            (0, "xbc"),
+        ] {
+            assert_eq!(page(&queue(alike), after, 20).0, rest, "{alike} are there");
+        }
+        let (_, last) = page(&queue(10), None, 11);
+        assert_eq!(page(&[queue(10), vec![("a", 1)]].concat(), last, 9).0, "bc", "it came when all were shown");
+    }
+
+    /// More than can be counted share a place. Those after it have places of their own, each nearer to the end.
+    #[test]
+    fn whatever_is_there_fewer_are_shown_after_each_place() {
+        let kind = letter(("a", 1)).kind;
+        let at = |behind| Position::new(PositionStyle::EntryId, UNIT, place::before(kind, behind));
+        assert_eq!(at(u64::MAX), at(place::MOST_BEHIND));
+        assert_ne!(at(place::MOST_BEHIND), at(place::MOST_BEHIND - 1));
+        let queue = [[("a", 1); 8].as_slice(), &[("b", 1)]].concat();
+        for (after, shown) in [(place::MOST_BEHIND, "aaaaaaaab"), (3, "aaab"), (1, "ab"), (0, "b")] {
+            assert_eq!(page(&queue, Some(at(after)), 20).0, shown, "{after} were behind it");
+        }
+        assert_eq!(page(&queue, Some(at(place::MOST_BEHIND)), 3).1, Some(at(5)));
+        assert_eq!(page(&queue, Some(at(3)), 2).1, Some(at(1)));
+    }
+
+    #[test]
+    fn what_has_no_room_is_for_the_next_page_also_where_smaller_ones_would_fit() {
+        let large = "l".repeat(BYTES / 2);
+        let queue = [(&large[..], 1), (&large[1..], 1), ("a", 1), ("a", 2), ("b", 0), ("a", 1)];
+        let lengths = |after, limit| {
+            let (shown, last) = page(&queue, after, limit);
+            (shown.len(), last)
+        };
+        let (first, after) = lengths(None, 9);
+        assert_eq!(first, 1 + BYTES / 2);
+        let (second, after) = lengths(after, 9);
+        assert_eq!(second, BYTES / 2 - 1 + 3);
+        assert_eq!(page(&queue, after, 9).0, "");
+        // And where the place is gone.
+        let gone = Position::new(PositionStyle::EntryId, UNIT, Token(1, 0));
+        assert_eq!(lengths(Some(gone), 9).0, BYTES / 2);
     }
 
     #[test]

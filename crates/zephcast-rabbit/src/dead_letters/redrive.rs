@@ -8,6 +8,7 @@ use zephcast_core::{Position, Result, Token};
 use super::OPERATION;
 use super::letter::Letter;
 use super::look::{Look, Taken};
+use super::place;
 use crate::brokers::Brokers;
 use crate::names::Names;
 use crate::native;
@@ -33,7 +34,7 @@ pub(crate) async fn redrive(brokers: &Brokers, names: &Names, at: &[Position]) -
 struct Batch<'a> {
     brokers: &'a Brokers,
     names: &'a Names,
-    /// The places in `answers` of those that were not found yet; letters that are alike have the same token.
+    /// The places in `answers` of those that were not found yet, by their kind: any letter of it will do for each.
     wanted: HashMap<Token, VecDeque<usize>>,
     /// How many these are.
     left: usize,
@@ -52,7 +53,7 @@ impl<'a> Batch<'a> {
     fn new(brokers: &'a Brokers, names: &'a Names, at: &[Position]) -> Self {
         let mut wanted: HashMap<Token, VecDeque<usize>> = HashMap::new();
         for (place, position) in at.iter().enumerate() {
-            wanted.entry(position.token).or_default().push_back(place);
+            wanted.entry(place::kind_of(position.token)).or_default().push_back(place);
         }
         Self { brokers, names, wanted, left: at.len(), answers: at.iter().map(|_| None).collect() }
     }
@@ -80,7 +81,7 @@ impl<'a> Batch<'a> {
             let Some(delivery) = look.next_of(self.left).await? else { break };
             let taken = look.taken(delivery.delivery_tag);
             let letter = Letter::open(self.names, delivery);
-            let Some(place) = self.place_of(letter.token) else { continue };
+            let Some(place) = self.place_of(letter.kind) else { continue };
             bytes += letter.size();
             found.push(Found { place, taken, letter });
             // What comes in the place of one that is settled would go back behind all others.
@@ -92,12 +93,12 @@ impl<'a> Batch<'a> {
         self.send_back(look, found).await
     }
 
-    fn place_of(&mut self, token: Token) -> Option<usize> {
-        let places = self.wanted.get_mut(&token)?;
+    fn place_of(&mut self, kind: Token) -> Option<usize> {
+        let places = self.wanted.get_mut(&kind)?;
         let place = places.pop_front();
         self.left -= 1;
         if places.is_empty() {
-            self.wanted.remove(&token);
+            self.wanted.remove(&kind);
         }
         place
     }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,66 @@ async fn many_are_sent_back_at_once_as_they_were_asked_for() {
     assert_eq!(left.iter().map(|letter| &letter.message.payload()[..]).collect::<Vec<_>>(), [b"other"]);
     let status = driver.group_status(&stream, &group).await.unwrap();
     assert_eq!((status.lag, status.dead_letters), (Some(4), Some(1)));
+}
+
+/// As another program would put them there.
+#[tokio::test]
+async fn alike_letters_have_places_of_their_own_and_are_sent_back_page_by_page() {
+    const ALL: usize = 12;
+    const AT_ONCE: usize = 5;
+    let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    let driver = RabbitDriver::connect(config.clone()).await.unwrap();
+    let (admin, stream, group) = (driver.admin(), "s".parse::<StreamName>().unwrap(), "g".parse().unwrap());
+    admin.create_stream(&StreamSpec::new(stream.clone())).await.unwrap();
+    admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
+    let mover = Mover::new(Arc::new(Connection::new(Arc::new(config), "test")));
+    let put = async |payload: &'static str, count| {
+        let alike = || Outgoing {
+            routing_key: "s.g.dead".into(),
+            properties: BasicProperties::default(),
+            payload: payload.into(),
+        };
+        for stored in mover.store("test", (0..count).map(|_| alike()).collect()).await.unwrap() {
+            stored.unwrap();
+        }
+    };
+    put("alike", ALL).await;
+    put("other", 1).await;
+    let page = async |after| {
+        let letters = admin.dead_letters(&stream, &group, after, AT_ONCE).await.unwrap();
+        letters.into_iter().map(|letter| letter.position).collect::<Vec<_>>()
+    };
+
+    let mut all = Vec::new();
+    loop {
+        let places = page(all.last().copied()).await;
+        if places.is_empty() {
+            break;
+        }
+        all.extend(places);
+        assert!(all.len() <= ALL + 1, "the pages repeat themselves: {all:?}");
+    }
+    let distinct: HashSet<&Position> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (ALL + 1, ALL + 1), "{all:?}");
+
+    // One after the other from the first on: each is there as long as it was not sent back.
+    assert_eq!(admin.redrive(&stream, &group, all[0]).await.unwrap(), Redrive::Redriven);
+    assert_eq!(page(None).await, all[1..=AT_ONCE]);
+    let (mut after, mut redriven) = (None, 1);
+    loop {
+        let places = page(after).await;
+        let Some(last) = places.last() else { break };
+        after = Some(*last);
+        for answer in admin.redrive_some(&stream, &group, &places).await {
+            assert_eq!(answer.unwrap(), Redrive::Redriven);
+            redriven += 1;
+        }
+    }
+    assert_eq!((redriven, page(None).await), (ALL + 1, Vec::new()));
+    assert_eq!(admin.redrive(&stream, &group, all[1]).await.unwrap(), Redrive::Gone);
+    let status = driver.group_status(&stream, &group).await.unwrap();
+    assert_eq!((status.lag, status.dead_letters), (Some(ALL as u64 + 1), Some(0)));
 }
 
 /// Far more acks than a channel of the server has under way to a queue, with letters left for whoever takes one too many.
