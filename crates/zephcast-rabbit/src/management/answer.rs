@@ -51,6 +51,11 @@ impl Answer {
         self.date
     }
 
+    /// How many bytes it says.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// The answer, or `None` if the API has nothing at the place that it was asked for.
     pub(super) fn checked(self, operation: &'static str, user: &str) -> Result<Option<Self>> {
         let complaint = self.complaint();

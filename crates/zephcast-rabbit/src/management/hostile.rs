@@ -255,6 +255,28 @@ async fn names_arrive_escaped_and_pages_are_asked_for_until_the_last() {
     assert!(paths[0].starts_with(begin), "{paths:?}");
 }
 
+#[tokio::test]
+async fn a_list_without_an_end_is_not_read_for_ever() {
+    let page = |name: &str| json("200 OK", &format!(r#"{{"items":[{{"name":"{name}"}}],"page_count":{}}}"#, u64::MAX));
+    for (page, most) in [(page("a/1"), 2_000), (page(&"a".repeat(15 * 1024 * 1024)), 9)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let impostor = Impostor::start(move |_| {
+            // Whoever goes on is told a last one, so that the test ends.
+            match count.fetch_add(1, Ordering::Relaxed) < 3_000 {
+                true => (page.clone(), false),
+                false => (json("400 Bad Request", r#"{"error":"page_out_of_range"}"#), false),
+            }
+        })
+        .await;
+        let error = impostor.management().queues("test", "a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broker, "{error:?}");
+        assert!(error.message().contains("does not end"), "{error}");
+        assert!(error.message().contains(&impostor.address.to_string()), "{error}");
+        assert_eq!(asked.load(Ordering::Relaxed), most);
+    }
+}
+
 #[test]
 fn what_cannot_be_used_is_refused_and_no_secret_is_shown() {
     let new = |url: &str, name: &str| {

@@ -18,6 +18,12 @@ use crate::error::error;
 /// The most that the API gives at once.
 const PAGE_SIZE: usize = 500;
 
+/// A server that says that there are more pages is not believed for ever: it has a million things at most.
+const MOST_PAGES: usize = 2_000;
+
+/// More than the names of a million queues.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
+
 pub(super) struct Requests {
     /// One at least.
     servers: Vec<Server>,
@@ -48,28 +54,36 @@ impl Requests {
     }
 
     /// All pages of a list.
+    ///
+    /// # Errors
+    /// `Broker` where they are more than any server has.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         operation: &'static str,
         path: &str,
         query: &str,
     ) -> Result<Option<Vec<T>>> {
-        let mut all = Vec::new();
-        for number in 1.. {
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for number in 1..=MOST_PAGES {
             let page = format!("{path}?page={number}&page_size={PAGE_SIZE}&{query}");
-            match self.read::<Page<T>>(operation, &page).await? {
-                Some(page) => {
-                    all.extend(page.items);
-                    if number >= page.page_count {
-                        break;
-                    }
-                }
+            let Some(answer) = self.ask(operation, &page).await? else {
                 // It has become shorter.
-                None if number > 1 => break,
-                None => return Ok(None),
+                return Ok((number > 1).then_some(all));
+            };
+            bytes += answer.size();
+            let page: Page<T> = answer.read(operation)?;
+            all.extend(page.items);
+            if number >= page.page_count {
+                return Ok(Some(all));
+            }
+            // Things are larger here than the fewest bytes that they can be made of.
+            if bytes > MOST_BYTES || all.len() > MOST_PAGES * PAGE_SIZE {
+                break;
             }
         }
-        Ok(Some(all))
+        let host = self.server().host();
+        let message = format!("a list of the management API at {host} does not end, or is larger than 128 MiB");
+        Err(error(ErrorKind::Broker, operation, message))
     }
 
     pub(super) async fn read<T: DeserializeOwned>(&self, operation: &'static str, path: &str) -> Result<Option<T>> {
