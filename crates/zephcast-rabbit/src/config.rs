@@ -175,11 +175,11 @@ impl RabbitConfig {
     }
 
     /// Where the management API speaks HTTP: `http://host:15672` or `https://user:password@host:15671`; without a user,
-    /// that of the connection, unless that is a certificate, which logs nobody in there. Of several, each is asked when
-    /// those before it cannot be reached, beginning with the one that answered last. Default: port 15672 of each host is
-    /// tried. What only it knows, such as how many messages are delivered and not settled, is `None` where there is none.
-    /// One that is named here is asked with each look at a group, also when nothing is missing, so that a wrong one is
-    /// told.
+    /// that of the connection, unless that is a certificate, which logs nobody in there. A user without a password has an
+    /// empty one. Of several, each is asked when those before it cannot be reached, beginning with the one that answered
+    /// last. Default: port 15672 of each host is tried. What only it knows, such as how many messages are delivered and
+    /// not settled, is `None` where there is none. One that is named here is asked with each look at a group, also when
+    /// nothing is missing, so that a wrong one is told.
     #[must_use]
     pub fn management(mut self, endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
         self.management = endpoints.into_iter().collect();

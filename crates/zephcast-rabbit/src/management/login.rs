@@ -30,19 +30,17 @@ pub(super) struct Shown {
 }
 
 impl Login {
-    /// Credentials in the endpoint win.
+    /// Credentials in the endpoint win. A user without a password has an empty one: the broker's password is shown as
+    /// that of no other user.
     pub(super) fn new(operation: &'static str, endpoint: &Endpoint, credentials: &Credentials) -> Result<Self> {
-        let usual = match credentials {
-            Credentials::Password { user, password } => Some((user.as_str(), password)),
-            Credentials::Provider(_) | Credentials::Certificate => None,
-        };
-        match (endpoint.user().or(usual.map(|(user, _)| user)), credentials) {
-            (Some(user), _) => {
-                let password = endpoint.password().or(usual.map(|(_, password)| password)).cloned();
-                Shown::new(operation, user, &password.unwrap_or_default()).map(Self::Known)
+        let own = endpoint.password();
+        match (endpoint.user(), credentials) {
+            (Some(user), _) => Shown::new(operation, user, &own.cloned().unwrap_or_default()).map(Self::Known),
+            (None, Credentials::Password { user, password }) => {
+                Shown::new(operation, user, own.unwrap_or(password)).map(Self::Known)
             }
             (None, Credentials::Provider(provider)) => Ok(Self::Provider(provider.clone())),
-            (None, _) => Ok(Self::Nobody),
+            (None, Credentials::Certificate) => Ok(Self::Nobody),
         }
     }
 
@@ -102,6 +100,17 @@ mod tests {
         let of_url = login("http://eye:sight@h", &password);
         assert_eq!(shown(&of_url), ("eye".into(), "eye:sight".into()));
         assert_eq!(shown(&login("http://eye:sight@h", &Credentials::Certificate)), shown(&of_url));
+    }
+
+    #[test]
+    fn a_user_without_a_password_has_an_empty_one() {
+        let password = Credentials::Password { user: "app".into(), password: "canary".into() };
+        let provider = Credentials::Provider(Arc::new(|| Ok(("app".into(), "canary".into()))));
+        for credentials in [password, provider, Credentials::Certificate] {
+            for url in ["http://eye@h", "http://eye:@h"] {
+                assert_eq!(shown(&login(url, &credentials)), ("eye".into(), "eye:".into()), "{url}, {credentials:?}");
+            }
+        }
     }
 
     #[test]
