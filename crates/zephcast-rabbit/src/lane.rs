@@ -4,32 +4,32 @@
 //! two callers at once would get each other's. It also hands a message that no queue took to whatever confirm comes
 //! next; which message that was is found by its [`Mark`].
 
+mod clock;
+mod on_the_way;
 mod outcome;
 mod ready;
 mod suspicion;
 mod verdicts;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::poll_immediate;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::ConfirmSelectOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use zephcast_core::Result;
+use zephcast_core::driver::LONGEST;
 
+use self::clock::Clock;
+use self::on_the_way::OnTheWay;
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::suspicion::LARGE;
 use self::suspicion::Suspicion;
-use self::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
 use crate::connection::Connection;
-use crate::link::Link;
+use crate::link::{Link, Valve};
 
 /// A message on its way to an exchange.
 #[derive(Clone, Debug)]
@@ -67,14 +67,23 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Opens a channel with confirms.
-    pub(crate) async fn open(connection: &Connection, operation: &'static str) -> Result<Self> {
+    pub(crate) async fn open(connection: &Arc<Connection>, operation: &'static str) -> Result<Self> {
         let (link, channel) = connection.channel(operation).await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
         let (jobs, todo) = mpsc::unbounded_channel();
         let refused = Arc::new(AtomicBool::new(false));
         let suspicion = Suspicion::new(connection);
-        let task = Mutex::new(Some(tokio::spawn(run(channel, todo, suspicion, refused.clone()))));
+        let clock = Clock::new(connection.config().request_timeout.min(LONGEST));
+        // The task keeps nothing alive: whoever lets the connection go breaks it off.
+        let (of, weak) = (Arc::downgrade(connection), Arc::downgrade(&link));
+        let give_up = move || {
+            if let (Some(connection), Some(link)) = (of.upgrade(), weak.upgrade()) {
+                connection.give_up(&link);
+            }
+        };
+        let run = run(channel, todo, suspicion, refused.clone(), clock, link.valve(), give_up);
+        let task = Mutex::new(Some(tokio::spawn(run)));
         Ok(Self { link, jobs, refused, task })
     }
 
@@ -103,8 +112,8 @@ impl Lane {
         &self.link
     }
 
-    /// Hands messages in; they are stored in the order of these calls. The outcomes come when all of them are known, and
-    /// never if the connection falls silent.
+    /// Hands messages in; they are stored in the order of these calls. The outcomes come when all of them are known, or when
+    /// the server was silent for the request timeout, which it may be for as long as it says that it takes nothing.
     pub(crate) fn publish(&self, messages: Vec<Outgoing>) -> oneshot::Receiver<Vec<Outcome>> {
         let (done, outcomes) = oneshot::channel();
         if messages.is_empty() {
@@ -118,115 +127,30 @@ impl Lane {
     }
 }
 
-/// What is known of the jobs whose messages are not all decided, in the order of their messages.
-struct Open {
-    jobs: VecDeque<OpenJob>,
+/// Ends when there is no more to do, no channel, or no answer in time: then the connection is given up.
+async fn run(
+    channel: Channel,
+    mut todo: mpsc::UnboundedReceiver<Job>,
+    suspicion: Suspicion,
     refused: Arc<AtomicBool>,
-}
-
-struct OpenJob {
-    first: Place,
-    outcomes: Vec<Option<Outcome>>,
-    undecided: usize,
-    done: oneshot::Sender<Vec<Outcome>>,
-}
-
-async fn run(channel: Channel, mut todo: mpsc::UnboundedReceiver<Job>, suspicion: Suspicion, refused: Arc<AtomicBool>) {
-    let mut waiting = FuturesUnordered::new();
-    let mut verdicts = Verdicts::new(suspicion.limit());
-    let mut open = Open { jobs: VecDeque::new(), refused };
-    loop {
-        tokio::select! {
-            biased;
-            Some((place, answer)) = waiting.next(), if !waiting.is_empty() => {
-                verdicts.completed(place, answer);
-                // Whatever completed before these is ready by now, too.
-                ready::each(&mut waiting, |(place, answer)| verdicts.completed(place, answer));
-                open.decide(verdicts.swept(waiting.is_empty()));
-            }
-            job = todo.recv() => {
-                let Some(Job { messages, done }) = job else { break };
-                open.begin(verdicts.next(), messages.len(), done);
-                for message in messages {
-                    let goes_alone = suspicion.falls_on(&message);
-                    if goes_alone {
-                        drain(&mut waiting, &mut verdicts, &mut open).await;
-                    }
-                    let place = verdicts.published(&message);
-                    if goes_alone {
-                        verdicts.completed_alone(place, publish(&channel, message).await);
-                        open.decide(verdicts.swept(true));
-                        continue;
-                    }
-                    let mut publishing = Box::pin(publish(&channel, message).map(move |answer| (place, answer)));
-                    // The first poll takes the message's number and queues its frames.
-                    match poll_immediate(&mut publishing).await {
-                        Some((place, answer)) => verdicts.completed(place, answer),
-                        None => waiting.push(publishing),
-                    }
-                }
-                if waiting.is_empty() {
-                    open.decide(verdicts.swept(true));
-                }
-            }
-        }
-        if !channel.status().connected() && waiting.is_empty() {
-            break;
-        }
-    }
+    clock: Clock,
+    valve: Valve,
+    give_up: impl FnOnce(),
+) {
+    let mut on_the_way = OnTheWay::new(&channel, &suspicion, &clock, refused);
+    let is_silent = tokio::select! {
+        biased;
+        () = on_the_way.work(&mut todo) => false,
+        () = clock.silence(|takes| valve.until(takes)) => true,
+    };
+    // Before anything is answered: what comes again because of an answer goes elsewhere.
     todo.close();
-    drain(&mut waiting, &mut verdicts, &mut open).await;
+    if is_silent {
+        give_up();
+        on_the_way.give_up();
+    }
     while let Some(job) = todo.recv().await {
         job.refuse();
-    }
-}
-
-/// Waits until everything has its outcome.
-async fn drain<F: Future<Output = (Place, Result<Answer, Fault>)>>(
-    waiting: &mut FuturesUnordered<F>,
-    verdicts: &mut Verdicts,
-    open: &mut Open,
-) {
-    while let Some((place, answer)) = waiting.next().await {
-        verdicts.completed(place, answer);
-    }
-    open.decide(verdicts.swept(true));
-}
-
-async fn publish(channel: &Channel, message: Outgoing) -> Result<Answer, Fault> {
-    if !channel.status().connected() {
-        return Err(Fault::NotSent);
-    }
-    let Outgoing { exchange, routing_key, properties, payload } = message;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let written = channel.basic_publish(exchange, routing_key, options, &payload, properties).await;
-    Ok(Answer::from(written.map_err(Fault::failed)?.await.map_err(Fault::failed)?))
-}
-
-impl Open {
-    /// A job of so many messages, which come next.
-    fn begin(&mut self, first: Place, messages: usize, done: oneshot::Sender<Vec<Outcome>>) {
-        let outcomes = (0..messages).map(|_| None).collect();
-        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, done });
-    }
-
-    fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
-        for (place, verdict) in decided {
-            if matches!(verdict, Verdict::Nack) {
-                self.refused.store(true, Ordering::Relaxed);
-            }
-            let number = self.jobs.partition_point(|job| job.first <= place) - 1;
-            let job = &mut self.jobs[number];
-            job.outcomes[place.since(job.first)] = Some(Outcome::from(verdict));
-            job.undecided -= 1;
-            if job.undecided > 0 {
-                continue;
-            }
-            if let Some(job) = self.jobs.remove(number) {
-                // Whoever handed it in may have gone away.
-                let _ = job.done.send(job.outcomes.into_iter().flatten().collect());
-            }
-        }
     }
 }
 

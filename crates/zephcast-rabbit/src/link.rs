@@ -236,6 +236,11 @@ impl Link {
         let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
     }
 
+    /// Follows whether the server takes something.
+    pub(crate) fn valve(&self) -> Valve {
+        Valve { health: self.health.clone() }
+    }
+
     /// The server's version, if it says one.
     pub(crate) fn version(&self) -> Option<&str> {
         self.version.get().map(String::as_str)
@@ -249,6 +254,22 @@ impl Link {
     /// Closes it in good order: what was settled on it has reached the server.
     pub(crate) async fn close(&self) -> Result<(), CallFailure> {
         self.answer(self.connection.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into())).await
+    }
+}
+
+/// Whether the server takes something from a connection, by one who does not keep it open.
+pub(crate) struct Valve {
+    health: watch::Receiver<Health>,
+}
+
+impl Valve {
+    /// Waits until the server takes something, or nothing. One whose connection ended holds nothing up any more.
+    pub(crate) async fn until(&self, takes: bool) {
+        let is_so = |health: &Health| (health.blocked.is_none() || health.over.is_some()) == takes;
+        let ended = self.health.clone().wait_for(is_so).await.is_err();
+        if ended && !takes {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::types::ShortString;
+use tokio::sync::oneshot;
 use zephcast_core::driver::LONGEST;
 use zephcast_core::{Error, ErrorKind, Result};
 
@@ -92,22 +93,31 @@ impl Mover {
         });
         let outcomes = lane.publish(messages.collect());
         drop(current);
-        let timeout = self.connection.config().request_timeout.min(LONGEST);
-        let outcomes = match tokio::time::timeout(timeout, outcomes).await {
-            Ok(Ok(outcomes)) => outcomes,
-            Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, operation, "the connection was lost")),
-            Err(_) => {
-                return Err(match lane.link().blocked() {
-                    Some(reason) => blocked_by(operation, &reason),
-                    None => {
-                        self.connection.give_up(lane.link());
-                        late(operation)
-                    }
-                });
-            }
-        };
+        let outcomes = self.outcomes(operation, &lane, outcomes).await?;
         let answers = queues.iter().zip(outcomes).map(|(queue, outcome)| self.answer(operation, queue, outcome));
         Ok(answers.collect())
+    }
+
+    /// Waits for outcomes. The lane finds out when the server is silent; one that takes nothing is not waited for any longer
+    /// than for an answer.
+    async fn outcomes(
+        &self,
+        operation: &'static str,
+        lane: &Lane,
+        mut outcomes: oneshot::Receiver<Vec<Outcome>>,
+    ) -> Result<Vec<Outcome>> {
+        let timeout = self.connection.config().request_timeout.min(LONGEST);
+        loop {
+            match tokio::time::timeout(timeout, &mut outcomes).await {
+                Ok(Ok(outcomes)) => return Ok(outcomes),
+                Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, operation, "the connection was lost")),
+                Err(_) => {
+                    if let Some(reason) = lane.link().blocked() {
+                        return Err(blocked_by(operation, &reason));
+                    }
+                }
+            }
+        }
     }
 
     fn answer(&self, operation: &'static str, queue: &ShortString, outcome: Outcome) -> Result<(), Error> {
@@ -126,6 +136,7 @@ impl Mover {
             Outcome::NotSent => {
                 Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))
             }
+            Outcome::Late => Err(late(operation)),
             Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, *source)),
         }
     }

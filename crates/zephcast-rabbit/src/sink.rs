@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::types::ShortString;
-use tokio::sync::oneshot;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamName};
 
@@ -46,9 +45,13 @@ impl RabbitSink {
             return Ok(lane.clone());
         }
         if let Some(former) = current.take().filter(|former| !former.is_over()) {
-            // What is on its way there comes first. A server that is silent is found out by those who wait for that.
-            let timeout = self.connection().config().request_timeout.min(zephcast_core::driver::LONGEST);
-            let _ = tokio::time::timeout(timeout, former.finish()).await;
+            let valve = former.link().valve();
+            // What is on its way there comes first.
+            tokio::select! {
+                biased;
+                () = former.finish() => {}
+                () = valve.until(false) => return Err(self.connection().trouble(OPERATION).unwrap_or_else(lost)),
+            }
         }
         topology::stream(self.connection(), OPERATION, self.connection().config(), &self.stream, self.create).await?;
         let lane = Arc::new(Lane::open(self.connection(), OPERATION).await?);
@@ -68,27 +71,6 @@ impl RabbitSink {
         };
         let properties::Outgoing { routing_key, properties, payload } = encoded;
         Ok(Outgoing { exchange, routing_key, properties, payload })
-    }
-
-    /// Waits for outcomes as long as the server may take. One that takes nothing for now is waited for: whoever
-    /// publishes knows for how long, and what the reason is.
-    async fn outcomes(
-        &self,
-        lane: &Lane,
-        mut outcomes: oneshot::Receiver<Vec<Outcome>>,
-    ) -> Result<Vec<Outcome>, Error> {
-        let timeout = self.connection().config().request_timeout.min(zephcast_core::driver::LONGEST);
-        loop {
-            match tokio::time::timeout(timeout, &mut outcomes).await {
-                Ok(Ok(outcomes)) => return Ok(outcomes),
-                Ok(Err(_)) => return Err(lost()),
-                Err(_) if lane.link().blocked().is_some() => {}
-                Err(_) => {
-                    self.connection().give_up(lane.link());
-                    return Err(late(OPERATION));
-                }
-            }
-        }
     }
 
     /// Whether what a queue refused is nowhere: it was the only one, and does not dead-letter it. In doubt it is somewhere.
@@ -141,6 +123,7 @@ impl RabbitSink {
                 Err(PublishError::Unknown(error(ErrorKind::Unavailable, OPERATION, text).caused_by(*source)))
             }
             Outcome::Unknown(source) => Err(PublishError::Unknown(translate(OPERATION, *source))),
+            Outcome::Late => Err(PublishError::Unknown(late(OPERATION))),
         }
     }
 }
@@ -176,11 +159,11 @@ impl Sink for RabbitSink {
         }
         let outcomes = lane.publish(messages);
         drop(turn);
-        let mut outcomes = match self.outcomes(&lane, outcomes).await {
+        let mut outcomes = match outcomes.await {
             Ok(outcomes) => self.answers(outcomes).await,
-            Err(error) => {
+            Err(_) => {
                 let unanswered = answers.iter().filter(|answer| answer.is_none());
-                unanswered.map(|_| Err(PublishError::Unknown(error.clone()))).collect::<Vec<_>>()
+                unanswered.map(|_| Err(PublishError::Unknown(lost()))).collect::<Vec<_>>()
             }
         }
         .into_iter();

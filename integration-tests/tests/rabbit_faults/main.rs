@@ -10,4 +10,5 @@ mod lab;
 mod network;
 mod outages;
 mod refused;
+mod silence;
 mod window;

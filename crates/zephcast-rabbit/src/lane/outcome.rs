@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Bad(Box<LapinError>),
     /// The channel or the connection ended before it was confirmed.
     Unknown(Box<LapinError>),
+    /// The server was silent for too long before it was confirmed.
+    Late,
 }
 
 impl From<Verdict> for Outcome {

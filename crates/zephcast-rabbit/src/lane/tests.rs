@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use integration_tests::proxy::{Direction, Proxy};
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -64,6 +65,7 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::NotSent => "NotSent",
         Outcome::Bad(_) => "Bad",
         Outcome::Unknown(_) => "Unknown",
+        Outcome::Late => "Late",
     }
 }
 
@@ -116,7 +118,8 @@ async fn what_is_larger_than_the_server_takes_is_found_among_others() {
     const MOST: usize = 100_000;
     let options = RabbitOptions::default().setting("max_message_size", MOST);
     let server = RabbitServer::start(options).await.unwrap();
-    let connection = Connection::new(Arc::new(RabbitConfig::from_url(&server.url()).unwrap()), "test");
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    let connection = Arc::new(Connection::new(Arc::new(config), "test"));
     declare(&connection, "taken", &[]).await;
     let published = async |sizes: &[usize]| {
         let lane = Lane::open(&connection, "test").await.unwrap();
@@ -191,4 +194,47 @@ async fn a_connection_that_is_blocked_holds_up_publishes_and_no_acks() {
     server.clear_memory_alarm().await.unwrap();
     let outcomes = tokio::time::timeout(Duration::from_secs(30), held).await.expect("an end of it").unwrap();
     assert_eq!(name(&outcomes[0]), "Stored");
+}
+
+/// A way to the server that can be made bad, and a connection by it with this request timeout.
+async fn by_proxy(timeout: Duration) -> (RabbitServer, Proxy, Arc<Connection>) {
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let url = format!("amqp://guest:guest@{}/%2f?heartbeat=60", proxy.addr());
+    let config = RabbitConfig::from_url(&url).unwrap().request_timeout(timeout);
+    (server, proxy, Arc::new(Connection::new(Arc::new(config), "test")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_never_confirms_is_given_up_though_nobody_waits() {
+    let (_server, proxy, connection) = by_proxy(Duration::from_secs(1)).await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Arc::new(Lane::open(&connection, "test").await.unwrap());
+    assert_eq!(name(&lane.publish(vec![message("taken", 1, 10)]).await.unwrap()[0]), "Stored");
+    proxy.set_hold(&[Direction::FromServer]);
+    drop(lane.publish(vec![message("taken", 2, 10)]));
+    // The large one waits for those before it.
+    let waiting = lane.publish(vec![message("taken", 3, 10), message("taken", 4, LARGE + 1), message("taken", 5, 10)]);
+    let behind = lane.publish(vec![message("taken", 6, 10)]);
+    tokio::time::timeout(Duration::from_secs(5), lane.clone().finish()).await.expect("an end of it");
+    assert!(lane.is_over() && lane.link().is_over());
+    assert_eq!(waiting.await.unwrap().iter().map(name).collect::<Vec<_>>(), ["Late", "NotSent", "NotSent"]);
+    assert_eq!(behind.await.unwrap().iter().map(name).collect::<Vec<_>>(), ["NotSent"]);
+    proxy.heal();
+    let next = Lane::open(&connection, "test").await.unwrap();
+    assert!(!Arc::ptr_eq(next.link(), lane.link()));
+    let outcomes = next.publish(vec![message("taken", 7, 10)]).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Stored"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_that_is_not_confirmed_is_given_up_alone() {
+    let (_server, proxy, connection) = by_proxy(Duration::from_secs(1)).await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    proxy.set_hold(&[Direction::FromServer]);
+    let outcomes = lane.publish(vec![message("taken", 1, LARGE + 1), message("taken", 2, 10)]);
+    let outcomes = tokio::time::timeout(Duration::from_secs(5), outcomes).await.expect("an end of it").unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Late", "NotSent"]);
+    assert!(lane.link().is_over());
 }

@@ -150,6 +150,11 @@ impl Verdicts {
         }
     }
 
+    /// The place of the oldest message that is not decided, or of the next one.
+    pub(super) fn oldest(&self) -> Place {
+        Place(self.oldest)
+    }
+
     /// The place of the message that is published next.
     pub(super) fn next(&self) -> Place {
         Place(self.oldest + self.undecided.len() as u64)
