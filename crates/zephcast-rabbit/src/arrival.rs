@@ -34,13 +34,21 @@ impl Arrival {
         let key = delivery.routing_key;
         let Decoded { message, notes, original } =
             properties::decode(delivery.data.into(), key.as_str(), delivery.properties, own_prefix);
-        let mark = Mark::of(message.id().map(|id| id.as_bytes().as_ref()), message.payload(), notes.attempts);
+        let mark = Mark::of(message.id().map(|id| id.as_bytes().as_ref()), message.payload(), &notes);
         (Self { tag, mark, count, is_doubtful: redelivered, redelivered, message, notes }, original)
     }
 
     pub(crate) fn held(&self, consumer: ConsumerNumber, original: Option<Box<Original>>) -> HeldMessage {
-        let Self { mark, count, .. } = *self;
-        HeldMessage { consumer, mark, count, attempts: self.notes.attempts, original, since: Instant::now() }
+        let Self { mark, count, is_doubtful, .. } = *self;
+        HeldMessage {
+            consumer,
+            mark,
+            count,
+            attempts: self.notes.attempts,
+            is_doubtful,
+            original,
+            since: Instant::now(),
+        }
     }
 
     /// Whether it waits for longer than the longest delay of a queue.
@@ -57,7 +65,7 @@ impl Arrival {
 
     /// What a copy of it says.
     pub(crate) fn notes_for_copy(&self, token: Token) -> Notes {
-        Notes { origin: Some(self.notes.origin.unwrap_or(token)), ..self.notes.clone() }
+        Notes { origin: Some(self.notes.origin.unwrap_or(token)), ..self.notes.clone() }.copied()
     }
 
     pub(crate) fn into_incoming(self, token: Token) -> Incoming {

@@ -266,3 +266,6 @@ pub(crate) async fn first(connection: &Connection, timeout: Duration) -> Result<
         None => unreachable,
     })
 }
+
+#[cfg(test)]
+mod tests;

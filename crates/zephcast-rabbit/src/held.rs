@@ -18,14 +18,19 @@ pub(crate) struct HeldMessage {
     pub(crate) count: Option<u64>,
     /// How many attempts count so far.
     pub(crate) attempts: u32,
+    /// Whether it may have killed a member, as long as nobody said that it did not.
+    pub(crate) is_doubtful: bool,
     /// What of its headers and properties is more than a message shows.
     pub(crate) original: Option<Box<Original>>,
     pub(crate) since: Instant,
 }
 
 impl HeldMessage {
-    /// What can be said of it when it comes again; nothing where the broker does not count.
+    /// What can be said of it when it comes again; nothing while it is in doubt, or where the broker does not count.
     pub(crate) fn hint(&self) -> Option<Hint> {
+        if self.is_doubtful {
+            return None;
+        }
         Some(Hint { mark: self.mark, count: self.count? + 1, attempts: self.attempts, is_innocent: false })
     }
 }
@@ -102,10 +107,19 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::Notes;
 
     fn message(tag: u64) -> HeldMessage {
-        let mark = Mark::of(None, &tag.to_be_bytes(), 0);
-        HeldMessage { consumer: 0, mark, count: None, attempts: 0, original: None, since: Instant::now() }
+        let mark = Mark::of(None, &tag.to_be_bytes(), &Notes::default());
+        HeldMessage {
+            consumer: 0,
+            mark,
+            count: None,
+            attempts: 0,
+            is_doubtful: false,
+            original: None,
+            since: Instant::now(),
+        }
     }
 
     fn held(tags: impl IntoIterator<Item = u64>) -> Held {

@@ -2,7 +2,7 @@
 
 mod blockage;
 mod early;
-mod judging;
+pub(crate) mod judging;
 mod suspects;
 
 use std::collections::VecDeque;

@@ -88,3 +88,6 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
     let timeout = member.connection.config().request_timeout;
     session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,11 +32,9 @@ impl RabbitSettler {
 
     /// Settles what is the session's; what is of a former one is lost, and comes again.
     async fn settle_unit(&self, session: &Session, unit: &UnitSettlements, lost: &mut Lost) -> Result<()> {
-        // What was held for too long is with the group again.
-        let tag_of = |token| session.tag_of(token).filter(|tag| unit.unit == SUSPECTS || !session.was_taken_back(*tag));
         let mut others = Vec::with_capacity(unit.others.len());
         for (token, disposition) in &unit.others {
-            match tag_of(*token) {
+            match session.tag_of(*token) {
                 Some(tag) => others.push((tag, disposition)),
                 None if matches!(disposition, Disposition::Keep { .. }) => {}
                 None => lost.push((unit.unit, *token)),
@@ -45,7 +43,7 @@ impl RabbitSettler {
         self.settle_others(session, unit.unit, &others).await?;
         let mut acked = Vec::with_capacity(unit.acked.len());
         for token in &unit.acked {
-            match tag_of(*token) {
+            match session.tag_of(*token) {
                 Some(tag) => acked.push(tag),
                 None => lost.push((unit.unit, *token)),
             }
@@ -60,9 +58,13 @@ impl RabbitSettler {
         let frontier = unit.frontier.and_then(|frontier| session.tag_of(frontier)).unwrap_or(0);
         let end = session.ack_up_to(frontier).await;
         // What is done above it must not wait for what is not.
-        for tag in acked.into_iter().filter(|tag| *tag > end) {
-            session.ack(tag).await;
+        for tag in acked.iter().filter(|tag| **tag > end) {
+            session.ack(*tag).await;
         }
+        // What was held for too long is with the group again, whatever was done here.
+        let tags = others.iter().map(|(tag, _)| tag).chain(&acked);
+        let taken_back = tags.filter(|tag| session.was_taken_back(**tag));
+        lost.extend(taken_back.map(|tag| (unit.unit, session.token(*tag))));
         Ok(())
     }
 }

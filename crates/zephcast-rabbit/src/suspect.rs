@@ -4,7 +4,8 @@ use lapin::message::Delivery;
 use tokio::time::Instant;
 use zephcast_core::{Message, Result};
 
-use crate::hints::{Hint, Mark};
+use crate::hints::{Hint, Hints, Mark};
+use crate::intake::judging;
 use crate::member::Member;
 use crate::properties::{self, Decoded, Notes, Original};
 use crate::session::Session;
@@ -19,30 +20,42 @@ pub(crate) struct Suspect {
     pub(crate) mark: Mark,
     /// How often the broker had delivered it before; `None` where it does not count.
     pub(crate) count: Option<u64>,
-    /// How many attempts counted when it was fetched, among others.
+    /// What it carries.
     pub(crate) notes: Notes,
+    /// How many attempts count, once that is known.
+    pub(crate) attempts: Option<u32>,
     pub(crate) original: Option<Box<Original>>,
     /// When it was fetched.
     pub(crate) since: Instant,
 }
 
 impl Suspect {
-    /// Of a delivery from the queue of suspects. Each time that it was fetched before is taken for an attempt of which its
-    /// member died, as long as nothing else is known.
+    /// Of a delivery from the queue of suspects.
     pub(crate) fn new(delivery: Delivery, own_prefix: &str) -> Self {
         let count = properties::delivery_count(&delivery.properties).or((!delivery.redelivered).then_some(0));
-        let Decoded { message, mut notes, original } =
+        let Decoded { message, notes, original } =
             properties::decode(delivery.data.into(), "", delivery.properties, own_prefix);
         let id = message.id().map(|id| id.as_bytes().as_ref());
-        let mark = Mark::of(id, message.payload(), notes.attempts).as_suspect();
-        let deaths = u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX);
-        notes.attempts = notes.attempts.saturating_add(deaths);
-        Self { message, mark, count, notes, original, since: Instant::now() }
+        let mark = Mark::of(id, message.payload(), &notes).as_suspect();
+        // Nobody can have died of it in this queue.
+        let attempts = (count.unwrap_or(0) == 0).then_some(notes.attempts);
+        Self { message, mark, count, notes, attempts, original, since: Instant::now() }
     }
 
-    /// What can be said of it when it comes again from a member that lives; nothing where the broker does not count.
+    /// How many attempts count by what members that lived said. Each time that it was fetched after that, or ever if none of
+    /// them said anything, is taken for an attempt of which its member died.
+    pub(crate) fn attempts_by(&self, hints: &Hints) -> u32 {
+        let count = self.count.unwrap_or(0);
+        hints.of_suspect(self.mark, count).unwrap_or_else(|| {
+            let deaths = u32::try_from(count).unwrap_or(u32::MAX);
+            self.notes.attempts.saturating_add(deaths)
+        })
+    }
+
+    /// What can be said of it when it comes again from a member that lives; nothing where the broker does not count, or as long as
+    /// nobody looked how many attempts count.
     pub(crate) fn hint(&self) -> Option<Hint> {
-        Some(Hint { mark: self.mark, count: self.count? + 1, attempts: self.notes.attempts, is_innocent: true })
+        Some(Hint { mark: self.mark, count: self.count? + 1, attempts: self.attempts?, is_innocent: true })
     }
 }
 
@@ -64,12 +77,14 @@ pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, atte
 }
 
 async fn send_back(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
-    let was_tried = attempts.is_some_and(|attempts| attempts > suspect.notes.attempts);
+    let before = match suspect.attempts {
+        Some(attempts) => attempts,
+        None => suspect.attempts_by(&judging::read(member).await?),
+    };
+    let attempts = attempts.unwrap_or(before).max(before);
+    let was_tried = attempts > before;
     let queue = if was_tried { &member.names.queue } else { &member.names.suspects };
-    let mut notes = suspect.notes.clone();
-    if let Some(attempts) = attempts {
-        notes.attempts = attempts.max(notes.attempts);
-    }
+    let notes = Notes { attempts, ..suspect.notes.clone() }.copied();
     let most = member.brokers.mover.most_properties(OPERATION).await?;
     let mut copy = properties::encode_copy(&suspect.message, suspect.original.as_deref(), &notes, most)?;
     copy.routing_key = queue.as_str().into();

@@ -57,7 +57,8 @@ impl Letter {
 
     /// A copy for its group's queue alone, as it came there first.
     pub(super) fn copy(&self, names: &Names, most: usize) -> Result<Outgoing> {
-        let notes = Notes { origin: self.notes.origin, published_ms: self.notes.published_ms, ..Notes::default() };
+        let notes =
+            Notes { origin: self.notes.origin, published_ms: self.notes.published_ms, ..Notes::default() }.copied();
         let mut copy = properties::encode_copy(&self.message, self.original.as_deref(), &notes, most)?;
         copy.routing_key = names.queue.as_str().into();
         Ok(copy)

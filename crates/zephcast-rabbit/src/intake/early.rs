@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use zephcast_core::{Error, Result};
+use zephcast_core::{Error, ErrorKind, Result};
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
@@ -26,7 +26,8 @@ impl RabbitIntake {
         for arrival in came {
             let left = Duration::from_millis(arrival.notes.due_ms.unwrap_or(now).saturating_sub(now));
             let original = session.held().get(arrival.tag).and_then(|held| held.original.clone());
-            match properties::encode_copy(&arrival.message, original.as_deref(), &arrival.notes, most) {
+            let notes = arrival.notes.clone().copied();
+            match properties::encode_copy(&arrival.message, original.as_deref(), &notes, most) {
                 Ok(mut copy) => {
                     copy.delay(&member.names, Delay::of(left), left);
                     queues.insert(copy.routing_key.as_str().to_owned());
@@ -54,11 +55,11 @@ impl RabbitIntake {
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {
                 Ok(()) => session.ack(arrival.tag).await,
-                Err(error) if error.is_retryable() => {
+                Err(error) if error.kind() == ErrorKind::TooLarge => hand_out_early(session, arrival, &error),
+                Err(error) => {
                     session.inbox.put(arrival);
                     failure = Some(error);
                 }
-                Err(error) => hand_out_early(session, arrival, &error),
             }
         }
         self.unless_blocked(failure.map_or(Ok(()), Err))

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
-use zephcast_core::{Error, Result};
+use zephcast_core::{Error, ErrorKind, Result};
 
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
@@ -91,8 +91,8 @@ impl RabbitIntake {
                     session.ack(tag).await;
                     self.lookout.found();
                 }
-                Err(error) if error.is_retryable() => failure = Some(error),
-                Err(error) => acquit_for_good(session, tag, &error),
+                Err(error) if error.kind() == ErrorKind::TooLarge => acquit_for_good(session, tag, &error),
+                Err(error) => failure = Some(error),
             }
         }
         failure.map_or(Ok(()), Err)
@@ -109,6 +109,7 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
     arrival.notes.attempts = attempts;
     if let Some(held) = session.held().get_mut(arrival.tag) {
         held.attempts = attempts;
+        held.is_doubtful = false;
     }
 }
 
@@ -116,10 +117,13 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
 fn acquit_for_good(session: &Session, tag: u64, error: &Error) {
     tracing::warn!(%error, "a suspect cannot be tried apart from others");
     session.inbox.acquit(tag);
+    if let Some(held) = session.held().get_mut(tag) {
+        held.is_doubtful = false;
+    }
 }
 
 /// Reads what is written down, and leaves it where it is.
-pub(super) async fn read(member: &Member) -> Result<Hints> {
+pub(crate) async fn read(member: &Member) -> Result<Hints> {
     let mut hints = Hints::default();
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();

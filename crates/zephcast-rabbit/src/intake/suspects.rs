@@ -11,7 +11,9 @@ use super::judging::{self, PATIENCE};
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::incoming;
 use crate::config::Topology;
+use crate::hints::Hints;
 use crate::member::{Member, SUSPECTS};
+use crate::properties::Notes;
 use crate::session::Session;
 use crate::suspect::Suspect;
 use crate::topology;
@@ -137,22 +139,19 @@ impl RabbitIntake {
         }
     }
 
-    /// How many attempts count of a suspect, as far as it is known from a member that lived. Who takes it from there may be faster
-    /// than its word.
-    async fn attempts_of(&self, suspect: &Suspect) -> Option<u32> {
-        let count = suspect.count.filter(|count| *count > 0)?;
-        let known = async || match judging::read(&self.member).await {
-            Ok(hints) => hints.of_suspect(suspect.mark, count),
-            Err(error) => {
-                tracing::debug!(%error, "what is known of a suspect could not be read");
-                None
-            }
+    /// How many attempts count of a suspect. Who takes it from a member that lived may be faster than its word.
+    async fn attempts_of(&self, suspect: &Suspect) -> u32 {
+        let read = async || {
+            let hints = judging::read(&self.member).await;
+            hints.inspect_err(|error| tracing::debug!(%error, "what is known of a suspect could not be read"))
         };
-        if let Some(attempts) = known().await {
-            return Some(attempts);
+        let has_word = |hints: &Hints| hints.of_suspect(suspect.mark, suspect.count.unwrap_or(0)).is_some();
+        let mut hints = read().await.unwrap_or_default();
+        if !has_word(&hints) {
+            tokio::time::sleep(PATIENCE).await;
+            hints = read().await.unwrap_or_default();
         }
-        tokio::time::sleep(PATIENCE).await;
-        known().await
+        suspect.attempts_by(&hints)
     }
 
     /// Takes exactly one, or says that there is none for now. `None` when the session ended.
@@ -170,18 +169,22 @@ impl RabbitIntake {
             self.lookout.are_there = false;
             return Ok(Some(Fetched::Idle));
         };
-        let attempts = tokio::select! {
-            biased;
-            () = self.member.interrupted.notified() => {
-                session.suspects.put_off(tag);
-                return Ok(Some(Fetched::Idle));
-            }
-            () = session.link.ended() => return Ok(None),
-            attempts = self.attempts_of(&suspect) => attempts.unwrap_or(suspect.notes.attempts),
+        let attempts = match suspect.attempts {
+            Some(attempts) => attempts,
+            None => tokio::select! {
+                biased;
+                () = self.member.interrupted.notified() => {
+                    session.suspects.put_off(tag);
+                    return Ok(Some(Fetched::Idle));
+                }
+                () = session.link.ended() => return Ok(None),
+                attempts = self.attempts_of(&suspect) => attempts,
+            },
         };
         // Unless it was given back meanwhile.
         let Some(suspect) = session.suspects.count_attempts(tag, attempts) else { return Ok(None) };
         let Suspect { message, notes, .. } = suspect;
+        let notes = Notes { attempts, ..notes };
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))
     }

@@ -4,6 +4,7 @@ use lapin::types::{AMQPValue, ShortString};
 use zephcast_core::Token;
 
 use super::text;
+use crate::clock::now_ms;
 
 /// Attempts that count, before it came to this queue.
 const ATTEMPTS: &str = "zephcast-attempts";
@@ -15,6 +16,8 @@ const ORIGIN_TEXT: &str = "zephcast-origin-text";
 pub(super) const PUBLISHED: &str = "zephcast-published-ms";
 const FIRST_FAILED: &str = "zephcast-first-failed-ms";
 const LAST_FAILED: &str = "zephcast-last-failed-ms";
+/// When this copy was made.
+const COPIED: &str = "zephcast-copied-ms";
 /// When it may be handed out again.
 const DUE: &str = "zephcast-due-ms";
 const REASON: &str = "zephcast-reason";
@@ -35,9 +38,16 @@ pub(crate) struct Notes {
     pub(crate) reason: Option<String>,
     /// Where a dead letter comes from, for people.
     pub(crate) origin_text: Option<String>,
+    /// When this copy was made, which tells it from the one before it.
+    pub(crate) copied_ms: Option<u64>,
 }
 
 impl Notes {
+    /// Those of a copy that is made now.
+    pub(crate) fn copied(self) -> Self {
+        Self { copied_ms: Some(now_ms()), ..self }
+    }
+
     /// Takes over a header of ours. Of a foreign program, what cannot be read means nothing.
     pub(super) fn read(&mut self, name: &str, value: &AMQPValue) {
         let words = || text::bytes(value).and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -50,6 +60,7 @@ impl Notes {
             FIRST_FAILED => self.first_failed_ms = number(),
             LAST_FAILED => self.last_failed_ms = number(),
             DUE => self.due_ms = number(),
+            COPIED => self.copied_ms = number(),
             REASON => self.reason = words().map(str::to_owned),
             _ => {}
         }
@@ -67,6 +78,7 @@ impl Notes {
             (FIRST_FAILED, self.first_failed_ms.map(number)),
             (LAST_FAILED, self.last_failed_ms.map(number)),
             (DUE, self.due_ms.map(number)),
+            (COPIED, self.copied_ms.map(number)),
             (REASON, self.reason.as_ref().map(words)),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name.into(), value?)))

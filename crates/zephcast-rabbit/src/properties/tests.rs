@@ -162,9 +162,15 @@ fn properties(names: impl Strategy<Value = String>) -> impl Strategy<Value = Bas
 fn notes() -> impl Strategy<Value = Notes> {
     let number = || option::of(0..=u64::from(u32::MAX) * 1_000);
     let origin = option::of(any::<(u64, u64)>().prop_map(|(first, second)| Token(first, second)));
-    let numbers = [number(), number(), number(), number()];
+    let numbers = [number(), number(), number(), number(), number()];
     (any::<u32>(), origin, numbers, option::of(".{0,9}"), option::of(".{0,9}")).prop_map(
-        |(attempts, origin, [published_ms, first_failed_ms, last_failed_ms, due_ms], reason, origin_text)| Notes {
+        |(
+            attempts,
+            origin,
+            [published_ms, first_failed_ms, last_failed_ms, due_ms, copied_ms],
+            reason,
+            origin_text,
+        )| Notes {
             attempts,
             origin,
             published_ms,
@@ -173,6 +179,7 @@ fn notes() -> impl Strategy<Value = Notes> {
             due_ms,
             reason,
             origin_text,
+            copied_ms,
         },
     )
 }

@@ -38,9 +38,16 @@ impl Session {
 
     /// Gives this one back to the queue before its user has settled it, if it is held. Whether it was.
     pub(crate) async fn take_back(&self, tag: u64) -> bool {
-        let was_held = self.give_back(tag).await;
+        let _may_settle = self.settling.read().await;
+        let was_held = {
+            let mut held = self.held();
+            let was_held = held.remove(tag).is_some();
+            // Known to whoever finds that it is not held.
+            self.taken_back().extend(was_held.then_some(tag));
+            was_held
+        };
         if was_held {
-            self.taken_back().insert(tag);
+            self.requeue(tag).await;
         }
         was_held
     }
@@ -55,9 +62,13 @@ impl Session {
         let _may_settle = self.settling.read().await;
         let was_held = self.let_go(tag);
         if was_held {
-            self.send(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true })).await;
+            self.requeue(tag).await;
         }
         was_held
+    }
+
+    async fn requeue(&self, tag: u64) {
+        self.send(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true })).await;
     }
 
     /// Has the queue give this one up, to its dead letter exchange, if it is held.

@@ -95,7 +95,7 @@ impl Suspects {
     pub(crate) fn count_attempts(&self, tag: u64, attempts: u32) -> Option<Suspect> {
         let mut held = self.held();
         let suspect = held.get_mut(&tag)?;
-        suspect.notes.attempts = attempts;
+        suspect.attempts = Some(attempts);
         Some(suspect.clone())
     }
 

@@ -110,7 +110,8 @@ impl RabbitSettler {
                     first_failed_ms: *first_failed_ms,
                     due_ms: Some(now_ms() + delay_ms),
                     ..Notes::default()
-                };
+                }
+                .copied();
                 let mut copy = self.encode(message, original, &notes).await?;
                 copy.delay(names, Delay::of(*delay), *delay);
                 Ok(copy)
@@ -124,7 +125,7 @@ impl RabbitSettler {
                     last_failed_ms: Some(failure.last_failed_ms),
                     reason: Some(failure.reason.clone()),
                     origin_text: Some(format!("{}@{origin}", names.stream)),
-                    due_ms: None,
+                    ..Notes::default()
                 };
                 let mut copy = self.encode(message, original, &notes).await?;
                 copy.routing_key = names.dead.as_str().into();

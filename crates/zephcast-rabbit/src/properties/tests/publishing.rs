@@ -178,6 +178,7 @@ fn headers_that_no_frame_can_carry_are_refused_with_room_for_notes() {
         due_ms: Some(1),
         reason: Some("r".repeat(1_024)),
         origin_text: Some("o".repeat(600)),
+        copied_ms: Some(1),
     };
     let decoded = delivered(&encode(&long, MAX).unwrap());
     let copy = copied(&decoded, &notes);

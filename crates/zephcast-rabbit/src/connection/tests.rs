@@ -1,0 +1,36 @@
+//! On a real server: what it says of a connection ends with that.
+
+use bytes::Bytes;
+use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+
+use super::*;
+use crate::lane::{Lane, Outgoing};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_while_it_is_blocked_is_blocked_no_longer() {
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
+    let connection = Arc::new(Connection::new(config, "test"));
+    // Whoever published keeps the connection until it publishes again.
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    let mut blocking = connection.blocking();
+    server.raise_memory_alarm().await.unwrap();
+    let outgoing = Outgoing {
+        exchange: ShortString::default(),
+        routing_key: "nowhere".into(),
+        properties: BasicProperties::default(),
+        payload: Bytes::new(),
+    };
+    drop(lane.publish(vec![outgoing]));
+    let blocked = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_some)).await;
+    blocked.expect("is told in time").unwrap();
+    assert!(connection.blocked().is_some() && connection.trouble("test").is_some());
+    server.close_all_connections().await.unwrap();
+    let over = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_none)).await;
+    over.expect("is told in time").unwrap();
+    assert!(connection.blocked().is_none() && connection.trouble("test").is_none());
+}
