@@ -292,13 +292,9 @@ fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> watch
                 }
                 // That a channel was closed is told here, too, and ends nothing else.
                 Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
-                Event::Error(source) => {
-                    sender.send_modify(|health| {
-                        health.over.get_or_insert(connection_level(source));
-                    });
-                    // Nobody will say that it takes something again.
-                    blocking.tell(None);
-                }
+                Event::Error(source) => sender.send_modify(|health| {
+                    health.over.get_or_insert(connection_level(source));
+                }),
                 _ => {}
             }
         }

@@ -1,6 +1,7 @@
 //! On a real server: what it says of a connection ends with that.
 
 use bytes::Bytes;
+use integration_tests::proxy::Proxy;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
@@ -13,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_breaks_while_it_is_blocked_is_blocked_no_longer() {
     let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
-    let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let config = Arc::new(RabbitConfig::new("127.0.0.1", proxy.addr().port()));
     let connection = Arc::new(Connection::new(config, "test"));
     // Whoever published keeps the connection until it publishes again.
     let lane = Lane::open(&connection, "test").await.unwrap();
@@ -29,7 +31,7 @@ async fn a_connection_that_breaks_while_it_is_blocked_is_blocked_no_longer() {
     let blocked = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_some)).await;
     blocked.expect("is told in time").unwrap();
     assert!(connection.blocked().is_some() && connection.trouble("test").is_some());
-    server.close_all_connections().await.unwrap();
+    proxy.reset();
     let over = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_none)).await;
     over.expect("is told in time").unwrap();
     assert!(connection.blocked().is_none() && connection.trouble("test").is_none());
