@@ -292,9 +292,13 @@ fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> watch
                 }
                 // That a channel was closed is told here, too, and ends nothing else.
                 Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
-                Event::Error(source) => sender.send_modify(|health| {
-                    health.over.get_or_insert(connection_level(source));
-                }),
+                Event::Error(source) => {
+                    sender.send_modify(|health| {
+                        health.over.get_or_insert(connection_level(source));
+                    });
+                    // The events may last longer, and nobody will say that it takes something again.
+                    blocking.tell(None);
+                }
                 _ => {}
             }
         }
