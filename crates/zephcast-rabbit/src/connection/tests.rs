@@ -1,4 +1,4 @@
-//! On a real server: what it says of a connection ends with that.
+//! On a real server: how connections end, and with them what it said of them.
 
 use bytes::Bytes;
 use integration_tests::proxy::Proxy;
@@ -35,4 +35,22 @@ async fn a_connection_that_breaks_while_it_is_blocked_is_blocked_no_longer() {
     let over = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_none)).await;
     over.expect("is told in time").unwrap();
     assert!(connection.blocked().is_none() && connection.trouble("test").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_that_are_about_to_close_do_not_disturb_the_end() {
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
+    for _ in 0..50 {
+        let connection = Connection::new(config.clone(), "test");
+        for _ in 0..5 {
+            drop(connection.channel("test").await.unwrap());
+        }
+        connection.close(PATIENCE).await.expect("closes in good order");
+    }
+    let frozen = Connection::new(config, "test");
+    frozen.link("test").await.unwrap();
+    server.stop().unwrap();
+    let late = frozen.close(Duration::from_millis(100)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");
 }
