@@ -34,7 +34,7 @@ impl Arrival {
         let key = delivery.routing_key;
         let Decoded { message, notes, original } =
             properties::decode(delivery.data.into(), key.as_str(), delivery.properties, own_prefix);
-        let mark = Mark::of(message.id().map(|id| id.as_bytes().as_ref()), message.payload(), &notes);
+        let mark = Mark::of(message.id().map(|id| id.as_bytes().as_ref()), message.payload(), notes.copied_ms);
         (Self { tag, mark, count, is_doubtful: redelivered, redelivered, message, notes }, original)
     }
 

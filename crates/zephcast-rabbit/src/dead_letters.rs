@@ -1,7 +1,8 @@
 //! What a group gave up: looking, sending back, forgetting.
 //!
 //! The dead letters are a queue, and a queue has no places. A dead letter is therefore known by when it failed last, by what
-//! it is, and by how many of the same lie behind it, and looking takes messages without settling them: they are back when the channel closes.
+//! it is, and by how many of the same lie behind it, and looking takes messages without settling them: they are back when
+//! the channel closes.
 
 mod armful;
 mod letter;

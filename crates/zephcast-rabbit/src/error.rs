@@ -72,6 +72,12 @@ pub(crate) fn largest_message(source: &LapinError) -> Option<usize> {
     named.strip_prefix("configured ").unwrap_or(named).strip_prefix("max size ")?.trim().parse().ok()
 }
 
+/// The channel was closed because of a message that is too large, and this is another one.
+pub(crate) fn beside_too_large(operation: &'static str, source: LapinError) -> Error {
+    let text = "the server closed the channel because of another message, which is too large";
+    error(ErrorKind::Unavailable, operation, text).caused_by(source)
+}
+
 /// In the refusal of a consumer that another one keeps from its queue, or that would have it alone.
 pub(crate) const EXCLUSIVE: &str = "in exclusive use";
 

@@ -99,7 +99,7 @@ impl Held {
     }
 
     /// Everything that is held, in order.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &HeldMessage)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
         self.messages.iter().map(|(tag, message)| (*tag, message))
     }
 }
@@ -107,10 +107,9 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::properties::Notes;
 
     fn message(tag: u64) -> HeldMessage {
-        let mark = Mark::of(None, &tag.to_be_bytes(), &Notes::default());
+        let mark = Mark::of(None, &tag.to_be_bytes(), None);
         HeldMessage {
             consumer: 0,
             mark,

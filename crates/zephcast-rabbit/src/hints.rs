@@ -13,7 +13,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::error;
-use crate::properties::Notes;
 use zephcast_core::{ErrorKind, Result};
 
 /// Tells messages of a group apart, over processes and versions of this library, and a copy from the one before it, since the
@@ -25,9 +24,9 @@ impl Mark {
     /// How much of a payload is looked at.
     const ENOUGH: usize = 256;
 
-    pub(crate) fn of(id: Option<&[u8]>, payload: &[u8], notes: &Notes) -> Self {
+    pub(crate) fn of(id: Option<&[u8]>, payload: &[u8], copied_ms: Option<u64>) -> Self {
         let seen = id.unwrap_or(&payload[..payload.len().min(Self::ENOUGH)]);
-        let (length, copied) = ((payload.len() as u64).to_be_bytes(), notes.copied_ms.unwrap_or(0).to_be_bytes());
+        let (length, copied) = ((payload.len() as u64).to_be_bytes(), copied_ms.unwrap_or(0).to_be_bytes());
         Self(fingerprint([seen, &length, &copied]))
     }
 
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     fn hint(id: &[u8], count: u64, attempts: u32, is_innocent: bool) -> Hint {
-        Hint { mark: Mark::of(Some(id), b"", &Notes::default()), count, attempts, is_innocent }
+        Hint { mark: Mark::of(Some(id), b"", None), count, attempts, is_innocent }
     }
 
     #[test]
@@ -179,7 +178,7 @@ mod tests {
         assert_eq!(hints.innocent(of_a.mark, Some(2)), Some(1));
         assert_eq!(hints.innocent(of_a.mark, Some(3)), None, "whoever had it after that died");
         assert_eq!(hints.innocent(of_a.mark, None), None, "the broker does not count");
-        assert_eq!(hints.innocent(Mark::of(Some(b"b"), b"", &Notes::default()), Some(2)), None);
+        assert_eq!(hints.innocent(Mark::of(Some(b"b"), b"", None), Some(2)), None);
         assert_eq!(hints.attempts(of_a.mark), Some(1));
     }
 
@@ -196,7 +195,7 @@ mod tests {
     #[test]
     fn the_later_word_counts() {
         let mut hints = Hints::default();
-        let mark = Mark::of(Some(b"a"), b"", &Notes::default());
+        let mark = Mark::of(Some(b"a"), b"", None);
         hints.add(hint(b"a", 3, 2, false));
         hints.add(hint(b"a", 1, 0, true));
         assert_eq!((hints.attempts(mark), hints.innocent(mark, Some(3))), (Some(2), None));
@@ -216,8 +215,7 @@ mod tests {
     #[test]
     fn each_member_that_went_excuses_one_delivery_for_a_while() {
         let known = hint(b"a", 2, 1, true);
-        let (unknown, kept) =
-            (Mark::of(Some(b"b"), b"", &Notes::default()), Mark::of(Some(b"kept"), b"", &Notes::default()));
+        let (unknown, kept) = (Mark::of(Some(b"b"), b"", None), Mark::of(Some(b"kept"), b"", None));
         let after = |mark, count, gone_for: &[u64]| {
             let mut hints = Hints::default();
             hints.add(known);
@@ -239,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_the_same_in_every_version() {
-        assert_eq!(Mark::of(Some(b"foobar"), b"", &Notes::default()), Mark(0x4709_0cc8_e559_21e8));
-        assert_ne!(Mark::of(None, b"a", &Notes::default()), Mark::of(None, b"aa", &Notes::default()));
-        assert_ne!(Mark::of(None, b"a", &Notes::default()), Mark::of(None, b"a", &Notes::default().copied()), "a copy");
+        assert_eq!(Mark::of(Some(b"foobar"), b"", None), Mark(0x4709_0cc8_e559_21e8));
+        assert_ne!(Mark::of(None, b"a", None), Mark::of(None, b"aa", None));
+        assert_ne!(Mark::of(None, b"a", None), Mark::of(None, b"a", Some(1)), "a copy");
     }
 }

@@ -137,7 +137,8 @@ async fn run(
     valve: Valve,
     give_up: impl FnOnce(),
 ) {
-    let mut on_the_way = OnTheWay::new(&channel, &suspicion, &clock, refused);
+    let publish = |place, message| on_the_way::publish(&channel, place, message);
+    let mut on_the_way = OnTheWay::new(&channel, publish, &suspicion, &clock, refused);
     let is_silent = tokio::select! {
         biased;
         () = on_the_way.work(&mut todo) => false,

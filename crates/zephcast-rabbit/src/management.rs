@@ -133,7 +133,7 @@ impl Management {
 
     /// Whether what a queue refuses of an exchange is nowhere: one is bound at most, which refuses for good, no exchange is, and
     /// there is no alternate one, which a policy may have named.
-    pub(crate) async fn is_of_one_queue(&self, operation: &'static str, exchange: &str) -> Result<bool> {
+    pub(crate) async fn exchange_refuses_for_good(&self, operation: &'static str, exchange: &str) -> Result<bool> {
         let place = self.place("exchanges", exchange);
         let Some(itself) = self.requests.read::<ExchangeRoutes>(operation, &place).await? else { return Ok(true) };
         let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
@@ -144,13 +144,13 @@ impl Management {
             return Ok(false);
         }
         match queues.first() {
-            Some(queue) => self.refuses_for_good(operation, queue).await,
+            Some(queue) => self.queue_refuses_for_good(operation, queue).await,
             None => Ok(true),
         }
     }
 
     /// Whether what a queue refuses is not among its dead letters either.
-    pub(crate) async fn refuses_for_good(&self, operation: &'static str, queue: &str) -> Result<bool> {
+    pub(crate) async fn queue_refuses_for_good(&self, operation: &'static str, queue: &str) -> Result<bool> {
         let queue = self.gathered(operation, queue).await?;
         Ok(queue.is_none_or(|queue| queue.told("overflow") != Some("reject-publish-dlx")))
     }

@@ -9,7 +9,7 @@ use zephcast_core::driver::LONGEST;
 use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::connection::{Connection, blocked_by};
-use crate::error::{error, largest_message, late, translate};
+use crate::error::{beside_too_large, error, largest_message, late, translate};
 use crate::lane::{Lane, Outcome, Outgoing};
 use crate::properties;
 
@@ -137,10 +137,7 @@ impl Mover {
                 Err(error(ErrorKind::Unavailable, operation, "the channel was closed before it was sent"))
             }
             Outcome::Late => Err(late(operation)),
-            Outcome::Unknown(source) if largest_message(&source).is_some() => {
-                let text = "the server closed the channel because of another message, which is too large";
-                Err(error(ErrorKind::Unavailable, operation, text).caused_by(*source))
-            }
+            Outcome::Unknown(source) if largest_message(&source).is_some() => Err(beside_too_large(operation, *source)),
             Outcome::Bad(source) | Outcome::Unknown(source) => Err(translate(operation, *source)),
         }
     }

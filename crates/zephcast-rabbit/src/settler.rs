@@ -62,9 +62,8 @@ impl RabbitSettler {
             session.ack(*tag).await;
         }
         // What was held for too long is with the group again, whatever was done here.
-        let tags = others.iter().map(|(tag, _)| tag).chain(&acked);
-        let taken_back = tags.filter(|tag| session.was_taken_back(**tag));
-        lost.extend(taken_back.map(|tag| (unit.unit, session.token(*tag))));
+        let taken_back = session.taken_back_of(others.iter().map(|(tag, _)| *tag).chain(acked));
+        lost.extend(taken_back.into_iter().map(|tag| (unit.unit, session.token(tag))));
         Ok(())
     }
 }

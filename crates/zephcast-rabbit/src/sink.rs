@@ -11,7 +11,7 @@ use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamNam
 use crate::brokers::Brokers;
 use crate::config::Exchange;
 use crate::connection::{Connection, blocked_by};
-use crate::error::{code, error, largest_message, late, missing, reply, translate};
+use crate::error::{beside_too_large, code, error, largest_message, late, missing, reply, translate};
 use crate::lane::{Lane, Outcome, Outgoing};
 use crate::properties;
 use crate::topology;
@@ -80,8 +80,10 @@ impl RabbitSink {
         let config = self.connection().config();
         let asked = async {
             match config.exchange {
-                Exchange::Default => management.refuses_for_good(OPERATION, config.queue_behind(&self.stream)).await,
-                _ => management.is_of_one_queue(OPERATION, self.stream.as_str()).await,
+                Exchange::Default => {
+                    management.queue_refuses_for_good(OPERATION, config.queue_behind(&self.stream)).await
+                }
+                _ => management.exchange_refuses_for_good(OPERATION, self.stream.as_str()).await,
             }
         };
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
@@ -119,8 +121,7 @@ impl RabbitSink {
                 Err(PublishError::Unknown(missing(OPERATION, self.stream.as_str()).caused_by(*source)))
             }
             Outcome::Unknown(source) if largest_message(&source).is_some() => {
-                let text = "the server closed the channel because of another message, which is too large";
-                Err(PublishError::Unknown(error(ErrorKind::Unavailable, OPERATION, text).caused_by(*source)))
+                Err(PublishError::Unknown(beside_too_large(OPERATION, *source)))
             }
             Outcome::Unknown(source) => Err(PublishError::Unknown(translate(OPERATION, *source))),
             Outcome::Late => Err(PublishError::Unknown(late(OPERATION))),

@@ -36,7 +36,7 @@ impl Suspect {
         let Decoded { message, notes, original } =
             properties::decode(delivery.data.into(), "", delivery.properties, own_prefix);
         let id = message.id().map(|id| id.as_bytes().as_ref());
-        let mark = Mark::of(id, message.payload(), &notes).as_suspect();
+        let mark = Mark::of(id, message.payload(), notes.copied_ms).as_suspect();
         // Nobody can have died of it in this queue.
         let attempts = (count.unwrap_or(0) == 0).then_some(notes.attempts);
         Self { message, mark, count, notes, attempts, original, since: Instant::now() }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use integration_tests::proxy::Proxy;
 use tokio::time::Instant;
 use zephcast::{ErrorKind, Event, GroupStatus};
 
@@ -133,8 +132,7 @@ async fn who_publishes_waits_for_memory_and_who_consumes_goes_on() {
 async fn what_a_dead_member_held_waits_for_memory_and_is_no_outage() {
     const STREAM: &str = "alarm-and-death";
     let server = lab::private().await;
-    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
-    let doomed = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let (proxy, doomed) = lab::connect_by_proxy(&server).await;
     let client = lab::connect(&server).await;
     let mut dying = lab::join(&doomed, STREAM, 10).await;
     lab::publish(&client, STREAM, 0..5).await;
@@ -164,8 +162,7 @@ async fn what_a_dead_member_held_waits_for_memory_and_is_no_outage() {
 async fn a_publisher_whose_connection_breaks_while_it_is_blocked_publishes_again() {
     const STREAM: &str = "alarm-and-reset";
     let server = lab::private().await;
-    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
-    let cut = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let (proxy, cut) = lab::connect_by_proxy(&server).await;
     let mut consumer = lab::join(&lab::connect(&server).await, STREAM, 10).await;
     let publisher = cut.publisher(STREAM).timeout(Duration::from_millis(700)).await.expect("opens");
     server.raise_memory_alarm().await.expect("an alarm");

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use integration_tests::proxy::Proxy;
 use tokio::time::Instant;
 
 use super::lab;
@@ -180,8 +179,7 @@ async fn all_until(
 async fn what_is_too_large_to_be_moved_is_handed_out_and_ends_nobody() {
     const STREAM: &str = "too-large-to-move";
     let server = lab::private().await;
-    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
-    let doomed = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    let (proxy, doomed) = lab::connect_by_proxy(&server).await;
     let mut dying = lab::join(&doomed, STREAM, 10).await;
     let client = lab::connect(&server).await;
     let publisher = client.publisher(STREAM).await.expect("opens");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use integration_tests::proxy::Proxy;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -38,6 +39,13 @@ pub(crate) async fn private() -> RabbitServer {
 
 pub(crate) async fn connect(server: &RabbitServer) -> Client {
     zephcast::connect(&server.url()).await.expect("connects")
+}
+
+/// A client whose network can be made bad.
+pub(crate) async fn connect_by_proxy(server: &RabbitServer) -> (Proxy, Client) {
+    let proxy = Proxy::start(server.addr()).await.expect("a proxy");
+    let client = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+    (proxy, client)
 }
 
 pub(crate) async fn join(client: &Client, stream: &str, prefetch: usize) -> Consumer {

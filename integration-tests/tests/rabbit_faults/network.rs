@@ -44,8 +44,7 @@ async fn a_member_that_is_cut_off_notices_and_another_one_takes_over() {
     let breaks = [Break::Reset, Break::BlackHole, Break::Deaf, Break::Mute];
     futures_util::future::join_all(breaks.map(async |kind| {
         let stream = format!("network-{kind:?}");
-        let proxy = Proxy::start(server.addr()).await.expect("a proxy");
-        let cut = zephcast::connect(&format!("amqp://guest:guest@{}/%2f", proxy.addr())).await.expect("connects");
+        let (proxy, cut) = lab::connect_by_proxy(&server).await;
         let healthy = lab::connect(&server).await;
         let mut member = lab::join(&cut, &stream, 100).await;
         lab::publish(&healthy, &stream, 0..MESSAGES).await;

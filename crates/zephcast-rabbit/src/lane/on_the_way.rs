@@ -1,12 +1,13 @@
 //! What is on its way to the server, and what becomes of it.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::{BoxFuture, poll_immediate};
+use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::BasicPublishOptions;
 use tokio::sync::{mpsc, oneshot};
@@ -16,26 +17,33 @@ use super::suspicion::Suspicion;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
 use super::{Job, Outcome, Outgoing, ready};
 
-/// What is on its way.
-pub(super) struct OnTheWay<'a> {
+/// What is on its way, published by `P`.
+pub(super) struct OnTheWay<'a, P, F> {
     channel: &'a Channel,
+    publish: P,
     suspicion: &'a Suspicion,
     /// Told of every step of the oldest.
     clock: &'a Clock,
-    waiting: FuturesUnordered<BoxFuture<'a, (Place, Result<Answer, Fault>)>>,
+    waiting: FuturesUnordered<Pin<Box<F>>>,
     verdicts: Verdicts,
     open: Open,
 }
 
-impl<'a> OnTheWay<'a> {
+impl<'a, P, F> OnTheWay<'a, P, F>
+where
+    P: Fn(Place, Outgoing) -> F,
+    F: Future<Output = (Place, Result<Answer, Fault>)>,
+{
     pub(super) fn new(
         channel: &'a Channel,
+        publish: P,
         suspicion: &'a Suspicion,
         clock: &'a Clock,
         refused: Arc<AtomicBool>,
     ) -> Self {
         Self {
             channel,
+            publish,
             suspicion,
             clock,
             waiting: FuturesUnordered::new(),
@@ -80,11 +88,12 @@ impl<'a> OnTheWay<'a> {
             }
             let place = self.verdicts.published(&message);
             if goes_alone {
-                self.verdicts.completed_alone(place, publish(self.channel, message).await);
+                let (place, answer) = (self.publish)(place, message).await;
+                self.verdicts.completed_alone(place, answer);
                 self.decide(true);
                 continue;
             }
-            let mut publishing = publish(self.channel, message).map(move |answer| (place, answer)).boxed();
+            let mut publishing = Box::pin((self.publish)(place, message));
             // The first poll takes the message's number and queues its frames.
             match poll_immediate(&mut publishing).await {
                 Some((place, answer)) => self.verdicts.completed(place, answer),
@@ -126,7 +135,12 @@ impl<'a> OnTheWay<'a> {
     }
 }
 
-async fn publish(channel: &Channel, message: Outgoing) -> Result<Answer, Fault> {
+/// Publishes the message of a place: what becomes of it.
+pub(super) async fn publish(channel: &Channel, place: Place, message: Outgoing) -> (Place, Result<Answer, Fault>) {
+    (place, try_publish(channel, message).await)
+}
+
+async fn try_publish(channel: &Channel, message: Outgoing) -> Result<Answer, Fault> {
     if !channel.status().connected() {
         return Err(Fault::NotSent);
     }

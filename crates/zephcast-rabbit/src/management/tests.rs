@@ -233,7 +233,7 @@ async fn where_a_message_may_come_to_several_queues_is_found_out() {
     exchange("single", None).await;
     exchange("relayed", None).await;
     exchange("alternate", Some("single")).await;
-    let is_of_one = async |exchange: &str| management.is_of_one_queue(OPERATION, exchange).await.unwrap();
+    let is_of_one = async |exchange: &str| management.exchange_refuses_for_good(OPERATION, exchange).await.unwrap();
     assert!(is_of_one("missing").await && is_of_one("single").await, "it reaches none");
     bind("one", "single").await;
     bind("one", "alternate").await;
@@ -250,7 +250,7 @@ async fn where_a_message_may_come_to_several_queues_is_found_out() {
     exchange("to-dead-lettering", None).await;
     bind("dead-lettering", "to-dead-lettering").await;
     assert!(!is_of_one("to-dead-lettering").await, "what it refuses is among its dead letters");
-    let found = async |queue: &str| management.refuses_for_good(OPERATION, queue).await.unwrap();
+    let found = async |queue: &str| management.queue_refuses_for_good(OPERATION, queue).await.unwrap();
     assert_eq!((found("dead-lettering").await, found("one").await, found("missing").await), (false, true, true));
 }
 

@@ -52,9 +52,11 @@ impl Session {
         was_held
     }
 
-    /// Whether it was [taken back](Self::take_back), so that a settlement of it comes too late.
-    pub(crate) fn was_taken_back(&self, tag: u64) -> bool {
-        self.taken_back().contains(&tag)
+    /// Those that were [taken back](Self::take_back), so that a settlement of them comes too late.
+    pub(crate) fn taken_back_of(&self, tags: impl Iterator<Item = u64>) -> Vec<u64> {
+        let taken_back = self.taken_back();
+        // Almost always there are none.
+        if taken_back.is_empty() { Vec::new() } else { tags.filter(|tag| taken_back.contains(tag)).collect() }
     }
 
     /// Gives this one back to the queue, if it is held. Whether it was.
