@@ -201,7 +201,7 @@ impl Connection {
         }
     }
 
-    /// Closes it for good, in good order if there is time. One that does not close in time is dropped, and closes when it can.
+    /// Closes it for good, in good order if there is time. One that does not close in time is broken off.
     ///
     /// # Errors
     /// `Timeout` when it did not close in time.
@@ -213,7 +213,9 @@ impl Connection {
             state.link.take()
         };
         let Some(link) = link.filter(|link| !link.is_over()) else { return Ok(()) };
-        match tokio::time::timeout(deadline, link.close()).await {
+        let closed = tokio::time::timeout(deadline, link.close()).await;
+        link.break_off();
+        match closed {
             Err(_) | Ok(Err(CallFailure::Late)) => Err(late(OPERATION)),
             // It is closed, whatever the client library has to say of its channels.
             Ok(Ok(()) | Err(CallFailure::Said(_))) => Ok(()),

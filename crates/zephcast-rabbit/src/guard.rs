@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::io::{AsyncRead, AsyncWrite};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tracing::Dispatch;
 
 pub(crate) use self::greeting::ServerVersion;
 use self::sieve::Sieve;
@@ -36,9 +37,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// What the server says of its version is written there.
-    pub(crate) fn new(wire: Box<dyn Wire>, version: ServerVersion) -> Self {
-        Self { wire, sieve: Sieve::new(version) }
+    /// What the server says of its version is written to `version`, what was changed to `log`.
+    pub(crate) fn new(wire: Box<dyn Wire>, version: ServerVersion, log: Dispatch) -> Self {
+        Self { wire, sieve: Sieve::new(version, log) }
     }
 }
 

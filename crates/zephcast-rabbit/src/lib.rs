@@ -28,6 +28,7 @@ mod names;
 mod native;
 mod pace;
 mod properties;
+mod quiet;
 mod removal;
 mod roll_call;
 mod runtime;

@@ -8,6 +8,7 @@ mod login;
 mod socket;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +26,10 @@ use zephcast_core::{Error, Result};
 use self::login::Login;
 use self::socket::{ClosedOnDrop, Socket};
 use crate::blocking::BlockingOfLink;
+use crate::dial::Wire;
 use crate::error::{EXCLUSIVE, has_code, late, reply, translate};
 use crate::guard::{Guard, ServerVersion};
-use crate::{RabbitConfig, dial, runtime};
+use crate::{RabbitConfig, dial, quiet, runtime};
 
 /// Why a call brought no answer, or not a good one.
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ struct Health {
 /// A connection. Dropping it breaks it off, whoever still has a channel of it.
 pub(crate) struct Link {
     connection: lapin::Connection,
-    _socket: ClosedOnDrop,
+    socket: ClosedOnDrop,
     /// Channels that the server is closing. Kept until they are closed.
     closing: Mutex<Vec<Channel>>,
     health: watch::Receiver<Health>,
@@ -104,31 +106,35 @@ impl Link {
         let dialled = socket.clone();
         let version = ServerVersion::default();
         let greeted = version.clone();
-        let dial = async move |uri: AMQPUri, _| {
+        let timeout = config.connect_timeout.min(LONGEST);
+        let wire = async move |uri: &AMQPUri| {
             let host = (uri.authority.host.as_str(), uri.authority.port);
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await?.collect();
             let stream = dial::tcp(&addresses).await?;
             dialled.keep(&stream)?;
             #[cfg(feature = "tls")]
             if let Some(connector) = &connector {
-                return Ok(AsyncTcpStream::Plain(Guard::new(
-                    dial::tls(connector, host.0, stream).await?,
-                    greeted.clone(),
-                )));
+                return dial::tls(connector, host.0, stream).await;
             }
-            Ok(AsyncTcpStream::Plain(Guard::new(Box::new(stream), greeted.clone())))
+            Ok(Box::new(stream) as Box<dyn Wire>)
+        };
+        // On a thread of the client library, which goes on when nobody waits any more.
+        let dial = async move |uri: AMQPUri, _| {
+            let log = quiet::this_thread();
+            let wire = tokio::time::timeout(timeout, wire(&uri)).await.map_err(io::Error::from)??;
+            Ok(AsyncTcpStream::Plain(Guard::new(wire, greeted.clone(), log)))
         };
         let connecting = lapin::Connection::connector(uri, runtime::current(), dial, options);
         // Given up or dropped, an attempt would wait in the client library for as long as the server is silent.
         let given_up = socket.closes_when_dropped();
-        let connected = tokio::time::timeout(config.connect_timeout.min(LONGEST), connecting).await;
+        let connected = tokio::time::timeout(timeout, connecting).await;
         let connection = connected.map_err(|_| late(OPERATION))?.map_err(|source| translate(OPERATION, source))?;
         given_up.keep();
         let health = watch_over(&connection, blocking);
         Ok(Self {
             connection,
             closing: Mutex::default(),
-            _socket: socket.closes_when_dropped(),
+            socket: socket.closes_when_dropped(),
             health,
             version,
             timeout: config.request_timeout.min(LONGEST),
@@ -212,9 +218,24 @@ impl Link {
             || self.health.borrow().over.is_some()
     }
 
-    /// Nobody waits for it any more: the server was silent for too long, and the client library finds out later.
-    pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+    /// Nobody begins anything on it any more: the server was silent for too long, and the client library finds out later.
+    pub(crate) fn give_up(self: &Arc<Self>) {
+        if self.given_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (link, timeout) = (Arc::downgrade(self), self.timeout);
+        tokio::spawn(async move {
+            // Who still waits for an answer is as patient. Who waits for nothing would keep it for ever.
+            tokio::time::sleep(timeout).await;
+            if let Some(link) = link.upgrade() {
+                link.break_off();
+            }
+        });
+    }
+
+    /// Ends it now, whoever still has a channel of it.
+    pub(crate) fn break_off(&self) {
+        self.socket.close();
     }
 
     /// Keeps a channel that the server closed until the client library has understood that.

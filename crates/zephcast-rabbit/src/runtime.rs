@@ -9,6 +9,7 @@ use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use async_rs::{Runtime, Tokio};
 use futures_util::{AsyncRead, AsyncWrite, Stream};
+use tracing::Dispatch;
 
 use crate::dial;
 use crate::guard::{Guard, ServerVersion};
@@ -69,5 +70,5 @@ impl Reactor for Guarded {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<Guard> {
-    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?), ServerVersion::default()))
+    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?), ServerVersion::default(), Dispatch::none()))
 }

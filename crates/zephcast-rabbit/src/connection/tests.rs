@@ -1,7 +1,7 @@
 //! On a real server: how connections end, and with them what it said of them.
 
 use bytes::Bytes;
-use integration_tests::proxy::Proxy;
+use integration_tests::proxy::{Direction, Proxy};
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
@@ -53,4 +53,32 @@ async fn channels_that_are_about_to_close_do_not_disturb_the_end() {
     server.stop().unwrap();
     let late = frozen.close(Duration::from_millis(100)).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_given_up_or_closed_ends_though_somebody_has_a_channel_of_it() {
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let config = RabbitConfig::new("127.0.0.1", proxy.addr().port()).heartbeat(Duration::from_secs(60));
+    let config = Arc::new(config.request_timeout(Duration::from_secs(1)));
+    let open = async |count| {
+        let seen = proxy.until(|seen| seen.open == count);
+        tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("{count} are open"));
+    };
+    for end in ["given up", "closed", "not closed in time"] {
+        let connection = Arc::new(Connection::new(config.clone(), "test"));
+        let lane = Lane::open(&connection, "test").await.unwrap();
+        open(1).await;
+        match end {
+            "given up" => connection.give_up(lane.link()),
+            "closed" => connection.close(PATIENCE).await.unwrap(),
+            _ => {
+                proxy.set_hold(&[Direction::FromServer]);
+                let late = connection.close(Duration::from_millis(100)).await.unwrap_err();
+                assert_eq!(late.kind(), ErrorKind::Timeout, "{late}");
+            }
+        }
+        assert!(lane.is_over());
+        open(0).await;
+    }
 }

@@ -3,7 +3,8 @@
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::dispatcher::with_default;
+use tracing::{Dispatch, warn};
 
 /// Told at most this often by a connection.
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -25,13 +26,18 @@ impl AddAssign for Mended {
 }
 
 /// Tells each change once: the first at once, what comes soon after with the next, or at the end.
-#[derive(Default)]
 pub(super) struct Told {
+    log: Dispatch,
     untold: Mended,
     last: Option<Instant>,
 }
 
 impl Told {
+    /// Tells it to this log, whichever the thread has.
+    pub(super) fn new(log: Dispatch) -> Self {
+        Self { log, untold: Mended::default(), last: None }
+    }
+
     pub(super) fn add(&mut self, mended: Mended) {
         if mended == Mended::default() {
             return;
@@ -45,11 +51,13 @@ impl Told {
 
     fn tell(&mut self) {
         let Mended { texts, nested } = std::mem::take(&mut self.untold);
-        warn!(
-            texts,
-            nested,
-            "messages of other programs were changed to be readable: texts that are no UTF-8, headers nested too deep"
-        );
+        with_default(&self.log, || {
+            warn!(
+                texts,
+                nested,
+                "messages of other programs were changed to be readable: texts that are no UTF-8, headers nested too deep"
+            );
+        });
     }
 }
 
@@ -66,18 +74,24 @@ mod tests {
     use std::io::{self, Read};
     use std::sync::Mutex;
 
+    use tracing::dispatcher::get_default;
+
     use super::*;
+    use crate::quiet::quietly;
 
     #[test]
     fn each_change_is_told_once_and_no_flood_of_them() {
         let (mut reader, writer) = io::pipe().unwrap();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(writer)).finish();
         tracing::subscriber::with_default(subscriber, || {
-            let mut told = Told::default();
-            told.add(Mended::default());
-            for _ in 0..1000 {
-                told.add(Mended { texts: 2, nested: 1 });
-            }
+            let mut told = Told::new(get_default(Clone::clone));
+            quietly(|| {
+                told.add(Mended::default());
+                for _ in 0..1000 {
+                    told.add(Mended { texts: 2, nested: 1 });
+                }
+                drop(told);
+            });
         });
         let mut written = String::new();
         reader.read_to_string(&mut written).unwrap();

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tracing::Dispatch;
+
 use super::mended::Told;
 use super::{ServerVersion, fields, greeting, methods};
 
@@ -31,8 +33,8 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
-    pub(super) fn new(version: ServerVersion) -> Self {
-        Self { bytes: vec![0; ROOM], taken: 0, free: 0, filled: 0, passing: 0, told: Told::default(), version }
+    pub(super) fn new(version: ServerVersion, log: Dispatch) -> Self {
+        Self { bytes: vec![0; ROOM], taken: 0, free: 0, filled: 0, passing: 0, told: Told::new(log), version }
     }
 
     /// Gives as much as is free to take, and finds room.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::AsyncReadExt;
 use futures_util::future::poll_immediate;
 use tokio::io::{AsyncRead, ReadBuf};
+use tracing::Dispatch;
 
 use super::super::fields::MAX_DEPTH;
 use super::*;
@@ -37,7 +38,8 @@ impl AsyncRead for Pieces {
 
 fn guard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Guard {
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    Guard::new(Box::new(tokio::io::join(Pieces { pieces, waits: false }, tokio::io::sink())), ServerVersion::default())
+    let wire = tokio::io::join(Pieces { pieces, waits: false }, tokio::io::sink());
+    Guard::new(Box::new(wire), ServerVersion::default(), Dispatch::none())
 }
 
 /// All that comes, read by so many bytes at most.
