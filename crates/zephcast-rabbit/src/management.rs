@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use zephcast_core::{Endpoint, ErrorKind, Result, Tls};
 
 use self::figures::{AlarmCheck, AnyBinding, ExchangeRoutes, Overview, QUEUE_COLUMNS};
@@ -131,11 +132,11 @@ impl Management {
         Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
     }
 
-    /// Whether what a queue refuses of an exchange is nowhere: one is bound at most, which refuses for good, no exchange is, and
-    /// there is no alternate one, which a policy may have named.
+    /// Whether what a queue refuses of an exchange is nowhere: it is the only one that is bound, and refuses for good, no exchange
+    /// is bound, and there is no alternate one, which a policy may have named.
     pub(crate) async fn exchange_refuses_for_good(&self, operation: &'static str, exchange: &str) -> Result<bool> {
         let place = self.place("exchanges", exchange);
-        let Some(itself) = self.requests.read::<ExchangeRoutes>(operation, &place).await? else { return Ok(true) };
+        let Some(itself) = self.requests.read::<ExchangeRoutes>(operation, &place).await? else { return Ok(false) };
         let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &format!("{place}/bindings/source")).await?;
         let all = all.unwrap_or_default();
         let queues: BTreeSet<_> = all.iter().filter_map(AnyBinding::queue).collect();
@@ -145,14 +146,18 @@ impl Management {
         }
         match queues.first() {
             Some(queue) => self.queue_refuses_for_good(operation, queue).await,
-            None => Ok(true),
+            None => Ok(false),
         }
     }
 
-    /// Whether what a queue refuses is not among its dead letters either.
+    /// Whether what a queue refuses is nowhere: not among its dead letters, and not in the queue itself.
+    ///
+    /// There it may be in a classic queue, for which the server also refuses what was on its way to a node that is lost
+    /// (`rabbit_classic_queue:handle_event`). A quorum queue refuses before anything is sent (`rabbit_fifo_client:enqueue`).
     pub(crate) async fn queue_refuses_for_good(&self, operation: &'static str, queue: &str) -> Result<bool> {
-        let queue = self.gathered(operation, queue).await?;
-        Ok(queue.is_none_or(|queue| queue.told("overflow") != Some("reject-publish-dlx")))
+        let Some(queue) = self.gathered(operation, queue).await? else { return Ok(false) };
+        let is_quorum = queue.arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
+        Ok(is_quorum && queue.told("overflow") != Some("reject-publish-dlx"))
     }
 
     /// The server's version, such as `3.10.8`.
