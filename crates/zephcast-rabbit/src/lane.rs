@@ -9,17 +9,17 @@ mod on_the_way;
 mod outcome;
 mod ready;
 mod suspicion;
+mod unwritten;
 mod verdicts;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use zephcast_core::Result;
 use zephcast_core::driver::LONGEST;
 
@@ -40,29 +40,31 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
 }
 
-/// Messages that were handed in together, and who waits for their outcomes.
-struct Job {
-    messages: Vec<Outgoing>,
-    done: oneshot::Sender<Vec<Outcome>>,
+/// What the task is to do.
+enum Job {
+    /// To publish messages that were handed in together. Somebody waits for their outcomes.
+    Publish(Vec<Outgoing>, oneshot::Sender<Vec<Outcome>>),
+    /// To say when everything before it has its outcome.
+    Finish(oneshot::Sender<()>),
 }
 
 impl Job {
     /// Answers that nothing of it was sent.
     fn refuse(self) {
-        let Self { messages, done } = self;
         // Whoever handed it in may have gone away.
-        let _ = done.send(messages.iter().map(|_| Outcome::NotSent).collect());
+        match self {
+            Self::Publish(messages, done) => drop(done.send(messages.iter().map(|_| Outcome::NotSent).collect())),
+            Self::Finish(done) => drop(done.send(())),
+        }
     }
 }
 
-/// The way to the task. It ends when this is dropped and everything has its outcome.
+/// The way to the task, which ends when this is dropped and everything has its outcome.
 pub(crate) struct Lane {
     link: Arc<Link>,
     jobs: mpsc::UnboundedSender<Job>,
     /// Set when a queue refused a message.
     refused: Arc<AtomicBool>,
-    /// Until somebody waits for its end.
-    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Lane {
@@ -82,9 +84,8 @@ impl Lane {
                 connection.give_up(&link);
             }
         };
-        let run = run(channel, todo, suspicion, refused.clone(), clock, link.valve(), give_up);
-        let task = Mutex::new(Some(tokio::spawn(run)));
-        Ok(Self { link, jobs, refused, task })
+        tokio::spawn(run(channel, todo, suspicion, refused.clone(), clock, link.valve(), give_up));
+        Ok(Self { link, jobs, refused })
     }
 
     /// Whether nothing can be published here any more.
@@ -100,12 +101,13 @@ impl Lane {
         self.refused.load(Ordering::Relaxed) || self.link.is_used_up()
     }
 
-    /// Waits until everything has its outcome. Whoever still waits for one has it by then.
-    pub(crate) async fn finish(self: Arc<Self>) {
-        let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        drop(self);
-        // It does not panic, and nobody ends it.
-        let _ = task.await;
+    /// Waits until everything that was handed in has its outcome, or never will. Who gives that up may wait again.
+    pub(crate) async fn finished(&self) {
+        let (done, finished) = oneshot::channel();
+        // A task that takes nothing more, or is gone, has answered for everything.
+        if self.jobs.send(Job::Finish(done)).is_ok() {
+            let _ = finished.await;
+        }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -120,7 +122,7 @@ impl Lane {
             let _ = done.send(Vec::new());
             return outcomes;
         }
-        if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job { messages, done }) {
+        if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job::Publish(messages, done)) {
             job.refuse();
         }
         outcomes
@@ -137,8 +139,8 @@ async fn run(
     valve: Valve,
     give_up: impl FnOnce(),
 ) {
-    let publish = |place, message| on_the_way::publish(&channel, place, message);
-    let mut on_the_way = OnTheWay::new(&channel, publish, &suspicion, &clock, refused);
+    let write = |message| on_the_way::write(&channel, message);
+    let mut on_the_way = OnTheWay::new(&channel, write, &suspicion, &clock, refused);
     let is_silent = tokio::select! {
         biased;
         () = on_the_way.work(&mut todo) => false,

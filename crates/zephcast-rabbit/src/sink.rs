@@ -41,15 +41,16 @@ impl RabbitSink {
 
     /// The lane that works, or else a new one, for which the stream has to be there.
     async fn lane(&self, current: &mut Option<Arc<Lane>>) -> Result<Arc<Lane>, Error> {
-        if let Some(lane) = current.as_ref().filter(|lane| !lane.is_over() && !lane.is_worn()) {
-            return Ok(lane.clone());
-        }
-        if let Some(former) = current.take().filter(|former| !former.is_over()) {
+        if let Some(former) = current {
+            if !former.is_over() && !former.is_worn() {
+                return Ok(former.clone());
+            }
             let valve = former.link().valve();
-            // What is on its way there comes first.
+            // What is on its way there comes first. It stays the lane until then, whoever waits for that.
             tokio::select! {
                 biased;
-                () = former.finish() => {}
+                () = former.finished() => {}
+                () = former.link().ended() => {}
                 () = valve.until(false) => return Err(self.connection().trouble(OPERATION).unwrap_or_else(lost)),
             }
         }
@@ -176,3 +177,6 @@ impl Sink for RabbitSink {
         self.connection().trouble(OPERATION)
     }
 }
+
+#[cfg(test)]
+mod tests;

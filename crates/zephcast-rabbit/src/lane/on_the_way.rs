@@ -1,52 +1,58 @@
 //! What is on its way to the server, and what becomes of it.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready as or_wait};
+use std::vec::IntoIter;
 
 use futures_util::StreamExt;
-use futures_util::future::poll_immediate;
 use futures_util::stream::FuturesUnordered;
-use lapin::Channel;
 use lapin::options::BasicPublishOptions;
+use lapin::{Channel, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::suspicion::Suspicion;
+use super::unwritten::Unwritten;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
 use super::{Job, Outcome, Outgoing, ready};
+use crate::quiet::quietly;
 
-/// What is on its way, published by `P`.
-pub(super) struct OnTheWay<'a, P, F> {
+/// What is on its way, written by `P`.
+pub(super) struct OnTheWay<'a, P, W> {
     channel: &'a Channel,
-    publish: P,
+    write: P,
     suspicion: &'a Suspicion,
     /// Told of every step of the oldest.
     clock: &'a Clock,
-    waiting: FuturesUnordered<Pin<Box<F>>>,
+    unwritten: Unwritten<W>,
+    unconfirmed: FuturesUnordered<Confirm>,
     verdicts: Verdicts,
     open: Open,
 }
 
-impl<'a, P, F> OnTheWay<'a, P, F>
+impl<'a, P, W> OnTheWay<'a, P, W>
 where
-    P: Fn(Place, Outgoing) -> F,
-    F: Future<Output = (Place, Result<Answer, Fault>)>,
+    P: Fn(Outgoing) -> W,
+    W: Future<Output = Result<PublisherConfirm, Fault>>,
 {
     pub(super) fn new(
         channel: &'a Channel,
-        publish: P,
+        write: P,
         suspicion: &'a Suspicion,
         clock: &'a Clock,
         refused: Arc<AtomicBool>,
     ) -> Self {
         Self {
             channel,
-            publish,
+            write,
             suspicion,
             clock,
-            waiting: FuturesUnordered::new(),
+            unwritten: Unwritten::new(),
+            unconfirmed: FuturesUnordered::new(),
             verdicts: Verdicts::new(suspicion.limit()),
             open: Open { jobs: VecDeque::new(), refused },
         }
@@ -57,13 +63,18 @@ where
         loop {
             tokio::select! {
                 biased;
-                () = self.some_complete(), if !self.waiting.is_empty() => {}
+                () = self.some_steps(), if !self.is_empty() => {}
                 job = todo.recv() => match job {
-                    Some(job) => self.publish(job).await,
+                    Some(Job::Publish(messages, done)) => self.publish(messages, done).await,
+                    Some(Job::Finish(done)) => {
+                        self.drain().await;
+                        // Whoever asked may have gone away.
+                        let _ = done.send(());
+                    }
                     None => break,
                 },
             }
-            if !self.channel.status().connected() && self.waiting.is_empty() {
+            if !self.channel.status().connected() && self.is_empty() {
                 break;
             }
         }
@@ -73,81 +84,144 @@ where
 
     /// No more is waited for: of what has no answer by now nobody knows what becomes.
     pub(super) fn give_up(mut self) {
-        ready::each(&mut self.waiting, |(place, answer)| self.verdicts.completed(place, answer));
-        self.decide(self.waiting.is_empty());
+        self.sweep();
         self.open.give_up(self.verdicts.next());
     }
 
-    async fn publish(&mut self, Job { messages, done }: Job) {
+    async fn publish(&mut self, messages: Vec<Outgoing>, done: oneshot::Sender<Vec<Outcome>>) {
         self.open.begin(self.verdicts.next(), messages.len(), done);
         self.clock.begin();
-        for message in messages {
-            let goes_alone = self.suspicion.falls_on(&message);
-            if goes_alone {
-                self.drain().await;
-            }
-            let place = self.verdicts.published(&message);
-            if goes_alone {
-                let (place, answer) = (self.publish)(place, message).await;
-                self.verdicts.completed_alone(place, answer);
-                self.decide(true);
-                continue;
-            }
-            let mut publishing = Box::pin((self.publish)(place, message));
-            // The first poll takes the message's number and queues its frames.
-            match poll_immediate(&mut publishing).await {
-                Some((place, answer)) => self.verdicts.completed(place, answer),
-                None => self.waiting.push(publishing),
+        let mut messages = messages.into_iter();
+        while let Some(next) = messages.as_slice().first() {
+            if self.suspicion.falls_on(next) {
+                self.publish_next_alone(&mut messages).await;
+            } else if self.unwritten.is_full() {
+                self.some_steps().await;
+            } else {
+                quietly(|| self.begin_some(&mut messages));
             }
         }
-        if self.waiting.is_empty() {
-            self.decide(true);
+        if self.is_empty() {
+            self.decide();
         }
     }
 
-    /// Waits until something is complete, and takes all that is.
-    async fn some_complete(&mut self) {
-        let Some((place, answer)) = self.waiting.next().await else { return };
-        self.verdicts.completed(place, answer);
-        // Whatever completed before these is ready by now, too.
-        ready::each(&mut self.waiting, |(place, answer)| self.verdicts.completed(place, answer));
-        self.decide(self.waiting.is_empty());
+    /// Begins to write what comes next, for as long as there is room and it need not go alone.
+    fn begin_some(&mut self, messages: &mut IntoIter<Outgoing>) {
+        while !self.unwritten.is_full()
+            && messages.as_slice().first().is_some_and(|next| !self.suspicion.falls_on(next))
+            && let Some(message) = messages.next()
+        {
+            let (place, bytes) = (self.verdicts.published(&message), message.payload.len());
+            if let Some(written) = self.unwritten.begin(place, bytes, (self.write)(message)) {
+                self.written(place, written);
+            }
+        }
+    }
+
+    async fn publish_next_alone(&mut self, messages: &mut IntoIter<Outgoing>) {
+        self.drain().await;
+        let Some(message) = messages.next() else { return };
+        let place = self.verdicts.published(&message);
+        let answer = match (self.write)(message).await {
+            Ok(confirm) => Confirm { place, confirm }.await.1,
+            Err(fault) => Err(fault),
+        };
+        self.verdicts.completed_alone(place, answer);
+        self.decide();
     }
 
     /// Waits until everything has its outcome.
     async fn drain(&mut self) {
-        while !self.waiting.is_empty() {
-            self.some_complete().await;
+        while !self.is_empty() {
+            self.some_steps().await;
         }
-        self.decide(true);
+        self.decide();
     }
 
-    /// Everything that completed so far is known, and nothing else is on its way if `all`.
+    /// Waits until something is written or confirmed, and takes all that is.
+    async fn some_steps(&mut self) {
+        poll_fn(|context| self.poll_step(context)).await;
+        self.sweep();
+    }
+
+    /// Takes all that is written or confirmed by now.
+    ///
+    /// When something was seen to be confirmed, so was whatever the client library confirmed before it: by the time that
+    /// nothing is left to take, the oldest that is unwritten was not written when the last confirm was seen, and what came
+    /// before that confirm is ready among the unconfirmed.
+    fn sweep(&mut self) {
+        ready::each(|context| self.poll_step(context));
+        self.decide();
+    }
+
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready((place, written)) = self.unwritten.poll_next(context) {
+            self.written(place, written);
+            return Poll::Ready(());
+        }
+        match or_wait!(self.unconfirmed.poll_next_unpin(context)) {
+            Some((place, answer)) => {
+                self.verdicts.completed(place, answer);
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn written(&mut self, place: Place, written: Result<PublisherConfirm, Fault>) {
+        match written {
+            Ok(confirm) => {
+                if place == self.verdicts.oldest() {
+                    // The server owes its answer from now on.
+                    self.clock.answered(true);
+                }
+                self.unconfirmed.push(Confirm { place, confirm });
+            }
+            Err(fault) => self.verdicts.completed(place, Err(fault)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unwritten.is_empty() && self.unconfirmed.is_empty()
+    }
+
+    /// Everything that completed so far is known.
     ///
     /// The server has answered when the oldest has its outcome. That of a newer one alone is no answer: a queue that never
     /// confirms would keep its messages here as long as another one does.
-    fn decide(&mut self, all: bool) {
+    fn decide(&mut self) {
         let oldest = self.verdicts.oldest();
-        self.open.decide(self.verdicts.swept(all));
+        self.open.decide(self.verdicts.swept(self.is_empty()));
         if self.verdicts.oldest() > oldest {
             self.clock.answered(!self.open.jobs.is_empty());
         }
     }
 }
 
-/// Publishes the message of a place: what becomes of it.
-pub(super) async fn publish(channel: &Channel, place: Place, message: Outgoing) -> (Place, Result<Answer, Fault>) {
-    (place, try_publish(channel, message).await)
-}
-
-async fn try_publish(channel: &Channel, message: Outgoing) -> Result<Answer, Fault> {
+/// Writes a message: how to hear whether it is stored.
+pub(super) async fn write(channel: &Channel, message: Outgoing) -> Result<PublisherConfirm, Fault> {
     if !channel.status().connected() {
         return Err(Fault::NotSent);
     }
     let Outgoing { exchange, routing_key, properties, payload } = message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let written = channel.basic_publish(exchange, routing_key, options, &payload, properties).await;
-    Ok(Answer::from(written.map_err(Fault::failed)?.await.map_err(Fault::failed)?))
+    channel.basic_publish(exchange, routing_key, options, &payload, properties).await.map_err(Fault::failed)
+}
+
+/// Waits for what the server says of the message of a place.
+struct Confirm {
+    place: Place,
+    confirm: PublisherConfirm,
+}
+
+impl Future for Confirm {
+    type Output = (Place, Result<Answer, Fault>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let confirmed = or_wait!(Pin::new(&mut self.confirm).poll(context));
+        Poll::Ready((self.place, confirmed.map(Answer::from).map_err(Fault::failed)))
+    }
 }
 
 /// What is known of the jobs whose messages are not all decided, in the order of their messages.

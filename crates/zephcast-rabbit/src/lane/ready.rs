@@ -1,11 +1,8 @@
 //! Everything that is ready, and not only what comes before the first pause.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-
-use futures_util::Stream;
 
 /// Whether somebody was woken.
 #[derive(Debug, Default)]
@@ -17,16 +14,15 @@ impl Wake for Woken {
     }
 }
 
-/// Hands over all that a stream has, without waiting for more. A stream of many futures pauses of itself when it was long at
-/// work: it says so by waking whoever polls it.
-pub(super) fn each<S: Stream + Unpin>(stream: &mut S, mut take: impl FnMut(S::Item)) {
+/// Polls for as long as something is ready, without waiting for more. A stream of many futures pauses of itself when it was
+/// long at work: it says so by waking whoever polls it.
+pub(super) fn each(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());
     let mut context = Context::from_waker(&waker);
     loop {
-        match Pin::new(&mut *stream).poll_next(&mut context) {
-            Poll::Ready(Some(item)) => take(item),
-            Poll::Ready(None) => return,
+        match poll(&mut context) {
+            Poll::Ready(()) => {}
             Poll::Pending if woken.0.swap(false, Ordering::SeqCst) => {}
             Poll::Pending => return,
         }
@@ -37,8 +33,8 @@ pub(super) fn each<S: Stream + Unpin>(stream: &mut S, mut take: impl FnMut(S::It
 mod tests {
     use std::future::{pending, poll_fn};
 
-    use futures_util::FutureExt;
     use futures_util::stream::FuturesUnordered;
+    use futures_util::{FutureExt, StreamExt};
 
     use super::*;
 
@@ -58,7 +54,7 @@ mod tests {
         }
         waiting.push(pending().boxed());
         let mut taken = Vec::new();
-        each(&mut waiting, |number| taken.push(number));
+        each(|context| waiting.poll_next_unpin(context).map(|number| taken.extend(number)));
         taken.sort_unstable();
         assert_eq!(taken, (0..10).collect::<Vec<_>>());
     }

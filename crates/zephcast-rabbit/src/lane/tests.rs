@@ -216,7 +216,7 @@ async fn a_server_that_never_confirms_is_given_up_though_nobody_waits() {
     // The large one waits for those before it.
     let waiting = lane.publish(vec![message("taken", 3, 10), message("taken", 4, LARGE + 1), message("taken", 5, 10)]);
     let behind = lane.publish(vec![message("taken", 6, 10)]);
-    tokio::time::timeout(Duration::from_secs(5), lane.clone().finish()).await.expect("an end of it");
+    tokio::time::timeout(Duration::from_secs(5), lane.finished()).await.expect("an end of it");
     assert!(lane.is_over() && lane.link().is_over());
     assert_eq!(waiting.await.unwrap().iter().map(name).collect::<Vec<_>>(), ["Late", "NotSent", "NotSent"]);
     assert_eq!(behind.await.unwrap().iter().map(name).collect::<Vec<_>>(), ["NotSent"]);
@@ -237,4 +237,25 @@ async fn a_large_message_that_is_not_confirmed_is_given_up_alone() {
     let outcomes = tokio::time::timeout(Duration::from_secs(5), outcomes).await.expect("an end of it").unwrap();
     assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Late", "NotSent"]);
     assert!(lane.link().is_over());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_have_to_publish_holds_nobody_up() {
+    const BYTES_A_SECOND: u32 = 8 * 1024 * 1024;
+    /// More by far than a socket takes in advance.
+    const SECONDS: usize = 5;
+    const EACH: usize = 64 * 1024;
+    let (_server, proxy, connection) = by_proxy(Duration::from_millis(2_500)).await;
+    declare(&connection, "taken", &[]).await;
+    let (busy, other) = (Lane::open(&connection, "a").await.unwrap(), Lane::open(&connection, "b").await.unwrap());
+    proxy.set_bandwidth(Some(BYTES_A_SECOND));
+    let count = SECONDS * BYTES_A_SECOND as usize / EACH;
+    let much = busy.publish((0..count).map(|id| message("taken", id, EACH)).collect());
+    // Once the client library has all that it is going to have of it.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let outcomes = other.publish(vec![message("taken", count, 10)]).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Stored"]);
+    let outcomes = much.await.unwrap();
+    assert!(outcomes.iter().all(|outcome| name(outcome) == "Stored"));
+    assert!(!busy.link().is_over());
 }
