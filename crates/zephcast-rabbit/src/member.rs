@@ -1,27 +1,26 @@
 //! A member: joining, and what its two halves share.
 
+mod words;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::BasicProperties;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, ErrorKind, Event, Result, UnitId};
 
 use crate::brokers::Brokers;
-use crate::clock::now_ms;
 use crate::config::QueueType;
 use crate::connection::Connection;
-use crate::error::{late, no_group};
-use crate::hints::{self, Hint};
+use crate::error::no_group;
+use crate::hints::Hint;
 use crate::intake::RabbitIntake;
 use crate::names::Names;
 use crate::native::{self, DeadLetterExchange};
 use crate::pace::Pace;
-use crate::properties::Outgoing;
 use crate::roll_call;
 use crate::session::Session;
 use crate::settler::{RabbitSettler, overdue};
@@ -32,9 +31,6 @@ use crate::topology;
 pub(crate) const UNIT: UnitId = UnitId(0);
 /// The queue of suspects.
 pub(crate) const SUSPECTS: UnitId = UnitId(UnitId::HELPERS);
-
-/// How long a member that joins anew waits until its word about what it held is written.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the halves of a member share.
 pub(crate) struct Member {
@@ -203,52 +199,6 @@ impl Member {
     pub(crate) fn working_for(&self) -> Option<Duration> {
         let working = *self.working.lock().unwrap_or_else(PoisonError::into_inner);
         working.map(|(oldest, said)| oldest + said.elapsed())
-    }
-
-    /// Says of what was held when a session ended, and of what was on its way, that its member lives.
-    async fn tell_outlived(&self) {
-        let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(hints) = outlived else { return };
-        let written = async {
-            self.write_pardon("join").await?;
-            self.write_hints("join", &hints).await
-        };
-        // A server that takes nothing for now keeps nobody from consuming.
-        let written = tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late("join")));
-        if let Err(error) = written {
-            // They are tried one by one then, which is slower and no less safe, unless there is a later word.
-            tracing::debug!(%error, "hints were not written");
-            self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(hints);
-        }
-    }
-
-    /// Says that messages may be on their way that this member will not see.
-    pub(crate) async fn write_pardon(&self, operation: &'static str) -> Result<()> {
-        let expiration = hints::PARDON_KEPT.as_millis().to_string().into();
-        self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
-    }
-
-    /// Writes hints down.
-    pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
-        match hints {
-            [] => Ok(()),
-            hints => self.note(operation, hints::write(hints), BasicProperties::default()).await,
-        }
-    }
-
-    async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
-        self.ensure_hints(operation).await?;
-        let copy = Outgoing { routing_key: self.names.hints.as_str().into(), properties, payload: text.into() };
-        self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
-    }
-
-    async fn ensure_hints(&self, operation: &'static str) -> Result<()> {
-        let queue = &self.names.hints;
-        if !self.brokers.mover.knows(queue) {
-            topology::hints(&self.brokers.control, operation, queue).await?;
-            self.brokers.mover.learn(queue);
-        }
-        Ok(())
     }
 
     /// Makes sure that these queues beside the group's are there.

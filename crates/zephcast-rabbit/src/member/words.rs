@@ -1,0 +1,65 @@
+//! What a member says of messages that may come again.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use zephcast_core::Result;
+
+use super::Member;
+use crate::clock::now_ms;
+use crate::error::late;
+use crate::hints::{self, Hint};
+use crate::properties::Outgoing;
+use crate::topology;
+
+/// How long a member that joins anew waits until its word about what it held is written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Member {
+    /// Says of what was held when a session ended, and of what was on its way, that its member lives.
+    pub(super) async fn tell_outlived(&self) {
+        let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(hints) = outlived else { return };
+        let written = async {
+            self.write_pardon("join").await?;
+            self.write_hints("join", &hints).await
+        };
+        // A server that takes nothing for now keeps nobody from consuming.
+        let written = tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late("join")));
+        if let Err(error) = written {
+            // They are tried one by one then, which is slower and no less safe, unless there is a later word.
+            tracing::debug!(%error, "hints were not written");
+            self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(hints);
+        }
+    }
+
+    /// Says that messages may be on their way that this member will not see.
+    pub(crate) async fn write_pardon(&self, operation: &'static str) -> Result<()> {
+        let expiration = hints::PARDON_KEPT.as_millis().to_string().into();
+        self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
+    }
+
+    /// Writes hints down.
+    pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
+        match hints {
+            [] => Ok(()),
+            hints => self.note(operation, hints::write(hints), BasicProperties::default()).await,
+        }
+    }
+
+    async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
+        self.ensure_hints(operation).await?;
+        let copy = Outgoing { routing_key: self.names.hints.as_str().into(), properties, payload: text.into() };
+        self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
+    }
+
+    async fn ensure_hints(&self, operation: &'static str) -> Result<()> {
+        let queue = &self.names.hints;
+        if !self.brokers.mover.knows(queue) {
+            topology::hints(&self.brokers.control, operation, queue).await?;
+            self.brokers.mover.learn(queue);
+        }
+        Ok(())
+    }
+}
