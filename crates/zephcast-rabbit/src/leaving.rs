@@ -74,10 +74,7 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
             Some(Hint { attempts, ..held.hint()?.innocent() })
         })
         .collect();
-    if let Err(error) = member.write_hints(OPERATION, &hints).await {
-        // They are tried one by one then, which is slower and no less safe.
-        tracing::debug!(%error, "hints were not written");
-    }
+    member.write_hints(OPERATION, &hints).await;
     let suspects: Vec<u64> = session.suspects.held().keys().copied().collect();
     for tag in suspects {
         let named = returned.iter().find(|back| back.unit == SUSPECTS && session.tag_of(back.token) == Some(tag));

@@ -23,7 +23,7 @@ impl Member {
         let Some(hints) = outlived else { return };
         let written = async {
             self.write_pardon("join").await?;
-            self.write_hints("join", &hints).await
+            self.try_write_hints("join", &hints).await
         };
         // A server that takes nothing for now keeps nobody from consuming.
         let written = tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late("join")));
@@ -40,8 +40,15 @@ impl Member {
         self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
     }
 
-    /// Writes hints down.
-    pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
+    /// Writes hints down, if that can be done now: nothing waits for them. What goes without is tried one by one, which is
+    /// slower and no less safe, and an attempt that is not written counts as long as this member lives.
+    pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) {
+        if let Err(error) = self.try_write_hints(operation, hints).await {
+            tracing::debug!(%error, "hints were not written");
+        }
+    }
+
+    async fn try_write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
         match hints {
             [] => Ok(()),
             hints => self.note(operation, hints::write(hints), BasicProperties::default()).await,

@@ -61,7 +61,7 @@ impl RabbitSettler {
                 }
             }
         }
-        self.member.write_hints(OPERATION, &hints).await?;
+        self.member.write_hints(OPERATION, &hints).await;
         for tag in given_back {
             session.give_back(tag).await;
         }

@@ -36,10 +36,7 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
         return Ok(given_back);
     }
     let hints: Vec<Hint> = overdue.iter().filter_map(|(_, hint)| *hint).collect();
-    if let Err(error) = member.write_hints(OPERATION, &hints).await {
-        // They are tried one by one then, which is slower and no less safe.
-        tracing::debug!(%error, "hints were not written");
-    }
+    member.write_hints(OPERATION, &hints).await;
     tell(member, overdue.len(), timeout);
     for (tag, _) in overdue {
         session.inbox.remove(tag);

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Membership, Subscription};
 use zephcast_core::{Message, MessageId, Position, PositionStyle};
 
 use super::*;
 use crate::connection::Connection;
+use crate::errand::Errand;
 use crate::{RabbitConfig, RabbitDriver, topology};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,9 +67,30 @@ impl Lab {
 
     /// How many dead letters there are.
     async fn dead(&self) -> u64 {
-        let control = Connection::new(Arc::new(self.config.clone()), "test");
-        topology::queue(&control, "test", "s.g.dead").await.unwrap().map_or(0, |(ready, _)| ready)
+        self.ready("s.g.dead").await
     }
+
+    async fn ready(&self, queue: &str) -> u64 {
+        let control = Connection::new(Arc::new(self.config.clone()), "test");
+        topology::queue(&control, "test", queue).await.unwrap().map_or(0, |(ready, _)| ready)
+    }
+}
+
+/// A queue of hints that takes none.
+async fn spoil_hints(config: &RabbitConfig) {
+    let control = Connection::new(Arc::new(config.clone()), "test");
+    let errand = Errand::begin(&control, "test").await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    errand.call(errand.channel().queue_declare("s.g.hints".into(), options, arguments)).await.unwrap();
+    let options = BasicPublishOptions::default();
+    let published =
+        errand.channel().basic_publish("".into(), "s.g.hints".into(), options, b"", BasicProperties::default());
+    errand.call(published).await.unwrap();
+    // Answered when it is there.
+    errand.end().await.unwrap();
 }
 
 fn settlement(unit: UnitSettlements) -> Settlement {
@@ -78,6 +103,11 @@ fn acked(incoming: &Incoming) -> Settlement {
 
 fn kept(incoming: &Incoming) -> Settlement {
     let others = vec![(incoming.token, Disposition::Keep { attempts: 1 })];
+    settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) })
+}
+
+fn returned(incoming: &Incoming) -> Settlement {
+    let others = vec![(incoming.token, Disposition::Return { attempts: 0 })];
     settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) })
 }
 
@@ -100,6 +130,20 @@ async fn what_is_settled_again_after_an_answer_that_was_lost_is_not_copied_again
     assert_eq!(lab.settle(dead(&taken[0])).await.unwrap(), []);
     assert_eq!(lab.settle(Settlement { again: true, ..dead(&taken[0]) }).await.unwrap(), []);
     assert_eq!(lab.dead().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_that_cannot_be_written_hold_up_no_dead_letter() {
+    let mut lab = Lab::start(3, 10).await;
+    spoil_hints(&lab.config).await;
+    let taken = lab.take(3).await;
+    let [kept, back, dead] =
+        [kept(&taken[0]), returned(&taken[1]), dead(&taken[2])].map(|mut settlement| settlement.units.remove(0).others);
+    let others = [kept, back, dead].concat();
+    let together = settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) });
+    assert_eq!(lab.settle(together).await.unwrap(), []);
+    assert_eq!(lab.dead().await, 1);
+    assert_eq!(lab.ready("s.g.hints").await, 1, "no hint was taken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
