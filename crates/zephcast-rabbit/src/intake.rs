@@ -151,11 +151,8 @@ impl RabbitIntake {
             () = session.more() => return Ok(None),
             () = session.link.ended() => return Ok(None),
             () = self.blockage.changed() => return Ok(None),
-            () = tokio::time::sleep_until(next_look) => {}
-        }
-        if credit.messages == 0 {
-            self.lookout.put_off();
-            return Ok(None);
+            // Whoever has no room has none for suspects.
+            () = tokio::time::sleep_until(next_look), if credit.messages > 0 => {}
         }
         self.look_for_suspects(session).await?;
         if !self.lookout.has_turn(session.inbox.is_empty()) {
@@ -244,3 +241,6 @@ impl Intake for RabbitIntake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

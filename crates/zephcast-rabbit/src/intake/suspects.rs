@@ -30,32 +30,33 @@ const BIND: Duration = Duration::from_secs(5);
 /// Whether there are suspects, and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Lookout {
-    /// `None` before the first look.
-    next: Option<Instant>,
+    /// When to look.
+    next: Instant,
     are_there: bool,
     /// Whether others have been handed out since suspects had their turn.
     others_had_turn: bool,
 }
 
 impl Default for Lookout {
+    /// To look at once.
     fn default() -> Self {
-        Self { next: None, are_there: false, others_had_turn: true }
+        Self { next: Instant::now(), are_there: false, others_had_turn: true }
     }
 }
 
 impl Lookout {
-    /// Whether it is time to look.
+    /// Whether it is time to look, whatever else there is to hand out: a backlog may last for hours.
     pub(super) fn is_due(&self) -> bool {
-        self.next.is_none()
+        self.next <= Instant::now()
     }
 
     /// When to look next.
     pub(super) fn next(&self) -> Instant {
-        self.next.unwrap_or_else(Instant::now)
+        self.next
     }
 
-    pub(super) fn put_off(&mut self) {
-        self.next = self.next.max(Some(Instant::now() + LOOK));
+    fn look_again_in(&mut self, pause: Duration) {
+        self.next = Instant::now() + pause;
     }
 
     /// There are some.
@@ -82,7 +83,7 @@ impl RabbitIntake {
     pub(super) async fn look_for_suspects(&mut self, session: &Arc<Session>) -> Result<()> {
         if !self.have_suspects_a_queue(session).await {
             self.lookout.are_there = false;
-            self.lookout.next = Some(Instant::now() + RARE_LOOK);
+            self.lookout.look_again_in(RARE_LOOK);
             return Ok(());
         }
         let answer = session.suspects.are_there().await;
@@ -95,7 +96,7 @@ impl RabbitIntake {
             }
             Err(error) => return Err(error),
         }
-        self.lookout.put_off();
+        self.lookout.look_again_in(LOOK);
         self.keep_bound(session).await;
         Ok(())
     }
@@ -124,7 +125,7 @@ impl RabbitIntake {
     /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and
     /// know nothing of its groups.
     async fn keep_bound(&mut self, session: &Session) {
-        if self.bound.elapsed() < BIND {
+        if self.bound.elapsed() < BIND || !session.inbox.is_empty() {
             return;
         }
         self.bound = Instant::now();
