@@ -18,6 +18,8 @@ mod held;
 mod hints;
 mod inbox;
 mod intake;
+#[cfg(test)]
+mod lab;
 mod lane;
 mod leaving;
 mod link;

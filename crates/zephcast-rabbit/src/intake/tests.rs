@@ -2,22 +2,14 @@
 
 use std::time::Duration;
 
-use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, ConnectionProperties};
-use zephcast_core::driver::{Driver, Incoming, Membership, Settlement, Subscription, UnitSettlements};
-use zephcast_core::{Message, StreamName};
+use zephcast_core::Message;
+use zephcast_core::driver::{Driver, Incoming, Membership, Settlement, UnitSettlements};
 
 use super::*;
-use crate::{RabbitConfig, RabbitDriver};
+use crate::lab::{Lab, NORMAL, SUSPECT, fetch, until};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const FULL: Credit = Credit { messages: 0, bytes: 0, suspect: false };
-const ROOM: Credit = Credit { messages: 1, bytes: 1 << 20, suspect: false };
-
-async fn fetch(member: &mut Membership, credit: Credit) -> Fetched {
-    tokio::time::timeout(PATIENCE, member.intake.fetch(credit)).await.unwrap().unwrap()
-}
+const FULL: Credit = Credit { messages: 0, ..NORMAL };
+const ROOM: Credit = Credit { messages: 1, ..NORMAL };
 
 /// The window is full for as long as a handler works.
 async fn handle(member: &mut Membership, messages: Vec<Incoming>) {
@@ -36,26 +28,17 @@ async fn handle(member: &mut Membership, messages: Vec<Incoming>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn suspects_have_their_turn_amid_a_backlog_that_is_handled_slowly() {
     const BACKLOG: usize = 100;
-    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
-    let driver = RabbitDriver::connect(RabbitConfig::from_url(&server.url()).unwrap()).await.unwrap();
-    let stream: StreamName = "s".parse().unwrap();
-    let mut subscription = Subscription::new(stream.clone(), "g".parse().unwrap());
+    let lab = Lab::start().await;
+    let mut subscription = Lab::subscription();
     subscription.prefetch = 4;
-    let mut member = driver.join(subscription).await.unwrap();
-    let sink = driver.open_sink(&stream, false).await.unwrap();
+    let mut member = lab.driver.join(subscription).await.unwrap();
+    let sink = lab.driver.open_sink(&"s".parse().unwrap(), false).await.unwrap();
     let backlog = vec![Message::new("x"); BACKLOG];
     assert!(sink.publish(&backlog).await.iter().all(Result::is_ok));
-    let mut messages = loop {
-        if let Fetched::Batch(batch) = fetch(&mut member, ROOM).await {
-            break batch.messages;
-        }
-    };
+    let came = until(&mut member, ROOM, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+    let Fetched::Batch(Batch { mut messages, .. }) = came else { unreachable!("it was waited for") };
     // Another member moves one there, after this one had looked.
-    let url = format!("amqp://guest:guest@{}/%2f", server.addr());
-    let other = lapin::Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
-    let channel = other.create_channel().await.unwrap();
-    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    channel.basic_publish("".into(), "s.g.suspects".into(), options, b"x", properties).await.unwrap();
+    lab.publish("s.g.suspects").await;
     for handled in 1.. {
         assert!(handled < BACKLOG, "nobody looked");
         handle(&mut member, messages).await;
@@ -65,8 +48,7 @@ async fn suspects_have_their_turn_amid_a_backlog_that_is_handled_slowly() {
             other => panic!("{other:?}"),
         };
     }
-    let suspect = Credit { suspect: true, ..ROOM };
-    assert!(matches!(fetch(&mut member, suspect).await, Fetched::Batch(batch) if batch.unit == SUSPECTS));
+    assert!(matches!(fetch(&mut member, SUSPECT).await, Fetched::Batch(batch) if batch.unit == SUSPECTS));
     let Fetched::Batch(batch) = fetch(&mut member, ROOM).await else { panic!("others have their turn then") };
     assert_eq!(batch.unit, UNIT);
 }

@@ -56,9 +56,17 @@ impl Member {
     }
 
     async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
+        let queue = &self.names.hints;
+        let copy = Outgoing { routing_key: queue.as_str().into(), properties, payload: text.into() };
+        let store = async |copy| self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect();
         self.ensure_hints(operation).await?;
-        let copy = Outgoing { routing_key: self.names.hints.as_str().into(), properties, payload: text.into() };
-        self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect()
+        let stored: Result<()> = store(copy.clone()).await;
+        if stored.is_ok() || self.brokers.mover.knows(queue) {
+            return stored;
+        }
+        // Gone since it was needed last, as the broker has it with one that nobody reads for long.
+        self.ensure_hints(operation).await?;
+        store(copy).await
     }
 
     async fn ensure_hints(&self, operation: &'static str) -> Result<()> {
