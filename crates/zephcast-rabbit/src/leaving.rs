@@ -1,9 +1,9 @@
 //! Leaving in good order: what is given back is said to be innocent, and a suspect that nobody tried stays one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use zephcast_core::driver::Returned;
 use zephcast_core::{ErrorKind, Result};
 
@@ -17,20 +17,40 @@ const OPERATION: &str = "leave";
 
 /// Gives everything back and closes the member's connection.
 pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline: Duration) -> Result<()> {
-    let until = zephcast_core::driver::after(tokio::time::Instant::now(), deadline);
-    let Some(session) = member.session().filter(|session| !session.is_over()) else {
+    let until = zephcast_core::driver::after(Instant::now(), deadline);
+    let left = || until.saturating_duration_since(Instant::now());
+    let session = member.session();
+    if let Some(session) = &session {
+        count_attempts(session, returned);
+    }
+    let Some(session) = session.as_ref().filter(|session| !session.is_over()) else {
         // What it held is with the group since its connection was lost, settled by its user or not.
-        let lost = member.session().is_some_and(|session| session.is_unsynced() || session.holds_any());
-        close(member, deadline).await;
+        let lost = session.as_ref().is_some_and(|session| session.is_unsynced() || session.holds_any());
+        if let Some(session) = &session {
+            member.lose(session);
+        }
+        // The other connections may be fine.
+        member.tell_outlived(OPERATION, left()).await;
+        close(member, left()).await;
         return match lost {
             true => Err(error(ErrorKind::LeaseLost, OPERATION, "the connection was lost with what the member held")),
             false => Ok(()),
         };
     };
-    let left = tokio::time::timeout_at(until, give_everything_back(member, &session, returned)).await;
-    left.map_err(|_| late(OPERATION))??;
-    close(member, until.saturating_duration_since(tokio::time::Instant::now())).await;
+    let gave_back = tokio::time::timeout_at(until, give_everything_back(member, session, returned)).await;
+    gave_back.map_err(|_| late(OPERATION))??;
+    close(member, left()).await;
     Ok(())
+}
+
+/// What a handler had in hand when the time was over counts as tried, whichever word of it is the last.
+fn count_attempts(session: &Session, returned: &[Returned]) {
+    let mut held = session.held();
+    for back in returned.iter().filter(|back| back.unit == UNIT) {
+        if let Some(held) = session.tag_of(back.token).and_then(|tag| held.get_mut(tag)) {
+            held.attempts = back.attempts;
+        }
+    }
 }
 
 /// Nothing depends on it any more.
@@ -61,19 +81,7 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
     }
     // What was on its way when the member took no more.
     session.look();
-    let attempts: HashMap<u64, u32> = returned
-        .iter()
-        .filter(|returned| returned.unit == UNIT)
-        .filter_map(|returned| Some((session.tag_of(returned.token)?, returned.attempts)))
-        .collect();
-    let hints: Vec<Hint> = session
-        .held()
-        .iter()
-        .filter_map(|(tag, held)| {
-            let attempts = attempts.get(&tag).copied().unwrap_or(held.attempts);
-            Some(Hint { attempts, ..held.hint()?.innocent() })
-        })
-        .collect();
+    let hints: Vec<Hint> = session.held().iter().filter_map(|(_, held)| Some(held.hint()?.innocent())).collect();
     member.write_hints(OPERATION, &hints).await;
     let suspects: Vec<u64> = session.suspects.held().keys().copied().collect();
     for tag in suspects {

@@ -119,7 +119,7 @@ impl Member {
             roll_call::spawn(self, &session, questions);
         }
         *self.current() = Some(session);
-        self.tell_outlived().await;
+        self.tell_outlived(operation, words::PATIENCE).await;
         Ok(self.is_new.swap(false, Ordering::SeqCst))
     }
 

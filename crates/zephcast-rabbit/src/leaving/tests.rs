@@ -1,7 +1,7 @@
 //! On a real server: what a member says when it goes, or its connection does.
 
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
-use zephcast_core::driver::Fetched;
+use zephcast_core::driver::{Fetched, Renewal};
 
 use super::*;
 use crate::lab::{Lab, NORMAL, PATIENCE, SUSPECT, fetch, until};
@@ -67,4 +67,35 @@ async fn hints_are_written_though_their_queue_is_gone() {
         lab.break_off().await;
         until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_without_a_connection_says_that_it_lived() {
+    let lab = Lab::start().await;
+    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    lab.publish("s.g").await;
+    for has_told in [false, true] {
+        let mut member = lab.join().await;
+        let came = until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
+        assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
+        // What the last one said is used up, and helps nobody else.
+        lab.channel().await.queue_delete("s.g.hints".into(), QueueDeleteOptions::default()).await.unwrap();
+        lab.break_off().await;
+        if has_told {
+            until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
+            member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+            continue;
+        }
+        let lost = async {
+            while member.settler.renew(Renewal { held: Vec::new(), oldest: None }).await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, lost).await.expect("is noticed");
+        let error = member.settler.leave(Vec::new(), PATIENCE).await.expect_err("holds something");
+        assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+    }
+    let came =
+        until(&mut lab.join().await, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
+    assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
 }

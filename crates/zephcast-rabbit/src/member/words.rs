@@ -13,21 +13,21 @@ use crate::hints::{self, Hint};
 use crate::properties::Outgoing;
 use crate::topology;
 
-/// How long a member that joins anew waits until its word about what it held is written.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a member waits at most until its word about what it held is written.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Member {
-    /// Says of what was held when a session ended, and of what was on its way, that its member lives.
-    pub(super) async fn tell_outlived(&self) {
+    /// Says of what was held when a session ended, and of what was on its way, that its member lives. A server that takes
+    /// nothing for now keeps nobody from what comes next.
+    pub(crate) async fn tell_outlived(&self, operation: &'static str, patience: Duration) {
         let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(hints) = outlived else { return };
-        let written = async {
-            self.write_pardon("join").await?;
-            self.try_write_hints("join", &hints).await
+        let told = async {
+            self.write_pardon(operation).await?;
+            self.try_write_hints(operation, &hints).await
         };
-        // A server that takes nothing for now keeps nobody from consuming.
-        let written = tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late("join")));
-        if let Err(error) = written {
+        let told = tokio::time::timeout(patience.min(PATIENCE), told).await.unwrap_or_else(|_| Err(late(operation)));
+        if let Err(error) = told {
             // They are tried one by one then, which is slower and no less safe, unless there is a later word.
             tracing::debug!(%error, "hints were not written");
             self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(hints);
