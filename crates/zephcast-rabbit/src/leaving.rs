@@ -60,10 +60,13 @@ async fn close(member: &Member, deadline: Duration) {
     }
 }
 
-/// Says that messages may be on their way that this member will not see, unless nothing ever came.
+/// Says that messages may be on their way that this member will not see.
 async fn pardon(member: &Member, session: &Session) -> Result<()> {
-    let began = session.held().began();
-    if began { member.write_pardon(OPERATION).await } else { Ok(()) }
+    if session.owes_pardon() {
+        member.write_pardon(OPERATION).await?;
+        session.note_pardoned();
+    }
+    Ok(())
 }
 
 /// Gives everything back and closes the session's channels: what is settled is, and what comes again is innocent.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use zephcast_core::driver::{Membership, Subscription};
 use zephcast_core::{Error, ErrorKind, Event, Result, UnitId};
 
+use self::words::Outlived;
 use crate::brokers::Brokers;
 use crate::config::QueueType;
 use crate::connection::Connection;
@@ -46,8 +47,7 @@ pub(crate) struct Member {
     epochs: AtomicU64,
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
     pub(crate) lost_unsynced: AtomicBool,
-    /// What was held when a session ended that this member outlived; `None` when nothing ever came in one.
-    outlived: Mutex<Option<Vec<Hint>>>,
+    outlived: Mutex<Outlived>,
     /// How long its user had the delivery that it works on longest, and when that was said.
     working: Mutex<Option<(Duration, Instant)>>,
     pub(crate) pace: Pace,
@@ -162,14 +162,11 @@ impl Member {
         self.note_unsynced(session);
         // Also what nobody fetched.
         session.look();
+        let owes_pardon = session.owes_pardon();
         let (held, suspects) = (session.held(), session.suspects.held());
-        if !held.began() && suspects.is_empty() {
-            return;
-        }
         let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
-        let hints = hints.chain(suspects.values().filter_map(Suspect::hint));
-        let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
-        outlived.get_or_insert_default().extend(hints);
+        let hints = hints.chain(suspects.values().filter_map(Suspect::hint)).collect();
+        self.outlived().add(Outlived { hints, owes_pardon });
     }
 
     /// The next commit tells of what was settled in a session that is over, if it is not known to be durable.

@@ -66,6 +66,8 @@ pub(crate) struct Session {
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
+    /// Set when its member has said that messages may be on their way that it will not see.
+    is_pardoned: AtomicBool,
     /// Set when the consumer ended.
     over: AtomicBool,
 }
@@ -125,6 +127,7 @@ impl Session {
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,
+            is_pardoned: AtomicBool::new(false),
             over: AtomicBool::new(false),
         };
         Ok((session, questions))
@@ -141,6 +144,17 @@ impl Session {
     /// Nothing works here any more.
     pub(crate) fn give_up(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether messages may be on their way of which nobody has said that this member will not see them: none are where
+    /// nothing ever came.
+    pub(crate) fn owes_pardon(&self) -> bool {
+        self.held().began() && !self.is_pardoned.load(Ordering::Relaxed)
+    }
+
+    /// That was said. It is said once: each time excuses one more delivery.
+    pub(crate) fn note_pardoned(&self) {
+        self.is_pardoned.store(true, Ordering::Relaxed);
     }
 
     /// While a consumer comes or goes: given up in between, what it was given would be nobody's, and so the session is over.

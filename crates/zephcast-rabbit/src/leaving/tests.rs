@@ -99,3 +99,52 @@ async fn whoever_leaves_without_a_connection_says_that_it_lived() {
         until(&mut lab.join().await, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
     assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
 }
+
+/// How often members said that messages may have been on their way to them.
+async fn pardons(lab: &Lab) -> usize {
+    let (channel, mut pardons) = (lab.channel().await, 0);
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(got) = channel.basic_get("s.g.hints".into(), options).await.unwrap() {
+        pardons += usize::from(got.delivery.data.starts_with(b"pardon"));
+    }
+    pardons
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_tries_to_leave_several_times_excuses_one_delivery() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g").await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+    lab.publish("s.g.suspects").await;
+    until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+    // The suspect cannot go back.
+    lab.channel().await.queue_delete("s.g.suspects".into(), QueueDeleteOptions::default()).await.unwrap();
+    for _ in 0..3 {
+        let error = member.settler.leave(Vec::new(), PATIENCE).await.expect_err("has a suspect");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    lab.break_off().await;
+    let error = async {
+        loop {
+            match member.settler.leave(Vec::new(), PATIENCE).await {
+                // Until it is known that the connection broke.
+                Err(error) if error.is_retryable() => {}
+                left => return left.expect_err("held something"),
+            }
+        }
+    };
+    let error = tokio::time::timeout(PATIENCE, error).await.expect("in time");
+    assert_eq!((error.kind(), pardons(&lab).await), (ErrorKind::LeaseLost, 1), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_joins_anew_excuses_one_delivery() {
+    let lab = Lab::start_with("&single-active-consumer=true").await;
+    let mut member = lab.join().await;
+    // Of these, too few have room for the window with which it began.
+    lab.publish_large("s.g", 40_000).await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    assert_eq!(pardons(&lab).await, 1);
+}

@@ -1,6 +1,6 @@
 //! What a member says of messages that may come again.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::BasicProperties;
@@ -16,21 +16,43 @@ use crate::topology;
 /// How long a member waits at most until its word about what it held is written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Sessions that ended, and that this member outlived: what nobody has said of them.
+#[derive(Default)]
+pub(super) struct Outlived {
+    /// Of what was held.
+    pub(super) hints: Vec<Hint>,
+    /// Whether messages may have been on their way.
+    pub(super) owes_pardon: bool,
+}
+
+impl Outlived {
+    pub(super) fn add(&mut self, Self { hints, owes_pardon }: Self) {
+        self.hints.extend(hints);
+        self.owes_pardon |= owes_pardon;
+    }
+}
+
 impl Member {
+    pub(super) fn outlived(&self) -> MutexGuard<'_, Outlived> {
+        self.outlived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says of what was held when a session ended, and of what was on its way, that its member lives. A server that takes
     /// nothing for now keeps nobody from what comes next.
     pub(crate) async fn tell_outlived(&self, operation: &'static str, patience: Duration) {
-        let outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(hints) = outlived else { return };
+        let mut outlived = std::mem::take(&mut *self.outlived());
         let told = async {
-            self.write_pardon(operation).await?;
-            self.try_write_hints(operation, &hints).await
+            if outlived.owes_pardon {
+                self.write_pardon(operation).await?;
+                outlived.owes_pardon = false;
+            }
+            self.try_write_hints(operation, &outlived.hints).await
         };
         let told = tokio::time::timeout(patience.min(PATIENCE), told).await.unwrap_or_else(|_| Err(late(operation)));
         if let Err(error) = told {
             // They are tried one by one then, which is slower and no less safe, unless there is a later word.
             tracing::debug!(%error, "hints were not written");
-            self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(hints);
+            self.outlived().add(outlived);
         }
     }
 
