@@ -6,6 +6,7 @@ use std::time::Duration;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, ConnectionProperties};
+use zephcast_core::GroupStatus;
 use zephcast_core::driver::{Credit, Driver, Fetched, Membership, Subscription};
 
 use crate::{RabbitConfig, RabbitDriver};
@@ -61,12 +62,12 @@ impl Lab {
         channel.close(200, "".into()).await.unwrap();
     }
 
+    pub(crate) async fn status(&self) -> GroupStatus {
+        self.driver.group_status(&"s".parse().unwrap(), &"g".parse().unwrap()).await.unwrap()
+    }
+
     pub(crate) async fn held_by_members(&self, count: u64) {
-        let held = async {
-            while self.driver.group_status(&"s".parse().unwrap(), &"g".parse().unwrap()).await.unwrap().in_flight
-                != Some(count)
-            {}
-        };
+        let held = async { while self.status().await.in_flight != Some(count) {} };
         tokio::time::timeout(PATIENCE, held).await.expect("comes in time");
     }
 

@@ -22,7 +22,7 @@ use crate::intake::RabbitIntake;
 use crate::names::Names;
 use crate::native::{self, DeadLetterExchange};
 use crate::pace::Pace;
-use crate::roll_call;
+use crate::roll_call::Answering;
 use crate::session::Session;
 use crate::settler::{RabbitSettler, overdue};
 use crate::suspect::Suspect;
@@ -116,7 +116,7 @@ impl Member {
             Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;
         let session = Arc::new(session);
         if let Some(questions) = questions {
-            roll_call::spawn(self, &session, questions);
+            session.answer_by(Answering::begin(self, &session, questions));
         }
         *self.current() = Some(session);
         self.tell_outlived(operation, words::PATIENCE).await;

@@ -1,6 +1,6 @@
 //! Members, asked how they are: the broker says how many consume a queue, and only they know what they do.
 //!
-//! Each listens on a queue of its own, which goes with its connection; all are asked at once by a fanout exchange, and
+//! Each listens on a queue of its own, which goes with its session; all are asked at once by a fanout exchange, and
 //! answer where the question says. Nothing is kept at the broker.
 
 use std::sync::{Arc, Weak};
@@ -13,6 +13,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use zephcast_core::Result;
 
@@ -75,7 +76,7 @@ pub(crate) async fn listen(channel: &Channel, names: &Names, create: bool) -> la
 }
 
 /// Answers as long as the session lasts.
-pub(crate) async fn answer(member: Weak<Member>, session: Weak<Session>, mut questions: Consumer) {
+async fn answer(member: Weak<Member>, session: Weak<Session>, mut questions: Consumer) {
     while let Some(Ok(question)) = questions.next().await {
         let (Some(member), Some(session)) = (member.upgrade(), session.upgrade()) else { return };
         let Some(to) = question.properties.reply_to().clone() else { continue };
@@ -153,7 +154,18 @@ pub(crate) fn consumers_of(reports: &[Report]) -> u64 {
     reports.iter().fold(0, |sum, report| sum.saturating_add(report.consumers))
 }
 
-/// The task that answers for a session.
-pub(crate) fn spawn(member: &Arc<Member>, session: &Arc<Session>, questions: Consumer) {
-    tokio::spawn(answer(Arc::downgrade(member), Arc::downgrade(session), questions));
+/// The task that answers for a session. It ends with this, and with it the channel on which its member is asked.
+pub(crate) struct Answering(AbortHandle);
+
+impl Answering {
+    pub(crate) fn begin(member: &Arc<Member>, session: &Arc<Session>, questions: Consumer) -> Self {
+        let answering = answer(Arc::downgrade(member), Arc::downgrade(session), questions);
+        Self(tokio::spawn(answering).abort_handle())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

@@ -10,7 +10,7 @@ mod window;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lapin::message::Delivery;
@@ -33,6 +33,7 @@ use crate::held::Held;
 use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
+use crate::roll_call::Answering;
 use crate::{roll_call, topology};
 
 /// The argument of a consumer that says whose it is.
@@ -47,8 +48,8 @@ pub(crate) struct Session {
     /// Where messages come from and go back to.
     channel: Channel,
     pub(crate) suspects: Suspects,
-    /// Where the member is asked how it is. Kept, since the channel closes with the last handle.
-    _inquiries: Channel,
+    /// By which the member answers how it is, if it is asked.
+    answering: OnceLock<Answering>,
     /// `None` once the member takes no more.
     window: Mutex<Option<Window>>,
     /// Held while something may come by a consumer of which the inbox does not know: what comes after it must not be handed
@@ -90,10 +91,10 @@ impl Session {
         link.answer(qos).await.map_err(failed)?;
         let config = connection.config();
         let creates = config.topology == Topology::Declare;
-        let is_asked = creates || topology::has_exchange(connection, operation, &names.members).await?;
         let mut questions = None;
-        let inquiries = link.channel().await.map_err(failed)?;
-        if is_asked {
+        if creates || topology::has_exchange(connection, operation, &names.members).await? {
+            // The channel lasts as long as its consumer.
+            let inquiries = link.channel().await.map_err(failed)?;
             questions = Some(link.answer(roll_call::listen(&inquiries, names, creates)).await.map_err(failed)?);
         }
         let options = BasicConsumeOptions { exclusive: config.exclusive_consumer, ..BasicConsumeOptions::default() };
@@ -115,7 +116,7 @@ impl Session {
             link: link.clone(),
             channel,
             suspects: Suspects::new(link.clone(), suspects, names),
-            _inquiries: inquiries,
+            answering: OnceLock::new(),
             window: Mutex::new(Some(Window { number: FIRST, tag: consumer.tag(), prefetch })),
             gate: tokio::sync::Mutex::default(),
             settling: tokio::sync::RwLock::default(),
@@ -131,6 +132,12 @@ impl Session {
             over: AtomicBool::new(false),
         };
         Ok((session, questions))
+    }
+
+    /// Has its member answer for as long as this lasts.
+    pub(crate) fn answer_by(&self, answering: Answering) {
+        // There is one.
+        let _ = self.answering.set(answering);
     }
 
     /// Whether nothing can be settled here any more.

@@ -1,9 +1,12 @@
 //! On a real server: a session is looked at while it lives.
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::options::QueueDeleteOptions;
+use zephcast_core::driver::Fetched;
 
 use super::*;
 use crate::RabbitConfig;
+use crate::lab::{Lab, NORMAL, PATIENCE, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_at_it_from_several_sides_at_once_holds_nobody_up() {
@@ -32,4 +35,32 @@ async fn looking_at_it_from_several_sides_at_once_holds_nobody_up() {
     });
     let all = futures_util::future::try_join_all(looking);
     tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for ever").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ends_leaves_no_channel_and_no_queue_behind() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    let connection = lab.connection_of_member().await;
+    let left = async || {
+        let queues = lab.server.ctl(&["list_queues", "--no-table-headers", "name"]).await.unwrap();
+        let channels = lab.server.ctl(&["list_channels", "--no-table-headers", "connection"]).await.unwrap();
+        let queues = queues.lines().filter(|name| name.starts_with("amq.gen")).count();
+        (queues, channels.lines().filter(|pid| *pid == connection).count())
+    };
+    let begun = left().await;
+    assert_eq!(begun.0, 1, "where it is asked");
+    for _ in 0..3 {
+        lab.channel().await.queue_delete("s.g".into(), QueueDeleteOptions::default()).await.unwrap();
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    }
+    let gone = async { while left().await != begun {} };
+    if tokio::time::timeout(Duration::from_secs(10), gone).await.is_err() {
+        assert_eq!(left().await, begun);
+    }
+    assert_eq!(lab.connection_of_member().await, connection, "it lives");
+    // The session that there is answers: of others nobody knows a lease.
+    let answers = async { while lab.status().await.members.iter().all(|member| member.lease.is_none()) {} };
+    tokio::time::timeout(PATIENCE, answers).await.expect("answers");
 }
