@@ -5,10 +5,10 @@
 
 mod settling;
 mod suspects;
+mod taken_back;
 mod unsynced;
 mod window;
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use lapin::{Channel, Consumer};
 use zephcast_core::{ErrorKind, Result, Token};
 
 use self::suspects::Suspects;
+use self::taken_back::TakenBack;
 pub(crate) use self::unsynced::KEPT_BACK;
 use self::unsynced::Unsynced;
 pub(crate) use self::window::Census;
@@ -61,8 +62,8 @@ pub(crate) struct Session {
     /// What the names of the group's own queues begin with.
     own_prefix: String,
     held: Mutex<Held>,
-    /// The delivery tags that are not held any more, since they were held for too long.
-    taken_back: Mutex<BTreeSet<u64>>,
+    /// What was held for too long, suspects apart.
+    pub(crate) taken_back: TakenBack,
     unsynced: Unsynced,
     queue: ShortString,
     is_exclusive: bool,
@@ -123,7 +124,7 @@ impl Session {
             inbox: Inbox::new(FIRST, consumer),
             own_prefix: names.prefix(),
             held: Mutex::default(),
-            taken_back: Mutex::default(),
+            taken_back: TakenBack::default(),
             unsynced: Unsynced::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
@@ -205,10 +206,6 @@ impl Session {
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn taken_back(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anything is unsettled.

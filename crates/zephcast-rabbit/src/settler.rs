@@ -48,22 +48,17 @@ impl RabbitSettler {
                 None => lost.push((unit.unit, *token)),
             }
         }
-        if unit.unit == SUSPECTS {
-            for tag in acked {
-                moves::settled(session, SUSPECTS, tag).await;
-            }
-            return Ok(());
-        }
-        // One frame for everything up to the frontier, which the broker settles at once.
-        let frontier = unit.frontier.and_then(|frontier| session.tag_of(frontier)).unwrap_or(0);
-        let end = session.ack_up_to(frontier).await;
+        // One frame for everything up to the frontier, which the broker settles at once. Suspects have none.
+        let frontier = unit.frontier.filter(|_| unit.unit != SUSPECTS).and_then(|frontier| session.tag_of(frontier));
+        let end = session.ack_up_to(frontier.unwrap_or(0)).await;
         // What is done above it must not wait for what is not.
         for tag in acked.iter().filter(|tag| **tag > end) {
-            session.ack(*tag).await;
+            moves::settled(session, unit.unit, *tag).await;
         }
-        // What was held for too long is with the group again, whatever was done here.
-        let taken_back = session.taken_back_of(others.iter().map(|(tag, _)| *tag).chain(acked));
-        lost.extend(taken_back.into_iter().map(|tag| (unit.unit, session.token(tag))));
+        // What was held for too long is with the group again, or on its way there, whatever was done here.
+        let taken_back = if unit.unit == SUSPECTS { &session.suspects.taken_back } else { &session.taken_back };
+        let late = taken_back.among(others.iter().map(|(tag, _)| *tag).chain(acked));
+        lost.extend(late.into_iter().map(|tag| (unit.unit, session.token(tag))));
         Ok(())
     }
 }

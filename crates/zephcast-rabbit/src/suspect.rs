@@ -27,6 +27,8 @@ pub(crate) struct Suspect {
     pub(crate) original: Option<Box<Original>>,
     /// When it was fetched.
     pub(crate) since: Instant,
+    /// Whether a copy of it is being stored, so that nobody else settles it.
+    pub(crate) is_going_back: bool,
 }
 
 impl Suspect {
@@ -39,7 +41,7 @@ impl Suspect {
         let mark = Mark::of(id, message.payload(), notes.copied_ms).as_suspect();
         // Nobody can have died of it in this queue.
         let attempts = (count.unwrap_or(0) == 0).then_some(notes.attempts);
-        Self { message, mark, count, notes, attempts, original, since: Instant::now() }
+        Self { message, mark, count, notes, attempts, original, since: Instant::now(), is_going_back: false }
     }
 
     /// How many attempts count by what members that lived said. Each time that it was fetched after that, or ever if none of
@@ -62,21 +64,13 @@ impl Suspect {
 /// Gives a suspect back of which so many attempts count now, if the engine ever saw it: to the suspects when nobody tried
 /// it, with the count that it had; else it has not killed, and is one of the group's messages again.
 pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, attempts: Option<u32>) -> Result<()> {
-    // Nobody else settles it meanwhile.
-    let Some(suspect) = session.suspects.let_go(tag) else { return Ok(()) };
-    match send_back(member, &suspect, attempts).await {
-        Ok(()) => {
-            session.suspects.ack(tag).await;
-            Ok(())
-        }
-        Err(error) => {
-            session.suspects.keep(tag, suspect);
-            Err(error)
-        }
-    }
+    let Some(going) = session.suspects.send_back(tag) else { return Ok(()) };
+    store(member, &going.suspect, attempts).await?;
+    going.done().await;
+    Ok(())
 }
 
-async fn send_back(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
+async fn store(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
     let before = match suspect.attempts {
         Some(attempts) => attempts,
         None => suspect.attempts_by(&judging::read(member).await?),

@@ -42,21 +42,16 @@ impl Session {
         let was_held = {
             let mut held = self.held();
             let was_held = held.remove(tag).is_some();
-            // Known to whoever finds that it is not held.
-            self.taken_back().extend(was_held.then_some(tag));
+            if was_held {
+                // Known to whoever finds that it is not held.
+                self.taken_back.add(tag);
+            }
             was_held
         };
         if was_held {
             self.requeue(tag).await;
         }
         was_held
-    }
-
-    /// Those that were [taken back](Self::take_back), so that a settlement of them comes too late.
-    pub(crate) fn taken_back_of(&self, tags: impl Iterator<Item = u64>) -> Vec<u64> {
-        let taken_back = self.taken_back();
-        // Almost always there are none.
-        if taken_back.is_empty() { Vec::new() } else { tags.filter(|tag| taken_back.contains(tag)).collect() }
     }
 
     /// Gives this one back to the queue, if it is held. Whether it was.

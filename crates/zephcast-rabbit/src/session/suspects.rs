@@ -8,6 +8,7 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 
+use super::taken_back::TakenBack;
 use super::unsynced::Unsynced;
 use crate::error::code;
 use crate::link::{CallFailure, Link};
@@ -21,8 +22,10 @@ pub(crate) struct Suspects {
     queue: ShortString,
     /// What the names of the group's own queues begin with.
     own_prefix: String,
-    /// By delivery tag.
+    /// By delivery tag, until it is settled at the broker.
     held: Mutex<BTreeMap<u64, Suspect>>,
+    /// What was held for too long: it is in hand still until it is where it has to be.
+    pub(crate) taken_back: TakenBack,
     /// The tags of those that nobody asked for yet, in their order.
     untried: Mutex<VecDeque<u64>>,
     pub(super) unsynced: Unsynced,
@@ -36,6 +39,7 @@ impl Suspects {
             queue: names.suspects.as_str().into(),
             own_prefix: names.prefix(),
             held: Mutex::default(),
+            taken_back: TakenBack::default(),
             untried: Mutex::default(),
             unsynced: Unsynced::default(),
         }
@@ -72,7 +76,7 @@ impl Suspects {
                 return Ok(None);
             };
             // One that was given back meanwhile comes again.
-            if let Some(suspect) = self.held().get(&tag) {
+            if let Some(suspect) = self.open(&mut self.held(), tag) {
                 return Ok(Some((tag, suspect.clone())));
             }
         }
@@ -91,28 +95,58 @@ impl Suspects {
         self.untried().push_front(tag);
     }
 
-    /// So many attempts count of one, if it is still in hand.
+    /// So many attempts count of one, if it may still be settled.
     pub(crate) fn count_attempts(&self, tag: u64, attempts: u32) -> Option<Suspect> {
         let mut held = self.held();
-        let suspect = held.get_mut(&tag)?;
+        let suspect = self.open(&mut held, tag)?;
         suspect.attempts = Some(attempts);
         Some(suspect.clone())
     }
 
-    /// Takes one out of hand, for who settles it.
-    pub(crate) fn let_go(&self, tag: u64) -> Option<Suspect> {
-        self.held().remove(&tag)
+    /// Whether its user may settle it.
+    pub(crate) fn is_open(&self, tag: u64) -> bool {
+        self.open(&mut self.held(), tag).is_some()
     }
 
-    /// Holds one again that could not be settled.
-    pub(crate) fn keep(&self, tag: u64, suspect: Suspect) {
-        self.held().insert(tag, suspect);
+    /// One that its user may settle: it was not taken back, and nobody sends it back.
+    fn open<'a>(&self, held: &'a mut BTreeMap<u64, Suspect>, tag: u64) -> Option<&'a mut Suspect> {
+        held.get_mut(&tag).filter(|suspect| !suspect.is_going_back && !self.taken_back.has(tag))
     }
 
-    /// Settles one that was let go. It is on its way when this returns.
+    /// Settles this one, if its user may. It is on its way when this returns.
     pub(crate) async fn ack(&self, tag: u64) {
+        let was_open = {
+            let mut held = self.held();
+            self.open(&mut held, tag).is_some() && held.remove(&tag).is_some()
+        };
+        if was_open {
+            self.send_ack(tag).await;
+        }
+    }
+
+    async fn send_ack(&self, tag: u64) {
         self.unsynced.add();
         let _ = poll_immediate(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
+    }
+
+    /// Takes one from its user, for whoever sends it back, and if that fails it is not the user's again. Whether it is in hand,
+    /// and nobody else sends it back.
+    pub(crate) fn take_back(&self, tag: u64) -> bool {
+        let held = self.held();
+        let is_there = held.get(&tag).is_some_and(|suspect| !suspect.is_going_back);
+        if is_there {
+            self.taken_back.add(tag);
+        }
+        is_there
+    }
+
+    /// One for whoever sends it back: nobody else does, nor settles it, meanwhile. `None` when it is not in hand, or on its
+    /// way already.
+    pub(crate) fn send_back(&self, tag: u64) -> Option<GoingBack<'_>> {
+        let mut held = self.held();
+        let suspect = held.get_mut(&tag).filter(|suspect| !suspect.is_going_back)?;
+        suspect.is_going_back = true;
+        Some(GoingBack { suspects: self, tag, suspect: suspect.clone() })
     }
 
     /// Waits until what was settled outlives the server: the next suspect comes through the queue's log, behind that. It is
@@ -133,5 +167,28 @@ impl Suspects {
 
     fn untried(&self) -> MutexGuard<'_, VecDeque<u64>> {
         self.untried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A suspect that is being sent back: in hand until its copy is stored, and as before if that fails or is given up.
+pub(crate) struct GoingBack<'a> {
+    suspects: &'a Suspects,
+    tag: u64,
+    pub(crate) suspect: Suspect,
+}
+
+impl GoingBack<'_> {
+    /// Its copy is stored.
+    pub(crate) async fn done(self) {
+        self.suspects.held().remove(&self.tag);
+        self.suspects.send_ack(self.tag).await;
+    }
+}
+
+impl Drop for GoingBack<'_> {
+    fn drop(&mut self) {
+        if let Some(suspect) = self.suspects.held().get_mut(&self.tag) {
+            suspect.is_going_back = false;
+        }
     }
 }

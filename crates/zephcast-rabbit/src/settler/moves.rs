@@ -153,7 +153,7 @@ fn kept(session: &Session, tag: u64, attempts: u32) -> Option<Hint> {
 
 fn is_held(session: &Session, unit: UnitId, tag: u64) -> bool {
     match unit {
-        SUSPECTS => session.suspects.held().contains_key(&tag),
+        SUSPECTS => session.suspects.is_open(tag),
         _ => session.held().get(tag).is_some(),
     }
 }
@@ -167,9 +167,8 @@ fn original_of(session: &Session, unit: UnitId, tag: u64) -> Option<Box<Original
 
 /// Its copy is where it has to be.
 pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) {
-    if unit != SUSPECTS {
-        session.ack(tag).await;
-    } else if session.suspects.let_go(tag).is_some() {
-        session.suspects.ack(tag).await;
+    match unit {
+        SUSPECTS => session.suspects.ack(tag).await,
+        _ => session.ack(tag).await,
     }
 }

@@ -73,6 +73,9 @@ async fn give_suspects_back(member: &Member, session: &Session, limit: Duration)
     };
     let mut given_back = Vec::with_capacity(overdue.len());
     for tag in overdue {
+        if !session.suspects.take_back(tag) {
+            continue;
+        }
         suspect::give_back(member, session, tag, None).await?;
         given_back.push((SUSPECTS, session.token(tag)));
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
-use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, ConnectionProperties};
 use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Membership, Subscription};
-use zephcast_core::{Message, MessageId, Position, PositionStyle};
+use zephcast_core::{Event, Message, MessageId, Position, PositionStyle};
 
 use super::*;
 use crate::connection::Connection;
@@ -74,6 +74,32 @@ impl Lab {
         let control = Connection::new(Arc::new(self.config.clone()), "test");
         topology::queue(&control, "test", queue).await.unwrap().map_or(0, |(ready, _)| ready)
     }
+
+    /// Puts one with the suspects that nobody tried.
+    async fn publish_suspect(&self, payload: &[u8]) {
+        let url = format!("amqp://guest:guest@{}/%2f", self.server.addr());
+        let connection = lapin::Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("".into(), "s.g.suspects".into(), options, payload, <_>::default()).await.unwrap();
+        // Answered when it is stored.
+        channel.close(200, "".into()).await.unwrap();
+    }
+
+    /// Takes a suspect.
+    async fn suspect(&mut self) -> Incoming {
+        suspect_of(&mut self.member).await
+    }
+
+    /// Fetches until this is told.
+    async fn hears(&mut self, is_it: impl Fn(&Fetched) -> bool) -> Fetched {
+        loop {
+            let fetched = self.fetch().await;
+            if is_it(&fetched) {
+                return fetched;
+            }
+        }
+    }
 }
 
 /// A queue of hints that takes none.
@@ -93,12 +119,38 @@ async fn spoil_hints(config: &RabbitConfig) {
     errand.end().await.unwrap();
 }
 
+async fn suspect_of(member: &mut Membership) -> Incoming {
+    let credit = Credit { messages: 10, bytes: 1 << 20, suspect: true };
+    let taken = async {
+        loop {
+            if let Fetched::Batch(batch) = member.intake.fetch(credit).await.unwrap() {
+                return batch.messages.into_iter().next().unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("comes in time")
+}
+
+async fn take_back(settler: &Arc<dyn Settler>) -> Lost {
+    let taken_back = async {
+        loop {
+            let lost = settler.renew(Renewal::default()).await.unwrap();
+            if !lost.is_empty() {
+                return lost;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken_back).await.expect("is taken back in time")
+}
+
 fn settlement(unit: UnitSettlements) -> Settlement {
     Settlement { again: false, units: vec![unit] }
 }
 
 fn acked(incoming: &Incoming) -> Settlement {
-    settlement(UnitSettlements { acked: vec![incoming.token], ..UnitSettlements::new(UNIT) })
+    let unit = if incoming.suspect { SUSPECTS } else { UNIT };
+    settlement(UnitSettlements { acked: vec![incoming.token], ..UnitSettlements::new(unit) })
 }
 
 fn kept(incoming: &Incoming) -> Settlement {
@@ -212,4 +264,48 @@ async fn what_nobody_fetches_is_given_back_in_time_and_settled_too_late() {
     let others = vec![(lost[1].1, Disposition::Return { attempts: 0 })];
     let returned = UnitSettlements { others, ..UnitSettlements::new(UNIT) };
     assert_eq!(lab.settle(settlement(returned)).await.unwrap(), lost[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_while_it_is_sent_back_as_a_suspect_comes_too_late() {
+    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
+    lab.publish_suspect(b"slow").await;
+    let slow = lab.suspect().await;
+    lab.server.raise_memory_alarm().await.unwrap();
+    let settler = lab.member.settler.clone();
+    let taken_back = tokio::spawn(async move { take_back(&settler).await });
+    // Its copy is on its way, and not taken.
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+    assert_eq!(lab.settle(acked(&slow)).await.unwrap(), [(SUSPECTS, slow.token)]);
+    lab.server.clear_memory_alarm().await.unwrap();
+    assert_eq!(taken_back.await.unwrap(), [(SUSPECTS, slow.token)]);
+    assert_eq!(lab.settle(acked(&slow)).await.unwrap(), [(SUSPECTS, slow.token)]);
+    let again = lab.suspect().await;
+    assert_eq!((again.message.payload().as_ref(), again.attempt), (&b"slow"[..], 1));
+    assert_eq!(lab.settle(acked(&again)).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_is_no_killer_whose_connection_broke_while_it_was_sent_back() {
+    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
+    lab.publish_suspect(b"slow").await;
+    let slow = lab.suspect().await;
+    lab.server.raise_memory_alarm().await.unwrap();
+    let settler = lab.member.settler.clone();
+    let taken_back = tokio::spawn(async move { take_back(&settler).await });
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+    let listed = lab.server.ctl(&["list_channels", "--no-table-headers", "connection", "messages_unacknowledged"]);
+    let listed = listed.await.unwrap();
+    let consuming = listed.lines().find_map(|line| line.strip_suffix("\t1")).expect("holds the suspect");
+    lab.server.ctl(&["close_connection", consuming, "test"]).await.unwrap();
+    lab.hears(|fetched| matches!(fetched, Fetched::Lost(_))).await;
+    lab.server.clear_memory_alarm().await.unwrap();
+    assert_eq!(taken_back.await.unwrap(), [(SUSPECTS, slow.token)]);
+    lab.hears(|fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    // The copy, and that which the server gave back.
+    for _ in 0..2 {
+        let again = lab.suspect().await;
+        assert_eq!((again.message.payload().as_ref(), again.attempt), (&b"slow"[..], 1));
+        assert_eq!(lab.settle(acked(&again)).await.unwrap(), []);
+    }
 }
