@@ -24,27 +24,34 @@ pub(super) async fn give_back(member: &Member) -> Result<Vec<(UnitId, Token)>> {
     // Also what nobody fetched.
     session.look();
     let limit = allowed(timeout, member.subscription.lease);
-    let mut given_back = give_suspects_back(member, &session, limit).await?;
-    tell(member, given_back.len(), timeout);
+    // Suspects last, since the server may take no copies for now.
+    let mut lost = give_messages_back(member, &session, limit).await;
+    tell(member, lost.len(), timeout);
+    let suspects = take_suspects_back(&session, limit);
+    let given_back = give_suspects_back(member, &session, &suspects).await;
+    tell(member, given_back, timeout);
+    lost.extend(suspects.into_iter().map(|tag| (SUSPECTS, session.token(tag))));
+    Ok(lost)
+}
+
+/// Of the group's queue: what was held until now.
+async fn give_messages_back(member: &Member, session: &Session, limit: Duration) -> Vec<(UnitId, Token)> {
     // In the order of delivery, so that the first that is young enough ends it.
     let overdue: Vec<(u64, Option<Hint>)> = {
         let held = session.held();
         let old = held.iter().take_while(|(_, held)| held.since.elapsed() >= limit);
         old.map(|(tag, held)| (tag, held.hint().map(Hint::innocent))).collect()
     };
-    if overdue.is_empty() {
-        return Ok(given_back);
-    }
     let hints: Vec<Hint> = overdue.iter().filter_map(|(_, hint)| *hint).collect();
     member.write_hints(OPERATION, &hints).await;
-    tell(member, overdue.len(), timeout);
+    let mut given_back = Vec::with_capacity(overdue.len());
     for (tag, _) in overdue {
         session.inbox.remove(tag);
         if session.take_back(tag).await {
             given_back.push((UNIT, session.token(tag)));
         }
     }
-    Ok(given_back)
+    given_back
 }
 
 fn tell(member: &Member, count: usize, limit: Duration) {
@@ -65,21 +72,26 @@ fn everything(session: &Session) -> Vec<(UnitId, Token)> {
     messages.into_iter().chain(suspects.keys().map(|tag| (SUSPECTS, session.token(*tag)))).collect()
 }
 
-/// As [`give_back`], for the queue of suspects: as it was fetched, since its member lives.
-async fn give_suspects_back(member: &Member, session: &Session, limit: Duration) -> Result<Vec<(UnitId, Token)>> {
-    let overdue: Vec<u64> = {
+/// Takes suspects from their user, also those of which an earlier copy was not stored.
+fn take_suspects_back(session: &Session, limit: Duration) -> Vec<u64> {
+    let mut overdue: Vec<u64> = {
         let held = session.suspects.held();
         held.iter().filter(|(_, suspect)| suspect.since.elapsed() >= limit).map(|(tag, _)| *tag).collect()
     };
-    let mut given_back = Vec::with_capacity(overdue.len());
-    for tag in overdue {
-        if !session.suspects.take_back(tag) {
-            continue;
+    overdue.retain(|tag| session.suspects.take_back(*tag));
+    overdue
+}
+
+/// Sends suspects back as they were fetched, since their member lives: how many. The others are in hand until the next renewal.
+async fn give_suspects_back(member: &Member, session: &Session, taken_back: &[u64]) -> usize {
+    let mut given_back = 0;
+    for tag in taken_back {
+        match suspect::give_back(member, session, *tag, None).await {
+            Ok(()) => given_back += 1,
+            Err(error) => tracing::warn!(%error, "an overdue suspect could not be given back"),
         }
-        suspect::give_back(member, session, tag, None).await?;
-        given_back.push((SUSPECTS, session.token(tag)));
     }
-    Ok(given_back)
+    given_back
 }
 
 /// But for a tenth, and for the time until the next renewal, so that the last one comes before the server.

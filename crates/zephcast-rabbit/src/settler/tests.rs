@@ -1,5 +1,6 @@
 //! On a real server: the same settlement twice is one, what is lost is told once, and what nobody has read is not settled.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
@@ -308,4 +309,44 @@ async fn a_suspect_is_no_killer_whose_connection_broke_while_it_was_sent_back() 
         assert_eq!((again.message.payload().as_ref(), again.attempt), (&b"slow"[..], 1));
         assert_eq!(lab.settle(acked(&again)).await.unwrap(), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_that_cannot_be_given_back_keeps_nothing_else_from_it() {
+    let mut lab = Lab::start_with(1, 10, "&consumer-timeout=2").await;
+    lab.publish_suspect(&vec![b'x'; 1_500_000]).await;
+    lab.publish_suspect(b"small").await;
+    let (message, large, small) = (lab.take(1).await.remove(0), lab.suspect().await, lab.suspect().await);
+    // For channels that are opened from now on.
+    lab.server.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1200000)."]).await.unwrap();
+    let mut expected: BTreeSet<_> = [(UNIT, message.token), (SUSPECTS, large.token), (SUSPECTS, small.token)].into();
+    while !expected.is_empty() {
+        let lost = take_back(&lab.member.settler).await;
+        expected.retain(|expected| !lost.contains(expected));
+    }
+    let mut given_back = 0;
+    while given_back < 2 {
+        let told = lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::GivenBack { .. }))).await;
+        let Fetched::Event(Event::GivenBack { count, .. }) = told else { unreachable!("is heard") };
+        given_back += count;
+    }
+    assert_eq!(given_back, 2, "the large one is here still");
+    let again = lab.suspect().await;
+    assert_eq!(again.message.payload().as_ref(), b"small");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_before_it_is_given_back_is_not_told_to_be() {
+    let mut lab = Lab::start_with(2, 10, "&consumer-timeout=2").await;
+    let taken = lab.take(2).await;
+    lab.server.raise_memory_alarm().await.unwrap();
+    let settler = lab.member.settler.clone();
+    let taken_back = tokio::spawn(async move { take_back(&settler).await });
+    // The word on both is on its way.
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+    assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
+    lab.server.clear_memory_alarm().await.unwrap();
+    assert_eq!(taken_back.await.unwrap(), [(UNIT, taken[1].token)]);
+    let told = lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::GivenBack { .. }))).await;
+    assert!(matches!(told, Fetched::Event(Event::GivenBack { count: 1, .. })), "{told:?}");
 }
