@@ -22,8 +22,10 @@ pub(crate) struct Suspect {
     pub(crate) count: Option<u64>,
     /// What it carries.
     pub(crate) notes: Notes,
-    /// How many attempts count, once that is known.
+    /// How many attempts counted when it came, once that is known.
     pub(crate) attempts: Option<u32>,
+    /// How many count since one failed here.
+    failed: Option<u32>,
     pub(crate) original: Option<Box<Original>>,
     /// When it was fetched.
     pub(crate) since: Instant,
@@ -41,7 +43,17 @@ impl Suspect {
         let mark = Mark::of(id, message.payload(), notes.copied_ms).as_suspect();
         // Nobody can have died of it in this queue.
         let attempts = (count.unwrap_or(0) == 0).then_some(notes.attempts);
-        Self { message, mark, count, notes, attempts, original, since: Instant::now(), is_going_back: false }
+        Self {
+            message,
+            mark,
+            count,
+            notes,
+            attempts,
+            failed: None,
+            original,
+            since: Instant::now(),
+            is_going_back: false,
+        }
     }
 
     /// How many attempts count by what members that lived said. Each time that it was fetched after that, or ever if none of
@@ -57,7 +69,15 @@ impl Suspect {
     /// What can be said of it when it comes again from a member that lives; nothing where the broker does not count, or as long as
     /// nobody looked how many attempts count.
     pub(crate) fn hint(&self) -> Option<Hint> {
-        Some(Hint { mark: self.mark, count: self.count? + 1, attempts: self.attempts?, is_innocent: true })
+        let attempts = self.failed.or(self.attempts)?;
+        Some(Hint { mark: self.mark, count: self.count? + 1, attempts, is_innocent: true })
+    }
+
+    /// One failed here, so that so many attempts count: what is said of it in case that its member dies of the next one, which
+    /// counts as well.
+    pub(crate) fn fail(&mut self, attempts: u32) -> Option<Hint> {
+        self.failed = Some(attempts);
+        Some(Hint { mark: self.mark, count: self.count?, attempts, is_innocent: true })
     }
 }
 
@@ -75,8 +95,8 @@ async fn store(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Res
         Some(attempts) => attempts,
         None => suspect.attempts_by(&judging::read(member).await?),
     };
-    let attempts = attempts.unwrap_or(before).max(before);
-    let was_tried = attempts > before;
+    let was_tried = attempts.is_some_and(|attempts| attempts > before);
+    let attempts = attempts.max(suspect.failed).unwrap_or(before).max(before);
     let queue = if was_tried { &member.names.queue } else { &member.names.suspects };
     let notes = Notes { attempts, ..suspect.notes.clone() }.copied();
     let most = member.brokers.mover.most_properties(OPERATION).await?;

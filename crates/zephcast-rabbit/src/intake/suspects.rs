@@ -146,7 +146,7 @@ impl RabbitIntake {
             let hints = judging::read(&self.member).await;
             hints.inspect_err(|error| tracing::debug!(%error, "what is known of a suspect could not be read"))
         };
-        let has_word = |hints: &Hints| hints.of_suspect(suspect.mark, suspect.count.unwrap_or(0)).is_some();
+        let has_word = |hints: &Hints| hints.innocent(suspect.mark, suspect.count.or(Some(0))).is_some();
         let mut hints = read().await.unwrap_or_default();
         if !has_word(&hints) {
             tokio::time::sleep(PATIENCE).await;

@@ -11,6 +11,7 @@ use lapin::types::{FieldTable, ShortString};
 use super::taken_back::TakenBack;
 use super::unsynced::Unsynced;
 use crate::error::code;
+use crate::hints::Hint;
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
 use crate::suspect::Suspect;
@@ -101,6 +102,11 @@ impl Suspects {
         let suspect = self.open(&mut held, tag)?;
         suspect.attempts = Some(attempts);
         Some(suspect.clone())
+    }
+
+    /// One failed here, so that so many attempts count: what is said of it then.
+    pub(crate) fn fail(&self, tag: u64, attempts: u32) -> Option<Hint> {
+        self.open(&mut self.held(), tag)?.fail(attempts)
     }
 
     /// Whether its user may settle it.

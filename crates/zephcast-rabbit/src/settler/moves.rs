@@ -34,8 +34,9 @@ impl RabbitSettler {
         // What an earlier call with the same settlements brought through is held no longer, and must not be copied again.
         for (tag, disposition) in others.iter().filter(|(tag, _)| is_held(session, unit, *tag)) {
             match disposition {
-                // Of a suspect the broker counts.
-                Disposition::Keep { .. } if unit == SUSPECTS => {}
+                Disposition::Keep { attempts } if unit == SUSPECTS => {
+                    hints.extend(session.suspects.fail(*tag, *attempts));
+                }
                 Disposition::Keep { attempts } => hints.extend(kept(session, *tag, *attempts)),
                 Disposition::Return { attempts } if unit == SUSPECTS => {
                     suspect::give_back(&self.member, session, *tag, Some(*attempts)).await?;

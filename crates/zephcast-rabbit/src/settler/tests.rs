@@ -87,6 +87,14 @@ impl Lab {
         channel.close(200, "".into()).await.unwrap();
     }
 
+    /// The member never says another word, and one of another client takes its place.
+    async fn die(&mut self) {
+        self.server.close_all_connections().await.unwrap();
+        let driver = RabbitDriver::connect(self.config.clone()).await.unwrap();
+        let subscription = Subscription::new("s".parse().unwrap(), "g".parse().unwrap());
+        self.member = driver.join(subscription).await.unwrap();
+    }
+
     /// Takes a suspect.
     async fn suspect(&mut self) -> Incoming {
         suspect_of(&mut self.member).await
@@ -150,13 +158,16 @@ fn settlement(unit: UnitSettlements) -> Settlement {
 }
 
 fn acked(incoming: &Incoming) -> Settlement {
-    let unit = if incoming.suspect { SUSPECTS } else { UNIT };
-    settlement(UnitSettlements { acked: vec![incoming.token], ..UnitSettlements::new(unit) })
+    settlement(UnitSettlements { acked: vec![incoming.token], ..UnitSettlements::new(unit(incoming)) })
 }
 
-fn kept(incoming: &Incoming) -> Settlement {
-    let others = vec![(incoming.token, Disposition::Keep { attempts: 1 })];
-    settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) })
+fn unit(incoming: &Incoming) -> UnitId {
+    if incoming.suspect { SUSPECTS } else { UNIT }
+}
+
+fn kept(incoming: &Incoming, attempts: u32) -> Settlement {
+    let others = vec![(incoming.token, Disposition::Keep { attempts })];
+    settlement(UnitSettlements { others, ..UnitSettlements::new(unit(incoming)) })
 }
 
 fn returned(incoming: &Incoming) -> Settlement {
@@ -190,8 +201,8 @@ async fn hints_that_cannot_be_written_hold_up_no_dead_letter() {
     let mut lab = Lab::start(3, 10).await;
     spoil_hints(&lab.config).await;
     let taken = lab.take(3).await;
-    let [kept, back, dead] =
-        [kept(&taken[0]), returned(&taken[1]), dead(&taken[2])].map(|mut settlement| settlement.units.remove(0).others);
+    let [kept, back, dead] = [kept(&taken[0], 1), returned(&taken[1]), dead(&taken[2])]
+        .map(|mut settlement| settlement.units.remove(0).others);
     let others = [kept, back, dead].concat();
     let together = settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) });
     assert_eq!(lab.settle(together).await.unwrap(), []);
@@ -238,7 +249,7 @@ async fn what_came_unread_before_that_which_passed_through_the_log_is_held() {
     // One more comes in its place, and nobody reads it.
     assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
     // The last one comes with what passes through the log.
-    assert_eq!(lab.settle(kept(&taken[1])).await.unwrap(), []);
+    assert_eq!(lab.settle(kept(&taken[1], 1)).await.unwrap(), []);
     assert_eq!(lab.settle(acked(&taken[1])).await.unwrap(), []);
     let rest = lab.take(2).await;
     assert_eq!(rest.iter().map(|incoming| incoming.token.0).collect::<Vec<_>>(), [3, 4]);
@@ -349,4 +360,21 @@ async fn what_is_settled_before_it_is_given_back_is_not_told_to_be() {
     assert_eq!(taken_back.await.unwrap(), [(UNIT, taken[1].token)]);
     let told = lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::GivenBack { .. }))).await;
     assert!(matches!(told, Fetched::Event(Event::GivenBack { count: 1, .. })), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_attempts_of_a_suspect_that_failed_in_place_outlive_its_connection_and_its_member() {
+    let mut lab = Lab::start(0, 10).await;
+    lab.publish_suspect(b"fails").await;
+    let suspect = lab.suspect().await;
+    assert_eq!(suspect.attempt, 1);
+    assert_eq!(lab.settle(kept(&suspect, 2)).await.unwrap(), []);
+    assert_eq!(lab.settle(kept(&suspect, 3)).await.unwrap(), []);
+    lab.server.close_all_connections().await.unwrap();
+    lab.hears(|fetched| matches!(fetched, Fetched::Lost(_))).await;
+    let again = lab.suspect().await;
+    assert_eq!(again.attempt, 4, "nobody died");
+    assert_eq!(lab.settle(kept(&again, 5)).await.unwrap(), []);
+    lab.die().await;
+    assert_eq!(lab.suspect().await.attempt, 7, "one more died of it");
 }
