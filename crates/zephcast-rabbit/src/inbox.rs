@@ -152,10 +152,11 @@ impl Inbox {
         early.into()
     }
 
-    /// It is in doubt no longer.
-    pub(crate) fn acquit(&self, tag: u64) {
+    /// It is in doubt no longer, and so many attempts count.
+    pub(crate) fn acquit(&self, tag: u64, attempts: u32) {
         if let Some(arrival) = self.state().arrivals.iter_mut().find(|arrival| arrival.tag == tag) {
             arrival.is_doubtful = false;
+            arrival.notes.attempts = attempts;
         }
     }
 

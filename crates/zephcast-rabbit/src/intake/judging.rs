@@ -66,7 +66,7 @@ impl RabbitIntake {
     async fn move_suspects(&mut self, session: &Session, doubtful: Vec<Arrival>, hints: &Hints) -> Result<()> {
         let member = self.member.clone();
         let most = member.brokers.mover.most_properties(OPERATION).await?;
-        let (mut copies, mut tags) = (Vec::new(), Vec::new());
+        let (mut copies, mut moved) = (Vec::new(), Vec::new());
         for arrival in doubtful {
             let mut notes = arrival.notes_for_copy(session.token(arrival.tag));
             notes.attempts = hints.attempts(arrival.mark).unwrap_or(0).max(notes.attempts);
@@ -75,23 +75,23 @@ impl RabbitIntake {
                 Ok(mut copy) => {
                     copy.routing_key = member.names.suspects.as_str().into();
                     copies.push(copy);
-                    tags.push(arrival.tag);
+                    moved.push((arrival.tag, notes.attempts));
                 }
-                Err(error) => acquit_for_good(session, arrival.tag, &error),
+                Err(error) => acquit_for_good(session, arrival.tag, notes.attempts, &error),
             }
         }
-        tracing::debug!(count = tags.len(), stream = %member.names.stream, "suspects are moved");
+        tracing::debug!(count = moved.len(), stream = %member.names.stream, "suspects are moved");
         member.ensure(OPERATION, &BTreeSet::from([member.names.suspects.clone()])).await?;
         let stored = member.brokers.mover.store(OPERATION, copies).await?;
         let mut failure = None;
-        for (tag, stored) in tags.into_iter().zip(stored) {
+        for ((tag, attempts), stored) in moved.into_iter().zip(stored) {
             match stored {
                 Ok(()) => {
                     session.inbox.remove(tag);
                     session.ack(tag).await;
                     self.lookout.found();
                 }
-                Err(error) if error.kind() == ErrorKind::TooLarge => acquit_for_good(session, tag, &error),
+                Err(error) if error.kind() == ErrorKind::TooLarge => acquit_for_good(session, tag, attempts, &error),
                 Err(error) => failure = Some(error),
             }
         }
@@ -113,11 +113,12 @@ fn acquit(session: &Session, arrival: &mut Arrival, hints: &Hints) {
     }
 }
 
-/// It cannot be moved, as it is too large, and must not be kept from its group.
-fn acquit_for_good(session: &Session, tag: u64, error: &Error) {
+/// It cannot be moved, as it is too large, and must not be kept from its group. So many attempts count of it.
+fn acquit_for_good(session: &Session, tag: u64, attempts: u32, error: &Error) {
     tracing::warn!(%error, "a suspect cannot be tried apart from others");
-    session.inbox.acquit(tag);
+    session.inbox.acquit(tag, attempts);
     if let Some(held) = session.held().get_mut(tag) {
+        held.attempts = attempts;
         held.is_doubtful = false;
     }
 }

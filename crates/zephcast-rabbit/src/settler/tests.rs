@@ -15,6 +15,8 @@ use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::{RabbitConfig, RabbitDriver, topology};
 
+/// A message that is too large once the server [takes less](Lab::take_less).
+const LARGE: usize = 1_500_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A member of the group `g` of a stream, and whoever publishes there.
@@ -76,13 +78,23 @@ impl Lab {
         topology::queue(&control, "test", queue).await.unwrap().map_or(0, |(ready, _)| ready)
     }
 
+    /// From now on the server takes a little more than a mebibyte by each channel that is opened.
+    async fn take_less(&self) {
+        self.server.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1200000)."]).await.unwrap();
+    }
+
     /// Puts one with the suspects that nobody tried.
     async fn publish_suspect(&self, payload: &[u8]) {
+        self.publish("s.g.suspects", payload).await;
+    }
+
+    /// Puts one in a queue.
+    async fn publish(&self, queue: &str, payload: &[u8]) {
         let url = format!("amqp://guest:guest@{}/%2f", self.server.addr());
         let connection = lapin::Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let options = BasicPublishOptions::default();
-        channel.basic_publish("".into(), "s.g.suspects".into(), options, payload, <_>::default()).await.unwrap();
+        channel.basic_publish("".into(), queue.into(), options, payload, <_>::default()).await.unwrap();
         // Answered when it is stored.
         channel.close(200, "".into()).await.unwrap();
     }
@@ -325,11 +337,10 @@ async fn a_suspect_is_no_killer_whose_connection_broke_while_it_was_sent_back() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_that_cannot_be_given_back_keeps_nothing_else_from_it() {
     let mut lab = Lab::start_with(1, 10, "&consumer-timeout=2").await;
-    lab.publish_suspect(&vec![b'x'; 1_500_000]).await;
+    lab.publish_suspect(&vec![b'x'; LARGE]).await;
     lab.publish_suspect(b"small").await;
     let (message, large, small) = (lab.take(1).await.remove(0), lab.suspect().await, lab.suspect().await);
-    // For channels that are opened from now on.
-    lab.server.ctl(&["eval", "application:set_env(rabbit, max_message_size, 1200000)."]).await.unwrap();
+    lab.take_less().await;
     let mut expected: BTreeSet<_> = [(UNIT, message.token), (SUSPECTS, large.token), (SUSPECTS, small.token)].into();
     while !expected.is_empty() {
         let lost = take_back(&lab.member.settler).await;
@@ -377,4 +388,18 @@ async fn the_attempts_of_a_suspect_that_failed_in_place_outlive_its_connection_a
     assert_eq!(lab.settle(kept(&again, 5)).await.unwrap(), []);
     lab.die().await;
     assert_eq!(lab.suspect().await.attempt, 7, "one more died of it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_to_be_tried_apart_keeps_its_attempts() {
+    let mut lab = Lab::start(0, 10).await;
+    lab.publish("s.g", &vec![b'x'; LARGE]).await;
+    let large = lab.take(1).await.remove(0);
+    assert_eq!(lab.settle(kept(&large, 3)).await.unwrap(), []);
+    lab.take_less().await;
+    for _ in 0..2 {
+        lab.die().await;
+        let again = lab.take(1).await.remove(0);
+        assert_eq!((again.message.payload().len(), again.attempt), (LARGE, 4));
+    }
 }
