@@ -64,15 +64,20 @@ impl Session {
     /// What the member has now, also what nobody fetched.
     pub(crate) fn census(&self) -> Census {
         self.look();
-        let suspects = self.suspects.held().len();
+        let (suspects, oldest_suspect) = {
+            let suspects = self.suspects.held();
+            (suspects.len(), suspects.values().map(|suspect| suspect.since).min())
+        };
         let window = self.window();
         let held = self.held();
         let mut numbers: BTreeSet<ConsumerNumber> = held.iter().map(|(_, held)| held.consumer).collect();
         numbers.extend(window.as_ref().map(|window| window.number));
+        let first = held.iter().next().map(|(_, first)| first.since);
+        let oldest = first.into_iter().chain(oldest_suspect).min();
         Census {
             consumers: numbers.len() as u64,
             in_flight: (held.len() + suspects) as u64,
-            oldest: held.iter().next().map(|(_, first)| first.since.elapsed()),
+            oldest: oldest.map(|since| since.elapsed()),
             prefetch: window.as_ref().map_or(0, |window| window.prefetch),
         }
     }

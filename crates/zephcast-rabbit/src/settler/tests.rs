@@ -403,3 +403,25 @@ async fn what_is_too_large_to_be_tried_apart_keeps_its_attempts() {
         assert_eq!((again.message.payload().len(), again.attempt), (LARGE, 4));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_in_hand_is_as_old_as_anything_else() {
+    let mut lab = Lab::start(0, 10).await;
+    lab.publish_suspect(b"hangs").await;
+    let begin = tokio::time::Instant::now();
+    let _hangs = lab.suspect().await;
+    let taken = tokio::time::Instant::now();
+    let driver = RabbitDriver::connect(lab.config.clone()).await.unwrap();
+    let look = async || driver.group_status(&"s".parse().unwrap(), &"g".parse().unwrap()).await.unwrap();
+    let status = look().await;
+    assert_eq!(status.in_flight, Some(1));
+    let oldest = status.oldest_pending.expect("is known");
+    assert!(oldest <= begin.elapsed(), "{oldest:?}");
+    // Something younger beside it changes nothing.
+    let before = taken.elapsed();
+    lab.publish("s.g", b"younger").await;
+    lab.take(1).await;
+    let status = look().await;
+    assert_eq!(status.in_flight, Some(2));
+    assert!(status.oldest_pending.is_some_and(|oldest| oldest + Duration::from_millis(1) >= before), "{status:?}");
+}
