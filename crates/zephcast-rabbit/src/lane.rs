@@ -15,10 +15,8 @@ mod verdicts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
+use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel};
 use tokio::sync::{mpsc, oneshot};
 use zephcast_core::Result;
 use zephcast_core::driver::LONGEST;
@@ -30,15 +28,7 @@ pub(crate) use self::suspicion::LARGE;
 use self::suspicion::Suspicion;
 use crate::connection::Connection;
 use crate::link::{Link, Valve};
-
-/// A message on its way to an exchange.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) exchange: ShortString,
-    pub(crate) routing_key: ShortString,
-    pub(crate) properties: BasicProperties,
-    pub(crate) payload: Bytes,
-}
+use crate::properties::Outgoing;
 
 /// What the task is to do.
 enum Job {

@@ -10,8 +10,8 @@ use zephcast_core::{Error, ErrorKind, Result};
 
 use crate::connection::{Connection, blocked_by};
 use crate::error::{beside_too_large, error, largest_message, late, translate};
-use crate::lane::{Lane, Outcome, Outgoing};
-use crate::properties;
+use crate::lane::{Lane, Outcome};
+use crate::properties::{self, Outgoing};
 
 /// The way to queues, shared by all members of a client. Not on a connection that consumes: the server takes nothing from
 /// a connection that publishes when it has too little memory, and acks must go on.
@@ -51,17 +51,13 @@ impl Mover {
     }
 
     /// The largest properties of a copy that the connection carries, also with the expiration of one that is
-    /// [delayed](properties::Outgoing::delay).
+    /// [delayed](Outgoing::delay).
     pub(crate) async fn most_properties(&self, operation: &'static str) -> Result<usize> {
         Ok(self.connection.link(operation).await?.frame_max().saturating_sub(properties::EXPIRATION_BYTES))
     }
 
     /// Stores copies, each in the queue of its routing key: an answer for each.
-    pub(crate) async fn store(
-        &self,
-        operation: &'static str,
-        copies: Vec<properties::Outgoing>,
-    ) -> Result<Vec<Result<()>>> {
+    pub(crate) async fn store(&self, operation: &'static str, copies: Vec<Outgoing>) -> Result<Vec<Result<()>>> {
         self.store_by(operation, &ShortString::default(), copies).await
     }
 
@@ -70,7 +66,7 @@ impl Mover {
         &self,
         operation: &'static str,
         exchange: &ShortString,
-        copies: Vec<properties::Outgoing>,
+        mut copies: Vec<Outgoing>,
     ) -> Result<Vec<Result<()>>> {
         let queues: Vec<ShortString> = copies.iter().map(|copy| copy.routing_key.clone()).collect();
         let mut current = self.lane.lock().await;
@@ -85,13 +81,10 @@ impl Mover {
                 lane
             }
         };
-        let messages = copies.into_iter().map(|copy| Outgoing {
-            exchange: exchange.clone(),
-            routing_key: copy.routing_key,
-            properties: copy.properties,
-            payload: copy.payload,
-        });
-        let outcomes = lane.publish(messages.collect());
+        for copy in &mut copies {
+            copy.exchange.clone_from(exchange);
+        }
+        let outcomes = lane.publish(copies);
         drop(current);
         let outcomes = self.outcomes(operation, &lane, outcomes).await?;
         let answers = queues.iter().zip(outcomes).map(|(queue, outcome)| self.answer(operation, queue, outcome));

@@ -53,15 +53,22 @@ const OWN_TIMESTAMP: &str = "zephcast-own-timestamp";
 /// The longest expiration: a length and a number of 32 bits.
 pub(crate) const EXPIRATION_BYTES: usize = 1 + 10;
 
-/// A message to be published.
+/// A message on its way to an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outgoing {
+    /// The default one until it is said.
+    pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
     pub(crate) payload: Bytes,
 }
 
 impl Outgoing {
+    /// Straight into a queue.
+    pub(crate) fn to_queue(queue: &str, properties: BasicProperties, payload: impl Into<Bytes>) -> Self {
+        Self { exchange: ShortString::default(), routing_key: queue.into(), properties, payload: payload.into() }
+    }
+
     /// Sends it to a queue in which it waits so long, or as long as one waits there at most.
     pub(crate) fn delay(&mut self, names: &Names, class: Delay, delay: Duration) {
         self.routing_key = names.retry(class).into();

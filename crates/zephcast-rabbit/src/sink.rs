@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lapin::types::ShortString;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamName};
 
@@ -12,8 +11,8 @@ use crate::brokers::Brokers;
 use crate::config::Exchange;
 use crate::connection::{Connection, blocked_by};
 use crate::error::{beside_too_large, code, error, largest_message, late, missing, reply, translate};
-use crate::lane::{Lane, Outcome, Outgoing};
-use crate::properties;
+use crate::lane::{Lane, Outcome};
+use crate::properties::{self, Outgoing};
 use crate::topology;
 
 const OPERATION: &str = "publish";
@@ -61,17 +60,19 @@ impl RabbitSink {
     }
 
     fn encode(&self, message: &Message, most: usize) -> Result<Outgoing, Error> {
-        let (exchange, encoded) = match self.connection().config().exchange {
+        match self.connection().config().exchange {
             Exchange::Default => {
                 // What is the key elsewhere names the queue here.
-                let mut encoded = properties::encode_for_queue(message, most)?;
-                encoded.routing_key = ShortString::from(self.connection().config().queue_behind(&self.stream));
-                (ShortString::default(), encoded)
+                let mut outgoing = properties::encode_for_queue(message, most)?;
+                outgoing.routing_key = self.connection().config().queue_behind(&self.stream).into();
+                Ok(outgoing)
             }
-            _ => (ShortString::from(self.stream.as_str()), properties::encode(message, most)?),
-        };
-        let properties::Outgoing { routing_key, properties, payload } = encoded;
-        Ok(Outgoing { exchange, routing_key, properties, payload })
+            _ => {
+                let mut outgoing = properties::encode(message, most)?;
+                outgoing.exchange = self.stream.as_str().into();
+                Ok(outgoing)
+            }
+        }
     }
 
     /// Whether what a queue refused is nowhere: it was the only one, and does not dead-letter it. In doubt it is somewhere.

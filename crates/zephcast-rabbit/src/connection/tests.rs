@@ -1,13 +1,12 @@
 //! On a real server: how connections end, and with them what it said of them.
 
-use bytes::Bytes;
 use integration_tests::proxy::{Direction, Proxy};
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::BasicProperties;
-use lapin::types::ShortString;
 
 use super::*;
-use crate::lane::{Lane, Outgoing};
+use crate::lane::Lane;
+use crate::properties::Outgoing;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -21,13 +20,7 @@ async fn a_connection_that_breaks_while_it_is_blocked_is_blocked_no_longer() {
     let lane = Lane::open(&connection, "test").await.unwrap();
     let mut blocking = connection.blocking();
     server.raise_memory_alarm().await.unwrap();
-    let outgoing = Outgoing {
-        exchange: ShortString::default(),
-        routing_key: "nowhere".into(),
-        properties: BasicProperties::default(),
-        payload: Bytes::new(),
-    };
-    drop(lane.publish(vec![outgoing]));
+    drop(lane.publish(vec![Outgoing::to_queue("nowhere", BasicProperties::default(), "")]));
     let blocked = tokio::time::timeout(PATIENCE, blocking.wait_for(Option::is_some)).await;
     blocked.expect("is told in time").unwrap();
     assert!(connection.blocked().is_some() && connection.trouble("test").is_some());

@@ -74,11 +74,7 @@ async fn alike_letters_have_places_of_their_own_and_are_sent_back_page_by_page()
     admin.create_group(&stream, &group, Start::Earliest).await.unwrap();
     let mover = Mover::new(Arc::new(Connection::new(Arc::new(config), "test")));
     let put = async |payload: &'static str, count| {
-        let alike = || Outgoing {
-            routing_key: "s.g.dead".into(),
-            properties: BasicProperties::default(),
-            payload: payload.into(),
-        };
+        let alike = || Outgoing::to_queue("s.g.dead", BasicProperties::default(), payload);
         for stored in mover.store("test", (0..count).map(|_| alike()).collect()).await.unwrap() {
             stored.unwrap();
         }
@@ -193,11 +189,7 @@ async fn a_redrive_amid_which_the_server_dies_tells_what_it_did() {
 }
 
 async fn put(mover: &Mover, queue: &str, count: usize) {
-    let copies = (0..count).map(|number| Outgoing {
-        routing_key: queue.into(),
-        properties: BasicProperties::default(),
-        payload: number.to_string().into(),
-    });
+    let copies = (0..count).map(|number| Outgoing::to_queue(queue, BasicProperties::default(), number.to_string()));
     for stored in mover.store("test", copies.collect()).await.unwrap() {
         stored.unwrap();
     }
@@ -252,11 +244,7 @@ async fn a_look_gives_all_back_in_order() {
     // What comes in the course of a look is for the next one.
     let mut look = Look::within(limits, &brokers, &names);
     let first = taken(&mut look, 1).await;
-    let late = Outgoing {
-        routing_key: names.dead.as_str().into(),
-        properties: BasicProperties::default(),
-        payload: "late".into(),
-    };
+    let late = Outgoing::to_queue(&names.dead, BasicProperties::default(), "late");
     for stored in brokers.mover.store("test", vec![late]).await.unwrap() {
         stored.unwrap();
     }

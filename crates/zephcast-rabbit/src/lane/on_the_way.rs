@@ -18,7 +18,8 @@ use super::clock::Clock;
 use super::suspicion::Suspicion;
 use super::unwritten::Unwritten;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
-use super::{Job, Outcome, Outgoing, ready};
+use super::{Job, Outcome, ready};
+use crate::properties::Outgoing;
 use crate::quiet::quietly;
 
 /// What is on its way, written by `P`.

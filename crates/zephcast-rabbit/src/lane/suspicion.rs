@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::types::ShortString;
 
-use super::Outgoing;
 use crate::config::Credentials;
 use crate::connection::Connection;
+use crate::properties::Outgoing;
 
 /// A message larger than this goes alone, since the server closes the channel for one that is too large. What it said of
 /// its own limit counts where that is less.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Direction, Proxy};
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
@@ -39,12 +40,7 @@ fn text(value: &str) -> AMQPValue {
 
 fn message(queue: &str, id: usize, size: usize) -> Outgoing {
     let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(format!("m-{id}").into());
-    Outgoing {
-        exchange: ShortString::default(),
-        routing_key: queue.into(),
-        properties,
-        payload: Bytes::from(vec![b'x'; size]),
-    }
+    Outgoing::to_queue(queue, properties, vec![b'x'; size])
 }
 
 /// To which queue a message goes, and what must become of it there.

@@ -15,9 +15,8 @@ use lapin::message::BasicReturnMessage;
 use lapin::types::LongString;
 use lapin::{BasicProperties, Confirmation, Error as LapinError};
 
-use super::Outgoing;
 use crate::error::largest_message;
-use crate::properties::{ID, ORIGIN};
+use crate::properties::{ID, ORIGIN, Outgoing};
 
 /// Tells messages of one channel apart: by where they go, which message they are, and of which delivery they are a copy. Of
 /// two that are alike in all of that, either may have the other's fate.

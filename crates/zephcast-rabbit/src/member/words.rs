@@ -79,7 +79,7 @@ impl Member {
 
     async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
         let queue = &self.names.hints;
-        let copy = Outgoing { routing_key: queue.as_str().into(), properties, payload: text.into() };
+        let copy = Outgoing::to_queue(queue, properties, text);
         let store = async |copy| self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect();
         self.ensure_hints(operation).await?;
         let stored: Result<()> = store(copy.clone()).await;

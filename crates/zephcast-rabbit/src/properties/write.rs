@@ -170,7 +170,7 @@ impl Draft {
             let why = format!("id and headers take {size} bytes, at most {max_header_bytes} are allowed");
             return Err(error(ErrorKind::TooLarge, "publish", why));
         }
-        Ok(Outgoing { routing_key, properties, payload: message.payload().clone() })
+        Ok(Outgoing { exchange: ShortString::default(), routing_key, properties, payload: message.payload().clone() })
     }
 }
 

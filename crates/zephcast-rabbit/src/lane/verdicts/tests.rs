@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -16,12 +16,7 @@ enum Fate {
 }
 
 fn message(id: usize) -> Outgoing {
-    Outgoing {
-        exchange: ShortString::default(),
-        routing_key: ShortString::default(),
-        properties: BasicProperties::default().with_message_id(id.to_string().into()),
-        payload: Bytes::new(),
-    }
+    Outgoing::to_queue("", BasicProperties::default().with_message_id(id.to_string().into()), "")
 }
 
 fn of(verdict: &Verdict) -> Option<Fate> {
