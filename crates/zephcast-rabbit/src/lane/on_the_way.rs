@@ -201,13 +201,16 @@ where
 }
 
 /// Writes a message: how to hear whether it is stored.
-pub(super) async fn write(channel: &Channel, message: Outgoing) -> Result<PublisherConfirm, Fault> {
-    if !channel.status().connected() {
-        return Err(Fault::NotSent);
-    }
+pub(super) fn write(channel: &Channel, message: Outgoing) -> impl Future<Output = Result<PublisherConfirm, Fault>> {
+    // Here, since what an asynchronous function is given it keeps twice.
     let Outgoing { exchange, routing_key, properties, payload } = message;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    channel.basic_publish(exchange, routing_key, options, &payload, properties).await.map_err(Fault::failed)
+    async move {
+        if !channel.status().connected() {
+            return Err(Fault::NotSent);
+        }
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        channel.basic_publish(exchange, routing_key, options, &payload, properties).await.map_err(Fault::failed)
+    }
 }
 
 /// Waits for what the server says of the message of a place.
