@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lapin::Channel;
+use lapin::options::BasicQosOptions;
+use tokio::runtime::Handle;
 use zephcast_core::{Error, Result};
 
 use crate::connection::Connection;
@@ -17,14 +19,15 @@ pub(crate) struct Errand<'a> {
     operation: &'static str,
     link: Arc<Link>,
     channel: Channel,
-    was_refused: AtomicBool,
+    /// While a call is under way, and after one that was refused.
+    may_be_refused: AtomicBool,
 }
 
 impl<'a> Errand<'a> {
     pub(crate) async fn begin(connection: &'a Connection, operation: &'static str) -> Result<Self> {
         let link = connection.link(operation).await?;
         let channel = link.channel().await.map_err(|failure| connection.failed(&link, operation, failure))?;
-        Ok(Self { connection, operation, link, channel, was_refused: AtomicBool::new(false) })
+        Ok(Self { connection, operation, link, channel, may_be_refused: AtomicBool::new(false) })
     }
 
     pub(crate) fn channel(&self) -> &Channel {
@@ -33,7 +36,10 @@ impl<'a> Errand<'a> {
 
     /// Waits for the answer to a call of the channel, of which some refusals are answers too.
     pub(crate) async fn try_call<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, CallFailure> {
-        self.link.answer(call).await.inspect_err(|_| self.was_refused.store(true, Ordering::Relaxed))
+        let was_refused = self.may_be_refused.swap(true, Ordering::Relaxed);
+        let answer = self.link.answer(call).await?;
+        self.may_be_refused.store(was_refused, Ordering::Relaxed);
+        Ok(answer)
     }
 
     /// Waits for what the channel brings, at most so long: then the failure is `Late`, and the channel is as it was.
@@ -42,10 +48,12 @@ impl<'a> Errand<'a> {
         timeout: Duration,
         call: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, CallFailure> {
-        self.link.answer_within(timeout, call).await.inspect_err(|failure| {
-            let is_refusal = matches!(failure, CallFailure::Said(_));
-            self.was_refused.fetch_or(is_refusal, Ordering::Relaxed);
-        })
+        let was_refused = self.may_be_refused.swap(true, Ordering::Relaxed);
+        let answer = self.link.answer_within(timeout, call).await;
+        if !matches!(answer, Err(CallFailure::Said(_))) {
+            self.may_be_refused.store(was_refused, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// Waits for the answer to a call of the channel.
@@ -70,9 +78,17 @@ impl Drop for Errand<'_> {
     /// A channel that the server has just closed is not closed by this side too: the client library gives the whole
     /// connection up when the two cross.
     fn drop(&mut self) {
-        if self.was_refused.load(Ordering::Relaxed) {
-            self.link.bury(self.channel.clone());
+        if !self.may_be_refused.load(Ordering::Relaxed) {
+            return;
         }
+        let (link, channel) = (self.link.clone(), self.channel.clone());
+        let Ok(runtime) = Handle::try_current() else { return link.bury(channel) };
+        runtime.spawn(async move {
+            // Answered after a call that nobody waits for any more, of which it is known by then whether it was refused.
+            if link.answer(channel.basic_qos(1, BasicQosOptions::default())).await.is_err() {
+                link.bury(channel);
+            }
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! On a real server: what is refused costs nobody else anything, however often.
 
+use integration_tests::proxy::Proxy;
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -24,4 +25,25 @@ async fn refusals_never_make_the_answer_to_a_later_question() {
         assert_eq!(topology::queue(&connection, "test", "nowhere").await.unwrap(), None, "{number}");
     }
     assert_eq!(topology::queue(&connection, "test", "there").await.unwrap(), Some((0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_nobody_waits_for_any_more_costs_the_channel_alone() {
+    const WAY: Duration = Duration::from_millis(20);
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let connection = Connection::new(Arc::new(RabbitConfig::new("127.0.0.1", proxy.addr().port())), "test");
+    let link = connection.link("test").await.unwrap();
+    proxy.set_latency(WAY);
+    for part in 0..20 {
+        let errand = Errand::begin(&connection, "ask").await.unwrap();
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = errand.call(errand.channel().queue_declare("nowhere".into(), options, FieldTable::default()));
+        // Given up while the question or the refusal is on its way.
+        let given_up = tokio::time::timeout(WAY * 2 * part / 20, asked).await;
+        assert!(!matches!(given_up, Ok(Ok(_))), "there is no such queue");
+        drop(errand);
+        assert_eq!(topology::queue(&connection, "test", "nowhere").await.unwrap(), None, "{part}");
+    }
+    assert!(Arc::ptr_eq(&link, &connection.link("test").await.unwrap()), "it is the same connection");
 }
