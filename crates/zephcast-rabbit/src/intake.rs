@@ -155,6 +155,7 @@ impl RabbitIntake {
             () = tokio::time::sleep_until(next_look), if credit.messages > 0 => {}
         }
         self.look_for_suspects(session).await?;
+        self.keep_bound(session).await;
         if !self.lookout.has_turn(session.inbox.is_empty()) {
             return Ok(Some(Fetched::Idle));
         }

@@ -12,8 +12,8 @@ mod suspicion;
 mod unwritten;
 mod verdicts;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
@@ -32,18 +32,27 @@ use crate::properties::Outgoing;
 
 /// What the task is to do.
 enum Job {
-    /// To publish messages that were handed in together. Somebody waits for their outcomes.
-    Publish(Vec<Outgoing>, oneshot::Sender<Vec<Outcome>>),
+    Publish(Batch),
     /// To say when everything before it has its outcome.
     Finish(oneshot::Sender<()>),
 }
 
+/// Messages that were handed in together.
+struct Batch {
+    /// Keeps the connection until they have their outcomes, whoever else has no more need of it.
+    link: Arc<Link>,
+    messages: Vec<Outgoing>,
+    done: oneshot::Sender<Vec<Outcome>>,
+}
+
 impl Job {
-    /// Answers that nothing of it was sent.
+    /// Answers when nothing more is sent.
     fn refuse(self) {
         // Whoever handed it in may have gone away.
         match self {
-            Self::Publish(messages, done) => drop(done.send(messages.iter().map(|_| Outcome::NotSent).collect())),
+            Self::Publish(Batch { messages, done, .. }) => {
+                drop(done.send(messages.iter().map(|_| Outcome::NotSent).collect()));
+            }
             Self::Finish(done) => drop(done.send(())),
         }
     }
@@ -51,7 +60,10 @@ impl Job {
 
 /// The way to the task, which ends when this is dropped and everything has its outcome.
 pub(crate) struct Lane {
-    link: Arc<Link>,
+    /// Kept by its connection, and by what is on its way.
+    link: Weak<Link>,
+    valve: Valve,
+    frame_max: usize,
     jobs: mpsc::UnboundedSender<Job>,
     /// Set when a queue refused a message.
     refused: Arc<AtomicBool>,
@@ -67,20 +79,21 @@ impl Lane {
         let refused = Arc::new(AtomicBool::new(false));
         let suspicion = Suspicion::new(connection);
         let clock = Clock::new(connection.config().request_timeout.min(LONGEST));
-        // The task keeps nothing alive: whoever lets the connection go breaks it off.
-        let (of, weak) = (Arc::downgrade(connection), Arc::downgrade(&link));
+        let (of, valve, frame_max, link) =
+            (Arc::downgrade(connection), link.valve(), link.frame_max(), Arc::downgrade(&link));
+        let weak = link.clone();
         let give_up = move || {
             if let (Some(connection), Some(link)) = (of.upgrade(), weak.upgrade()) {
                 connection.give_up(&link);
             }
         };
-        tokio::spawn(run(channel, todo, suspicion, refused.clone(), clock, link.valve(), give_up));
-        Ok(Self { link, jobs, refused })
+        tokio::spawn(run(channel, todo, suspicion, refused.clone(), clock, valve.clone(), give_up));
+        Ok(Self { link, valve, frame_max, jobs, refused })
     }
 
     /// Whether nothing can be published here any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.jobs.is_closed() || self.link.is_over()
+        self.jobs.is_closed() || self.link.upgrade().is_none_or(|link| link.is_over())
     }
 
     /// Whether what comes next belongs on another lane, once everything here has its outcome.
@@ -88,7 +101,7 @@ impl Lane {
     /// So it does when a queue refused a message. The server's side of a channel remembers the refusal: where a quorum queue
     /// had lost its leader, all that follows on the channel is refused, also when there is a new leader.
     pub(crate) fn is_worn(&self) -> bool {
-        self.refused.load(Ordering::Relaxed) || self.link.is_used_up()
+        self.refused.load(Ordering::Relaxed) || self.link.upgrade().is_none_or(|link| link.is_used_up())
     }
 
     /// Waits until everything that was handed in has its outcome, or never will. Who gives that up may wait again.
@@ -100,8 +113,19 @@ impl Lane {
         }
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    /// Follows its connection.
+    pub(crate) fn valve(&self) -> &Valve {
+        &self.valve
+    }
+
+    /// Why the server takes nothing from its connection for now, if so.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.link.upgrade().and_then(|link| link.blocked())
+    }
+
+    /// How large a frame of its connection may be.
+    pub(crate) fn frame_max(&self) -> usize {
+        self.frame_max
     }
 
     /// Hands messages in; they are stored in the order of these calls. The outcomes come when all of them are known, or when
@@ -112,7 +136,11 @@ impl Lane {
             let _ = done.send(Vec::new());
             return outcomes;
         }
-        if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job::Publish(messages, done)) {
+        let Some(link) = self.link.upgrade() else {
+            let _ = done.send(messages.iter().map(|_| Outcome::NotSent).collect());
+            return outcomes;
+        };
+        if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job::Publish(Batch { link, messages, done })) {
             job.refuse();
         }
         outcomes

@@ -219,18 +219,8 @@ impl Link {
     }
 
     /// Nobody begins anything on it any more: the server was silent for too long, and the client library finds out later.
-    pub(crate) fn give_up(self: &Arc<Self>) {
-        if self.given_up.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (link, timeout) = (Arc::downgrade(self), self.timeout);
-        tokio::spawn(async move {
-            // Who still waits for an answer is as patient. Who waits for nothing would keep it for ever.
-            tokio::time::sleep(timeout).await;
-            if let Some(link) = link.upgrade() {
-                link.break_off();
-            }
-        });
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Ends it now, whoever still has a channel of it.
@@ -253,8 +243,7 @@ impl Link {
 
     /// Waits until the connection ended.
     pub(crate) async fn ended(&self) {
-        // The sender goes with the connection.
-        let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
+        self.valve().ended().await;
     }
 
     /// Follows whether the server takes something.
@@ -279,11 +268,18 @@ impl Link {
 }
 
 /// Whether the server takes something from a connection, by one who does not keep it open.
+#[derive(Clone)]
 pub(crate) struct Valve {
     health: watch::Receiver<Health>,
 }
 
 impl Valve {
+    /// Waits until the connection ended.
+    pub(crate) async fn ended(&self) {
+        // The sender goes with the connection.
+        let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
+    }
+
     /// Waits until the server takes something, or nothing. One whose connection ended holds nothing up any more.
     pub(crate) async fn until(&self, takes: bool) {
         let is_so = |health: &Health| (health.blocked.is_none() || health.over.is_some()) == takes;

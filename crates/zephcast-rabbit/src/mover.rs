@@ -105,7 +105,7 @@ impl Mover {
                 Ok(Ok(outcomes)) => return Ok(outcomes),
                 Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, operation, "the connection was lost")),
                 Err(_) => {
-                    if let Some(reason) = lane.link().blocked() {
+                    if let Some(reason) = lane.blocked() {
                         return Err(blocked_by(operation, &reason));
                     }
                 }

@@ -69,6 +69,11 @@ impl Outgoing {
         Self { exchange: ShortString::default(), routing_key: queue.into(), properties, payload: payload.into() }
     }
 
+    /// Its size on its way, but for a few bytes of each frame.
+    pub(crate) fn bytes(&self) -> usize {
+        size::header_frame(&self.properties) + self.payload.len()
+    }
+
     /// Sends it to a queue in which it waits so long, or as long as one waits there at most.
     pub(crate) fn delay(&mut self, names: &Names, class: Delay, delay: Duration) {
         self.routing_key = names.retry(class).into();

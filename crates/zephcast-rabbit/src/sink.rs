@@ -44,13 +44,12 @@ impl RabbitSink {
             if !former.is_over() && !former.is_worn() {
                 return Ok(former.clone());
             }
-            let valve = former.link().valve();
             // What is on its way there comes first. It stays the lane until then, whoever waits for that.
             tokio::select! {
                 biased;
                 () = former.finished() => {}
-                () = former.link().ended() => {}
-                () = valve.until(false) => return Err(self.connection().trouble(OPERATION).unwrap_or_else(lost)),
+                () = former.valve().ended() => {}
+                () = former.valve().until(false) => return Err(self.connection().trouble(OPERATION).unwrap_or_else(lost)),
             }
         }
         topology::stream(self.connection(), OPERATION, self.connection().config(), &self.stream, self.create).await?;
@@ -148,7 +147,7 @@ impl Sink for RabbitSink {
             Ok(lane) => lane,
             Err(error) => return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect(),
         };
-        let most = lane.link().frame_max();
+        let most = lane.frame_max();
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
         for message in batch {

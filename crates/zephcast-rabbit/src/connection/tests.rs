@@ -63,7 +63,7 @@ async fn one_that_was_given_up_or_closed_ends_though_somebody_has_a_channel_of_i
         let lane = Lane::open(&connection, "test").await.unwrap();
         open(1).await;
         match end {
-            "given up" => connection.give_up(lane.link()),
+            "given up" => connection.give_up(&connection.link("test").await.unwrap()),
             "closed" => connection.close(PATIENCE).await.unwrap(),
             _ => {
                 proxy.set_hold(&[Direction::FromServer]);

@@ -97,7 +97,6 @@ impl RabbitIntake {
             Err(error) => return Err(error),
         }
         self.lookout.look_again_in(LOOK);
-        self.keep_bound(session).await;
         Ok(())
     }
 
@@ -124,7 +123,7 @@ impl RabbitIntake {
 
     /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and
     /// know nothing of its groups.
-    async fn keep_bound(&mut self, session: &Session) {
+    pub(super) async fn keep_bound(&mut self, session: &Session) {
         if self.bound.elapsed() < BIND || !session.inbox.is_empty() {
             return;
         }

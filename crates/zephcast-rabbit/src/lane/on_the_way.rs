@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready as or_wait};
+use std::task::{Context, Poll};
 use std::vec::IntoIter;
 
 use futures_util::StreamExt;
@@ -18,7 +18,8 @@ use super::clock::Clock;
 use super::suspicion::Suspicion;
 use super::unwritten::Unwritten;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
-use super::{Job, Outcome, ready};
+use super::{Batch, Job, Outcome, ready};
+use crate::link::Link;
 use crate::properties::Outgoing;
 use crate::quiet::quietly;
 
@@ -66,7 +67,7 @@ where
                 biased;
                 () = self.some_steps(), if !self.is_empty() => {}
                 job = todo.recv() => match job {
-                    Some(Job::Publish(messages, done)) => self.publish(messages, done).await,
+                    Some(Job::Publish(batch)) => self.publish(batch).await,
                     Some(Job::Finish(done)) => {
                         self.drain().await;
                         // Whoever asked may have gone away.
@@ -89,8 +90,8 @@ where
         self.open.give_up(self.verdicts.next());
     }
 
-    async fn publish(&mut self, messages: Vec<Outgoing>, done: oneshot::Sender<Vec<Outcome>>) {
-        self.open.begin(self.verdicts.next(), messages.len(), done);
+    async fn publish(&mut self, Batch { link, messages, done }: Batch) {
+        self.open.begin(self.verdicts.next(), messages.len(), link, done);
         self.clock.begin();
         let mut messages = messages.into_iter();
         while let Some(next) = messages.as_slice().first() {
@@ -113,7 +114,7 @@ where
             && messages.as_slice().first().is_some_and(|next| !self.suspicion.falls_on(next))
             && let Some(message) = messages.next()
         {
-            let (place, bytes) = (self.verdicts.published(&message), message.payload.len());
+            let (place, bytes) = (self.verdicts.published(&message), message.bytes());
             if let Some(written) = self.unwritten.begin(place, bytes, (self.write)(message)) {
                 self.written(place, written);
             }
@@ -124,8 +125,13 @@ where
         self.drain().await;
         let Some(message) = messages.next() else { return };
         let place = self.verdicts.published(&message);
-        let answer = match (self.write)(message).await {
-            Ok(confirm) => Confirm { place, confirm }.await.1,
+        let mut writing = pin!((self.write)(message));
+        let written = poll_fn(|context| quietly(|| writing.as_mut().poll(context))).await;
+        let answer = match written {
+            Ok(confirm) => {
+                self.clock.answered(true);
+                Confirm { place, confirm }.await.1
+            }
             Err(fault) => Err(fault),
         };
         self.verdicts.completed_alone(place, answer);
@@ -161,7 +167,7 @@ where
             self.written(place, written);
             return Poll::Ready(());
         }
-        match or_wait!(self.unconfirmed.poll_next_unpin(context)) {
+        match std::task::ready!(self.unconfirmed.poll_next_unpin(context)) {
             Some((place, answer)) => {
                 self.verdicts.completed(place, answer);
                 Poll::Ready(())
@@ -223,7 +229,7 @@ impl Future for Confirm {
     type Output = (Place, Result<Answer, Fault>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let confirmed = or_wait!(Pin::new(&mut self.confirm).poll(context));
+        let confirmed = std::task::ready!(Pin::new(&mut self.confirm).poll(context));
         Poll::Ready((self.place, confirmed.map(Answer::from).map_err(Fault::failed)))
     }
 }
@@ -239,14 +245,16 @@ struct OpenJob {
     first: Place,
     outcomes: Vec<Option<Outcome>>,
     undecided: usize,
+    /// Kept until then.
+    _link: Arc<Link>,
     done: oneshot::Sender<Vec<Outcome>>,
 }
 
 impl Open {
     /// A job of so many messages, which come next.
-    fn begin(&mut self, first: Place, messages: usize, done: oneshot::Sender<Vec<Outcome>>) {
+    fn begin(&mut self, first: Place, messages: usize, link: Arc<Link>, done: oneshot::Sender<Vec<Outcome>>) {
         let outcomes = (0..messages).map(|_| None).collect();
-        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, done });
+        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, _link: link, done });
     }
 
     fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
