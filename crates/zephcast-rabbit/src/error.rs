@@ -16,6 +16,17 @@ pub(crate) fn closed(operation: &'static str) -> Error {
     error(ErrorKind::Closed, operation, "the client was closed")
 }
 
+/// The error of who makes what is missing: what is not there was deleted just now, and is made by the next attempt.
+pub(crate) fn unless_deleted(operation: &'static str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let text = format!("it was deleted meanwhile: {}", error.message());
+            self::error(ErrorKind::Unavailable, operation, text).caused_by(error)
+        }
+        _ => error,
+    }
+}
+
 /// There is no such stream.
 pub(crate) fn missing(operation: &'static str, stream: &str) -> Error {
     error(ErrorKind::NotFound, operation, format!("the stream {stream:?} does not exist"))

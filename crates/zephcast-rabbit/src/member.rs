@@ -14,9 +14,9 @@ use zephcast_core::{Error, ErrorKind, Event, Result, UnitId};
 
 use self::words::Outlived;
 use crate::brokers::Brokers;
-use crate::config::QueueType;
+use crate::config::{QueueType, Topology};
 use crate::connection::Connection;
-use crate::error::no_group;
+use crate::error::{no_group, unless_deleted};
 use crate::hints::Hint;
 use crate::intake::RabbitIntake;
 use crate::names::Names;
@@ -112,8 +112,11 @@ impl Member {
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let prefetch = self.pace.first(&self.subscription, self.brokers.control.config());
         let tag = self.subscription.member.as_str();
-        let (session, questions) =
-            Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await?;
+        let opened = Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await;
+        let (session, questions) = opened.map_err(|error| match self.brokers.control.config().topology {
+            Topology::Declare => unless_deleted(operation, error),
+            Topology::Check | Topology::Expect => error,
+        })?;
         let session = Arc::new(session);
         if let Some(questions) = questions {
             session.answer_by(Answering::begin(self, &session, questions));

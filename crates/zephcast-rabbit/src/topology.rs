@@ -12,7 +12,7 @@ use crate::RabbitConfig;
 use crate::config::{Binding, BindingValue, Exchange, QueueType, Topology};
 use crate::connection::Connection;
 use crate::errand::Errand;
-use crate::error::{code, missing, missing_group};
+use crate::error::{code, missing, missing_group, unless_deleted};
 use crate::link::CallFailure;
 use crate::names::Names;
 use crate::roll_call;
@@ -145,6 +145,16 @@ pub(crate) async fn group(
         }
         Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
     }
+    let made = declare_group(connection, operation, config, names).await;
+    made.map_err(|error| unless_deleted(operation, error))
+}
+
+async fn declare_group(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<bool> {
     if config.queue_type == QueueType::Stream {
         ensure(connection, operation, &names.queue, &log()).await?;
         return bindings(connection, operation, config, names).await.map(|()| false);
