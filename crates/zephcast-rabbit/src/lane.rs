@@ -27,7 +27,7 @@ pub(crate) use self::outcome::Outcome;
 pub(crate) use self::suspicion::LARGE;
 use self::suspicion::Suspicion;
 use crate::connection::Connection;
-use crate::link::{Link, Valve};
+use crate::link::{CallFailure, Link, Valve};
 use crate::properties::Outgoing;
 
 /// What the task is to do.
@@ -72,9 +72,8 @@ pub(crate) struct Lane {
 impl Lane {
     /// Opens a channel with confirms.
     pub(crate) async fn open(connection: &Arc<Connection>, operation: &'static str) -> Result<Self> {
-        let (link, channel) = connection.channel(operation).await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        link.answer(confirms).await.map_err(|failure| connection.failed(&link, operation, failure))?;
+        let link = connection.link(operation).await?;
+        let channel = open(&link).await.map_err(|failure| connection.failed(&link, operation, failure))?;
         let (jobs, todo) = mpsc::unbounded_channel();
         let refused = Arc::new(AtomicBool::new(false));
         let suspicion = Suspicion::new(connection);
@@ -147,6 +146,13 @@ impl Lane {
     }
 }
 
+/// A channel with confirms.
+async fn open(link: &Link) -> Result<Channel, CallFailure> {
+    let channel = link.channel().await?;
+    link.answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
 /// Ends when there is no more to do, no channel, or no answer in time: then the connection is given up.
 async fn run(
     channel: Channel,
@@ -157,8 +163,7 @@ async fn run(
     valve: Valve,
     give_up: impl FnOnce(),
 ) {
-    let write = |message| on_the_way::write(&channel, message);
-    let mut on_the_way = OnTheWay::new(&channel, write, &suspicion, &clock, refused);
+    let mut on_the_way = OnTheWay::new(Arc::new(channel), on_the_way::write, &suspicion, &clock, refused);
     let is_silent = tokio::select! {
         biased;
         () = on_the_way.work(&mut todo) => false,

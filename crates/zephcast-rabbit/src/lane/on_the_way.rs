@@ -25,7 +25,7 @@ use crate::quiet::quietly;
 
 /// What is on its way, written by `P`.
 pub(super) struct OnTheWay<'a, P, W> {
-    channel: &'a Channel,
+    channel: Arc<Channel>,
     write: P,
     suspicion: &'a Suspicion,
     /// Told of every step of the oldest.
@@ -38,11 +38,11 @@ pub(super) struct OnTheWay<'a, P, W> {
 
 impl<'a, P, W> OnTheWay<'a, P, W>
 where
-    P: Fn(Outgoing) -> W,
+    P: Fn(Arc<Channel>, Outgoing) -> W,
     W: Future<Output = Result<PublisherConfirm, Fault>>,
 {
     pub(super) fn new(
-        channel: &'a Channel,
+        channel: Arc<Channel>,
         write: P,
         suspicion: &'a Suspicion,
         clock: &'a Clock,
@@ -91,12 +91,13 @@ where
     }
 
     async fn publish(&mut self, Batch { link, messages, done }: Batch) {
-        self.open.begin(self.verdicts.next(), messages.len(), link, done);
+        self.open.begin(self.verdicts.next(), messages.len(), link.clone(), done);
         self.clock.begin();
         let mut messages = messages.into_iter();
         while let Some(next) = messages.as_slice().first() {
             if self.suspicion.falls_on(next) {
                 self.publish_next_alone(&mut messages).await;
+                self.renew_channel(&link).await;
             } else if self.unwritten.is_full() {
                 self.some_steps().await;
             } else {
@@ -115,7 +116,7 @@ where
             && let Some(message) = messages.next()
         {
             let (place, bytes) = (self.verdicts.published(&message), message.bytes());
-            if let Some(written) = self.unwritten.begin(place, bytes, (self.write)(message)) {
+            if let Some(written) = self.unwritten.begin(place, bytes, (self.write)(self.channel.clone(), message)) {
                 self.written(place, written);
             }
         }
@@ -125,7 +126,7 @@ where
         self.drain().await;
         let Some(message) = messages.next() else { return };
         let place = self.verdicts.published(&message);
-        let mut writing = pin!((self.write)(message));
+        let mut writing = pin!((self.write)(self.channel.clone(), message));
         let written = poll_fn(|context| quietly(|| writing.as_mut().poll(context))).await;
         let answer = match written {
             Ok(confirm) => {
@@ -136,6 +137,21 @@ where
         };
         self.verdicts.completed_alone(place, answer);
         self.decide();
+    }
+
+    /// Goes on by another channel, if the server closed this one for a message that went alone. One that has none fails with
+    /// all that follows.
+    async fn renew_channel(&mut self, link: &Arc<Link>) {
+        if self.channel.status().connected() || link.is_over() || link.is_used_up() {
+            return;
+        }
+        match super::open(link).await {
+            Ok(channel) => {
+                let former = std::mem::replace(&mut self.channel, Arc::new(channel));
+                link.bury(Channel::clone(&former));
+            }
+            Err(failure) => tracing::debug!(?failure, "no channel takes the place of one that the server closed"),
+        }
     }
 
     /// Waits until everything has its outcome.
@@ -207,7 +223,7 @@ where
 }
 
 /// Writes a message: how to hear whether it is stored.
-pub(super) fn write(channel: &Channel, message: Outgoing) -> impl Future<Output = Result<PublisherConfirm, Fault>> {
+pub(super) fn write(channel: Arc<Channel>, message: Outgoing) -> impl Future<Output = Result<PublisherConfirm, Fault>> {
     // Here, since what an asynchronous function is given it keeps twice.
     let Outgoing { exchange, routing_key, properties, payload } = message;
     async move {
