@@ -110,6 +110,11 @@ impl Hints {
         (1..=self.pardons).contains(&count?.checked_sub(known)?).then_some(attempts)
     }
 
+    /// Of how many deliveries of a message something is known.
+    pub(crate) fn count(&self, mark: Mark) -> Option<u64> {
+        self.known.get(&mark).map(|hint| hint.count)
+    }
+
     /// How many attempts are known to count of a message, whoever held it last.
     pub(crate) fn attempts(&self, mark: Mark) -> Option<u32> {
         self.known.get(&mark).map(|hint| hint.attempts)

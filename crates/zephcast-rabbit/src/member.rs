@@ -169,7 +169,8 @@ impl Member {
         let (held, suspects) = (session.held(), session.suspects.held());
         let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
         let hints = hints.chain(suspects.values().filter_map(Suspect::hint)).collect();
-        self.outlived().add(Outlived { hints, owes_pardon });
+        let unjudged = suspects.values().filter(|suspect| !suspect.is_judged()).cloned().collect();
+        self.outlived().add(Outlived { hints, unjudged, owes_pardon });
     }
 
     /// The next commit tells of what was settled in a session that is over, if it is not known to be durable.

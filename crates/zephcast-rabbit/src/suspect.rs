@@ -66,10 +66,24 @@ impl Suspect {
         })
     }
 
+    /// Whether it is known how many attempts count.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.failed.or(self.attempts).is_some()
+    }
+
     /// What can be said of it when it comes again from a member that lives; nothing where the broker does not count, or as long as
     /// nobody looked how many attempts count.
     pub(crate) fn hint(&self) -> Option<Hint> {
-        let attempts = self.failed.or(self.attempts)?;
+        self.when_again(self.failed.or(self.attempts)?)
+    }
+
+    /// The same of one that nobody tried here, by what members that lived said; nothing where one of them had it later.
+    pub(crate) fn hint_by(&self, hints: &Hints) -> Option<Hint> {
+        let came_again = hints.count(self.mark) > self.count;
+        if came_again { None } else { self.when_again(self.attempts_by(hints)) }
+    }
+
+    fn when_again(&self, attempts: u32) -> Option<Hint> {
         Some(Hint { mark: self.mark, count: self.count? + 1, attempts, is_innocent: true })
     }
 

@@ -1,7 +1,7 @@
 //! On a real server: what a member says when it goes, or its connection does.
 
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
-use zephcast_core::driver::{Fetched, Renewal};
+use zephcast_core::driver::{Fetched, Membership, Renewal};
 
 use super::*;
 use crate::lab::{Lab, NORMAL, PATIENCE, SUSPECT, fetch, until};
@@ -52,6 +52,29 @@ async fn a_suspect_that_it_did_not_judge_goes_back_with_the_attempts_that_it_had
     let got = channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
     let headers = got.properties.headers().as_ref().expect("of a copy").inner();
     assert!(headers.contains_key("zephcast-copied-ms") && !headers.contains_key("zephcast-attempts"), "{headers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_died_of_a_suspect_that_was_in_hand_untried_when_connections_broke() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+    for _ in 0..3 {
+        lab.break_off().await;
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+        // In hand again, and nobody waits to hear how many attempts count.
+        member.settler.interrupt();
+        until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Idle)).await;
+    }
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+}
+
+async fn attempt_at_suspect(member: &mut Membership) -> u32 {
+    match until(member, SUSPECT, |fetched| matches!(fetched, Fetched::Batch(_))).await {
+        Fetched::Batch(batch) => batch.messages[0].attempt,
+        _ => unreachable!("is one"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,9 @@ use super::Member;
 use crate::clock::now_ms;
 use crate::error::late;
 use crate::hints::{self, Hint};
+use crate::intake::judging;
 use crate::properties::Outgoing;
+use crate::suspect::Suspect;
 use crate::topology;
 
 /// How long a member waits at most until its word about what it held is written.
@@ -21,14 +23,32 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Outlived {
     /// Of what was held.
     pub(super) hints: Vec<Hint>,
+    /// Suspects that were held, and nobody looked how many attempts count.
+    pub(super) unjudged: Vec<Suspect>,
     /// Whether messages may have been on their way.
     pub(super) owes_pardon: bool,
 }
 
 impl Outlived {
-    pub(super) fn add(&mut self, Self { hints, owes_pardon }: Self) {
+    pub(super) fn add(&mut self, Self { hints, unjudged, owes_pardon }: Self) {
         self.hints.extend(hints);
+        self.unjudged.extend(unjudged);
         self.owes_pardon |= owes_pardon;
+    }
+
+    /// Looks how many attempts count of the suspects of which that is not known.
+    async fn judge(&mut self, member: &Member) -> Result<()> {
+        if self.unjudged.is_empty() {
+            return Ok(());
+        }
+        let mut known = judging::read(member).await?;
+        self.hints.iter().for_each(|hint| known.add(*hint));
+        for suspect in self.unjudged.drain(..) {
+            let hint = suspect.hint_by(&known);
+            hint.iter().for_each(|hint| known.add(*hint));
+            self.hints.extend(hint);
+        }
+        Ok(())
     }
 }
 
@@ -46,6 +66,7 @@ impl Member {
                 self.write_pardon(operation).await?;
                 outlived.owes_pardon = false;
             }
+            outlived.judge(self).await?;
             self.try_write_hints(operation, &outlived.hints).await
         };
         let told = tokio::time::timeout(patience.min(PATIENCE), told).await.unwrap_or_else(|_| Err(late(operation)));
