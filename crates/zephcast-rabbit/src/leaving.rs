@@ -37,6 +37,8 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
             false => Ok(()),
         };
     };
+    // What goes back is judged by that, and has to be back in time.
+    member.tell_outlived(OPERATION, left() / 2).await;
     let gave_back = tokio::time::timeout_at(until, give_everything_back(member, session, returned)).await;
     gave_back.map_err(|_| late(OPERATION))??;
     close(member, left()).await;

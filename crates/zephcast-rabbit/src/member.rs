@@ -1,6 +1,6 @@
 //! A member: joining, and what its two halves share.
 
-mod words;
+pub(crate) mod words;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

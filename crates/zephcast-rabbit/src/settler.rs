@@ -12,7 +12,7 @@ use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler,
 use zephcast_core::{Result, Token, UnitId};
 
 use crate::leaving;
-use crate::member::{Member, SUSPECTS, UNIT};
+use crate::member::{Member, SUSPECTS, UNIT, words};
 use crate::session::Session;
 
 const OPERATION: &str = "settle";
@@ -105,6 +105,7 @@ impl Settler for RabbitSettler {
 
     async fn renew(&self, renewal: Renewal) -> Result<Lost> {
         self.member.note_working(renewal.oldest);
+        self.member.tell_outlived("renew", words::PATIENCE).await;
         overdue::give_back(&self.member).await
     }
 

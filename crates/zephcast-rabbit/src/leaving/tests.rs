@@ -1,6 +1,10 @@
 //! On a real server: what a member says when it goes, or its connection does.
 
-use lapin::options::{BasicGetOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
 use zephcast_core::driver::{Fetched, Membership, Renewal};
 
 use super::*;
@@ -121,6 +125,44 @@ async fn whoever_leaves_without_a_connection_says_that_it_lived() {
     let came =
         until(&mut lab.join().await, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
     assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
+}
+
+/// A queue of hints that takes none for now.
+async fn spoil_hints(channel: &Channel) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("s.g.hints".into(), options, arguments).await.unwrap();
+    let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    channel.basic_publish("".into(), "s.g.hints".into(), options, b"", none).await.unwrap().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_said_when_a_connection_broke_is_said_as_soon_as_it_can_be() {
+    for leaves in [false, true] {
+        let lab = Lab::start().await;
+        let mut member = lab.join().await;
+        lab.publish("s.g").await;
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+        let channel = lab.channel().await;
+        spoil_hints(&channel).await;
+        lab.break_off().await;
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+        channel.queue_delete("s.g.hints".into(), QueueDeleteOptions::default()).await.unwrap();
+        if leaves {
+            member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+        } else {
+            member.settler.renew(Renewal::default()).await.unwrap();
+        }
+        let mut words = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(got) = channel.basic_get("s.g.hints".into(), options).await.unwrap() {
+            words.push(String::from_utf8(got.delivery.data.clone()).unwrap());
+        }
+        assert!(words.iter().any(|word| word.ends_with(" 1 0 innocent\n")), "{words:?}, leaves: {leaves}");
+    }
 }
 
 /// How often members said that messages may have been on their way to them.

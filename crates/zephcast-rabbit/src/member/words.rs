@@ -16,7 +16,7 @@ use crate::suspect::Suspect;
 use crate::topology;
 
 /// How long a member waits at most until its word about what it held is written.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sessions that ended, and that this member outlived: what nobody has said of them.
 #[derive(Default)]
@@ -52,28 +52,48 @@ impl Outlived {
     }
 }
 
+/// What is being said. What is left of it when this is dropped is to be said yet.
+struct Telling<'a> {
+    member: &'a Member,
+    outlived: Outlived,
+}
+
+impl Telling<'_> {
+    async fn tell(&mut self, operation: &'static str) -> Result<()> {
+        let Self { member, outlived } = self;
+        if outlived.owes_pardon {
+            member.write_pardon(operation).await?;
+            outlived.owes_pardon = false;
+        }
+        outlived.judge(member).await?;
+        member.try_write_hints(operation, &outlived.hints).await?;
+        outlived.hints.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.member.outlived().add(std::mem::take(&mut self.outlived));
+    }
+}
+
 impl Member {
     pub(super) fn outlived(&self) -> MutexGuard<'_, Outlived> {
         self.outlived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says of what was held when a session ended, and of what was on its way, that its member lives. A server that takes
-    /// nothing for now keeps nobody from what comes next.
+    /// nothing for now keeps nobody from what comes next: what could not be said is said the next time. Until then messages
+    /// that come again are taken for suspects, and suspects for what somebody died of.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was not said is said the next time.
     pub(crate) async fn tell_outlived(&self, operation: &'static str, patience: Duration) {
-        let mut outlived = std::mem::take(&mut *self.outlived());
-        let told = async {
-            if outlived.owes_pardon {
-                self.write_pardon(operation).await?;
-                outlived.owes_pardon = false;
-            }
-            outlived.judge(self).await?;
-            self.try_write_hints(operation, &outlived.hints).await
-        };
-        let told = tokio::time::timeout(patience.min(PATIENCE), told).await.unwrap_or_else(|_| Err(late(operation)));
-        if let Err(error) = told {
-            // They are tried one by one then, which is slower and no less safe, unless there is a later word.
+        let mut telling = Telling { member: self, outlived: std::mem::take(&mut *self.outlived()) };
+        let told = tokio::time::timeout(patience.min(PATIENCE), telling.tell(operation)).await;
+        if let Err(error) = told.unwrap_or_else(|_| Err(late(operation))) {
             tracing::debug!(%error, "hints were not written");
-            self.outlived().add(outlived);
         }
     }
 
@@ -83,8 +103,9 @@ impl Member {
         self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
     }
 
-    /// Writes hints down, if that can be done now: nothing waits for them. What goes without is tried one by one, which is
-    /// slower and no less safe, and an attempt that is not written counts as long as this member lives.
+    /// Writes hints down, if that can be done now: nothing waits for them. A message that goes without is tried apart, which is
+    /// slower and no less safe. A suspect that comes again without one is taken for what its member died of, so that it may be
+    /// given up an attempt too early; and an attempt that is not written counts as long as this member lives.
     pub(crate) async fn write_hints(&self, operation: &'static str, hints: &[Hint]) {
         if let Err(error) = self.try_write_hints(operation, hints).await {
             tracing::debug!(%error, "hints were not written");
