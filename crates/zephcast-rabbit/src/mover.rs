@@ -1,6 +1,7 @@
 //! Copies of messages on their way to queues of a group's own: confirmed before the original is settled.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::types::ShortString;
@@ -12,6 +13,23 @@ use crate::connection::{Connection, blocked_by};
 use crate::error::{beside_too_large, error, largest_message, late, translate};
 use crate::lane::{Lane, Outcome};
 use crate::properties::{self, Outgoing};
+
+/// Why a copy is not stored: its queue is not there.
+#[derive(Debug)]
+struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no such queue")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// Whether a copy is not stored because its queue is gone, so that it may be made and tried again: none is stored twice.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Gone>)
+}
 
 /// The way to queues, shared by all members of a client. Not on a connection that consumes: the server takes nothing from
 /// a connection that publishes when it has too little memory, and acks must go on.
@@ -119,7 +137,8 @@ impl Mover {
             Outcome::Unroutable => {
                 // Deleted meanwhile: made again at the next try.
                 self.forget(queue.as_str());
-                Err(error(ErrorKind::Unavailable, operation, format!("the queue {:?} is gone", queue.as_str())))
+                let text = format!("the queue {:?} is gone", queue.as_str());
+                Err(error(ErrorKind::Unavailable, operation, text).caused_by(Gone))
             }
             Outcome::Refused => Err(error(
                 ErrorKind::Blocked,

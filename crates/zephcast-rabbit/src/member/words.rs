@@ -11,6 +11,7 @@ use crate::clock::now_ms;
 use crate::error::late;
 use crate::hints::{self, Hint};
 use crate::intake::judging;
+use crate::mover::is_gone;
 use crate::properties::Outgoing;
 use crate::suspect::Suspect;
 use crate::topology;
@@ -125,10 +126,10 @@ impl Member {
         let store = async |copy| self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect();
         self.ensure_hints(operation).await?;
         let stored: Result<()> = store(copy.clone()).await;
-        if stored.is_ok() || self.brokers.mover.knows(queue) {
+        if !stored.as_ref().is_err_and(is_gone) {
             return stored;
         }
-        // Gone since it was needed last, as the broker has it with one that nobody reads for long.
+        // As the broker has it with one that nobody reads for long. Another member may have made it by now.
         self.ensure_hints(operation).await?;
         store(copy).await
     }
