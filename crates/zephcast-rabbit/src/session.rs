@@ -19,6 +19,7 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{ErrorKind, Result, Token};
 
+pub(crate) use self::suspects::GoingBack;
 use self::suspects::Suspects;
 use self::taken_back::TakenBack;
 pub(crate) use self::unsynced::KEPT_BACK;

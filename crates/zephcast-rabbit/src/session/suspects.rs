@@ -176,7 +176,7 @@ impl Suspects {
     }
 }
 
-/// A suspect that is being sent back: in hand until its copy is stored, and as before if that fails or is given up.
+/// A suspect that is being sent back, or elsewhere: in hand until its copy is stored, and as before if that fails or is given up.
 pub(crate) struct GoingBack<'a> {
     suspects: &'a Suspects,
     tag: u64,

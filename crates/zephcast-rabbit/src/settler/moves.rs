@@ -13,7 +13,7 @@ use crate::member::SUSPECTS;
 use crate::names::Delay;
 use crate::native::DeadLetterExchange;
 use crate::properties::{self, Notes, Original, Outgoing};
-use crate::session::Session;
+use crate::session::{GoingBack, Session};
 use crate::suspect;
 
 /// How long a message may be delayed at most: ten years, so that its due time is a time.
@@ -50,15 +50,15 @@ impl RabbitSettler {
                     rejected.push(*tag);
                 }
                 Disposition::Later { .. } | Disposition::Dead { .. } => {
-                    let original = original_of(session, unit, *tag);
-                    let copy = self.copy(disposition, original.as_deref()).await?;
+                    let Some(leaving) = Leaving::begin(session, unit, *tag) else { continue };
+                    let copy = self.copy(disposition, leaving.original().as_deref()).await?;
                     if let (Disposition::Dead { .. }, Some(exchange)) = (disposition, &native) {
-                        self.give_up_suspect(session, *tag, copy, exchange).await?;
+                        self.give_up_suspect(leaving, copy, exchange).await?;
                         continue;
                     }
                     queues.insert(copy.routing_key.as_str().to_owned());
                     copies.push(copy);
-                    moved.push(*tag);
+                    moved.push(leaving);
                 }
             }
         }
@@ -75,9 +75,9 @@ impl RabbitSettler {
         self.member.ensure(OPERATION, &queues).await?;
         let stored = self.member.brokers.mover.store(OPERATION, copies).await?;
         let mut failure = None;
-        for (tag, stored) in moved.into_iter().zip(stored) {
+        for (leaving, stored) in moved.into_iter().zip(stored) {
             match stored {
-                Ok(()) => settled(session, unit, tag).await,
+                Ok(()) => leaving.done().await,
                 Err(error) => failure = Some(error),
             }
         }
@@ -87,15 +87,14 @@ impl RabbitSettler {
     /// Sends a suspect where its queue sends what it gives up: in the queue of suspects nobody rejects it for that.
     async fn give_up_suspect(
         &self,
-        session: &Session,
-        tag: u64,
+        suspect: Leaving<'_>,
         mut copy: Outgoing,
         exchange: &DeadLetterExchange,
     ) -> Result<()> {
         let DeadLetterExchange { name, routing_key } = exchange;
         copy.routing_key = routing_key.clone().unwrap_or_else(|| self.member.names.queue.as_str().into());
         self.member.brokers.mover.store_by(OPERATION, name, vec![copy]).await?.into_iter().collect::<Result<()>>()?;
-        settled(session, SUSPECTS, tag).await;
+        suspect.done().await;
         Ok(())
     }
 
@@ -159,14 +158,39 @@ fn is_held(session: &Session, unit: UnitId, tag: u64) -> bool {
     }
 }
 
-fn original_of(session: &Session, unit: UnitId, tag: u64) -> Option<Box<Original>> {
-    match unit {
-        SUSPECTS => session.suspects.held().get(&tag).and_then(|suspect| suspect.original.clone()),
-        _ => session.held().get(tag).and_then(|held| held.original.clone()),
+/// What is in hand until its copy is stored.
+enum Leaving<'a> {
+    Message(&'a Session, u64),
+    /// Nobody else sends it anywhere meanwhile.
+    Suspect(Box<GoingBack<'a>>),
+}
+
+impl<'a> Leaving<'a> {
+    /// Of what is in hand, and not on its way already.
+    fn begin(session: &'a Session, unit: UnitId, tag: u64) -> Option<Self> {
+        match unit {
+            SUSPECTS => session.suspects.send_back(tag).map(Box::new).map(Self::Suspect),
+            _ => Some(Self::Message(session, tag)),
+        }
+    }
+
+    fn original(&self) -> Option<Box<Original>> {
+        match self {
+            Self::Message(session, tag) => session.held().get(*tag).and_then(|held| held.original.clone()),
+            Self::Suspect(going) => going.suspect.original.clone(),
+        }
+    }
+
+    /// Its copy is where it has to be.
+    async fn done(self) {
+        match self {
+            Self::Message(session, tag) => session.ack(tag).await,
+            Self::Suspect(going) => going.done().await,
+        }
     }
 }
 
-/// Its copy is where it has to be.
+/// It is done with.
 pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) {
     match unit {
         SUSPECTS => session.suspects.ack(tag).await,

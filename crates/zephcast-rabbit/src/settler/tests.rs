@@ -7,6 +7,7 @@ use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, ConnectionProperties};
+use tokio::time::Instant;
 use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Membership, Subscription};
 use zephcast_core::{Event, Message, MessageId, Position, PositionStyle};
 
@@ -199,7 +200,8 @@ fn dead(incoming: &Incoming) -> Settlement {
         attempts: 1,
         failure,
     };
-    settlement(UnitSettlements { others: vec![(incoming.token, disposition)], ..UnitSettlements::new(UNIT) })
+    let others = vec![(incoming.token, disposition)];
+    settlement(UnitSettlements { others, ..UnitSettlements::new(unit(incoming)) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,6 +315,25 @@ async fn what_is_settled_while_it_is_sent_back_as_a_suspect_comes_too_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_of_which_a_copy_is_on_its_way_is_not_sent_back_however_old() {
+    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
+    lab.publish_suspect(b"dies").await;
+    let (dies, taken) = (lab.suspect().await, Instant::now());
+    lab.server.raise_memory_alarm().await.unwrap();
+    let (settler, settlement) = (lab.member.settler.clone(), dead(&dies));
+    let settled = tokio::spawn(async move { settler.settle(&settlement).await });
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+    tokio::time::sleep_until(taken + Duration::from_secs(2)).await;
+    assert_eq!(lab.member.settler.renew(Renewal::default()).await.unwrap(), []);
+    assert!(!settled.is_finished(), "its copy is on its way");
+    lab.server.clear_memory_alarm().await.unwrap();
+    assert_eq!(settled.await.unwrap().unwrap(), []);
+    assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
+    lab.member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_is_no_killer_whose_connection_broke_while_it_was_sent_back() {
     let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
     lab.publish_suspect(b"slow").await;
@@ -411,9 +432,9 @@ async fn what_is_too_large_to_be_tried_apart_keeps_its_attempts() {
 async fn a_suspect_in_hand_is_as_old_as_anything_else() {
     let mut lab = Lab::start(0, 10).await;
     lab.publish_suspect(b"hangs").await;
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     let _hangs = lab.suspect().await;
-    let taken = tokio::time::Instant::now();
+    let taken = Instant::now();
     let driver = RabbitDriver::connect(lab.config.clone()).await.unwrap();
     let look = async || driver.group_status(&"s".parse().unwrap(), &"g".parse().unwrap()).await.unwrap();
     let status = look().await;
