@@ -9,7 +9,7 @@ use zephcast_core::{ErrorKind, Result};
 
 use crate::error::{error, late};
 use crate::hints::Hint;
-use crate::member::{Member, SUSPECTS, UNIT};
+use crate::member::{Member, SUSPECTS};
 use crate::session::Session;
 use crate::suspect;
 
@@ -47,9 +47,11 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
 
 /// What a handler had in hand when the time was over counts as tried, whichever word of it is the last.
 fn count_attempts(session: &Session, returned: &[Returned]) {
-    let mut held = session.held();
-    for back in returned.iter().filter(|back| back.unit == UNIT) {
-        if let Some(held) = session.tag_of(back.token).and_then(|tag| held.get_mut(tag)) {
+    for back in returned {
+        let Some(tag) = session.tag_of(back.token) else { continue };
+        if back.unit == SUSPECTS {
+            session.suspects.fail(tag, back.attempts);
+        } else if let Some(held) = session.held().get_mut(tag) {
             held.attempts = back.attempts;
         }
     }

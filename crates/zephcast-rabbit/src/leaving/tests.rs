@@ -74,6 +74,25 @@ async fn nobody_died_of_a_suspect_that_was_in_hand_untried_when_connections_brok
     assert_eq!(attempt_at_suspect(&mut member).await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_in_hand_when_its_member_leaves_without_a_connection_counts_as_tried() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+    lab.break_off().await;
+    let lost = async {
+        loop {
+            if let Some((unit, token)) = member.settler.renew(Renewal::default()).await.unwrap().pop() {
+                return Returned { unit, token, attempts: 1 };
+            }
+        }
+    };
+    let tried = tokio::time::timeout(PATIENCE, lost).await.expect("is noticed");
+    member.settler.leave(vec![tried], PATIENCE).await.expect_err("holds it");
+    assert_eq!(attempt_at_suspect(&mut lab.join().await).await, 2);
+}
+
 async fn attempt_at_suspect(member: &mut Membership) -> u32 {
     match until(member, SUSPECT, |fetched| matches!(fetched, Fetched::Batch(_))).await {
         Fetched::Batch(batch) => batch.messages[0].attempt,
