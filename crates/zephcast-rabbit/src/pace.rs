@@ -41,7 +41,9 @@ impl Pace {
         let is_single = config.single_active_consumer || config.exclusive_consumer;
         let unknown = if is_single { CAUTIOUS_FOR_GOOD } else { CAUTIOUS };
         let (size, room) = (self.size.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed));
-        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown).min(subscription.prefetch))
+        // So few are as many as are to be, for good: what is held by then is taken off a larger window.
+        let unknown = if subscription.prefetch <= 2 * unknown { subscription.prefetch } else { unknown };
+        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown))
     }
 
     /// What is to be done about the window.
@@ -50,20 +52,23 @@ impl Pace {
         let size = session.inbox.mean_size()?;
         self.size.store(size, Ordering::Relaxed);
         let wanted = wanted(subscription.prefetch, size, room)?;
-        let turn = turn(wanted, usize::from(session.prefetch()), subscription.prefetch, session.is_single())?;
+        // Beside what is held already.
+        let free = subscription.prefetch.saturating_sub(session.held().len());
+        let turn = turn(wanted, usize::from(session.prefetch()), free, session.is_single())?;
         // As long as there is room in it, nothing is gained by more.
         (!matches!(turn, Turn::Grow(_)) || session.is_full()).then_some(turn)
     }
 }
 
-/// What is to be done where the window has `now` and would have to have `wanted`: small steps are not worth it.
-fn turn(wanted: usize, now: usize, most: usize, is_single: bool) -> Option<Turn> {
-    let grows = wanted > now && (wanted >= now * 2 || wanted == most);
+/// What is to be done where the window has `now` and would have to have `wanted`, and one that takes its place may have
+/// `free`: small steps are not worth it.
+fn turn(wanted: usize, now: usize, free: usize, is_single: bool) -> Option<Turn> {
     match is_single {
         // What is held is lost by it.
         true => (wanted * 4 <= now).then_some(Turn::Rejoin),
-        false if grows => Some(Turn::Grow(prefetch(wanted))),
-        false => (wanted * 2 <= now).then(|| Turn::Shrink(prefetch(wanted))),
+        false if free == 0 => None,
+        false if wanted >= now * 2 => Some(Turn::Grow(prefetch(wanted.min(free)))),
+        false => (wanted * 2 <= now).then(|| Turn::Shrink(prefetch(wanted.min(free)))),
     }
 }
 
@@ -93,9 +98,11 @@ mod tests {
     #[test]
     fn a_window_changes_by_much_or_not_at_all() {
         let shared = |wanted, now| turn(wanted, now, 1_000, false);
+        assert_eq!(turn(1_000, 16, 984, false), Some(Turn::Grow(984)), "beside the 16 that are held");
+        assert_eq!(turn(16, 1_000, 0, false), None, "as many are held as may be");
         assert_eq!((shared(16, 16), shared(20, 16), shared(10, 16)), (None, None, None));
         assert_eq!((shared(32, 16), shared(8, 16)), (Some(Turn::Grow(32)), Some(Turn::Shrink(8))));
-        assert_eq!(shared(1_000, 900), Some(Turn::Grow(1_000)));
+        assert_eq!(shared(1_000, 900), None);
         let single = |wanted, now| turn(wanted, now, 1_000, true);
         assert_eq!((single(1_000, 256), single(100, 256)), (None, None));
         assert_eq!(single(64, 256), Some(Turn::Rejoin));

@@ -44,6 +44,24 @@ async fn commits_take_no_more_than_there_is_room_for_and_leaving_keeps_the_order
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_settles_nothing_has_as_many_as_it_asked_for() {
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    for prefetch in [20, 40, 100] {
+        let stream = format!("stalled-{prefetch}");
+        let mut member = lab::join(&client, &stream, prefetch).await;
+        lab::publish(&client, &stream, 0..MESSAGES).await;
+        let held = lab::take(&mut member, prefetch).await;
+        let mut more = std::pin::pin!(member.next());
+        // Time enough for the server to hand out what it may.
+        assert!(tokio::time::timeout(Duration::from_millis(500), &mut more).await.is_err(), "one more than {prefetch}");
+        let status = client.group_status(&stream, lab::GROUP).await.expect("is there");
+        assert_eq!(status.in_flight, Some(prefetch as u64));
+        drop(held);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_active_member_has_no_more_large_messages_than_there_is_room_for() {
     const STREAM: &str = "single-and-large";
     let server = lab::shared().await;
