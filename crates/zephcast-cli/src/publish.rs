@@ -3,6 +3,7 @@
 mod account;
 mod jsonl;
 mod resend;
+mod waiting;
 
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
@@ -45,8 +46,13 @@ pub(crate) async fn run(
     let publisher = publisher.map_err(Failure::or_create)?;
     let (outcomes, enqueued) = mpsc::channel(arguments.in_flight.min(MOST_AHEAD) as usize);
     let mut account = Account::new(output);
-    let (fed, counted) =
-        tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account));
+    let watched = publisher.clone();
+    let all =
+        async { tokio::join!(feed(publisher, arguments, output, outcomes, shutdown), count(enqueued, &mut account)) };
+    let (fed, counted) = tokio::select! {
+        done = all => done,
+        never = waiting::tell(&watched, output) => match never {},
+    };
     counted?;
     let exit = account.close().await?;
     match fed? {

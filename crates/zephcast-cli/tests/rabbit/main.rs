@@ -1,5 +1,6 @@
 //! The command as it is built, against a real RabbitMQ: its own, or the one at `ZEPHCAST_TEST_RABBITMQ_URL`.
 
+mod blocked;
 mod broker;
 /// Those that do not ask for what a queue does not keep.
 #[path = "../cases"]
