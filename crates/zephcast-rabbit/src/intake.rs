@@ -41,6 +41,8 @@ pub(crate) struct RabbitIntake {
     blockage: Blockage,
     /// When the group was bound to its stream last.
     bound: Instant,
+    /// Whether the stream was missing then.
+    misses_stream: bool,
 }
 
 impl RabbitIntake {
@@ -55,6 +57,7 @@ impl RabbitIntake {
             in_doubt_since: None,
             lookout: Lookout::default(),
             bound: Instant::now(),
+            misses_stream: false,
         }
     }
 

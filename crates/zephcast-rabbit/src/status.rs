@@ -38,10 +38,11 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
         false => Others::look(brokers, &names, &reports).await,
     };
     let waiting: Vec<String> = names.retries().collect();
-    let (delayed, suspects, dead, ()) = tokio::try_join!(
+    let (delayed, suspects, dead, has_stream, ()) = tokio::try_join!(
         try_join_all(waiting.iter().map(|queue| ready_in(brokers, queue))),
         ready_in(brokers, &names.suspects),
         ready_in(brokers, &names.dead),
+        topology::has_stream(&brokers.control, OPERATION, stream),
         async {
             if is_complete {
                 others.glance(brokers, &names).await;
@@ -60,7 +61,8 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     status.oldest_pending = reports.iter().filter_map(|report| report.oldest_ms).max().map(Duration::from_millis);
     status.members = reports.iter().map(member).chain(others.consumers.iter().map(stranger)).flatten().collect();
     status.units = vec![UnitStatus { unit: UNIT, committed: None, end: None, lag, owner: None }];
-    status.warnings = warnings::blocked(brokers).into_iter().chain(others.warnings).collect();
+    let missing = (!has_stream).then(|| warnings::no_stream(stream));
+    status.warnings = warnings::blocked(brokers).into_iter().chain(missing).chain(others.warnings).collect();
     Ok(status)
 }
 

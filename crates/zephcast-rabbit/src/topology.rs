@@ -90,6 +90,14 @@ fn advised(error: Error) -> Error {
     }
 }
 
+/// Whether there is the exchange of a stream, if it has one of its own.
+pub(crate) async fn has_stream(connection: &Connection, operation: &'static str, stream: &StreamName) -> Result<bool> {
+    match connection.config().exchange {
+        Exchange::Default => Ok(true),
+        _ => has_exchange(connection, operation, stream.as_str()).await,
+    }
+}
+
 /// Whether there is an exchange of this name.
 pub(crate) async fn has_exchange(connection: &Connection, operation: &'static str, name: &str) -> Result<bool> {
     let errand = Errand::begin(connection, operation).await?;

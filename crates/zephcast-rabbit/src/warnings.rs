@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use zephcast_core::{Error, Warning};
+use zephcast_core::{Error, StreamName, Warning};
 
 use crate::brokers::Brokers;
 use crate::management::{AlarmKind, Management, QueueFigures};
@@ -30,6 +30,12 @@ pub(crate) fn blocked(brokers: &Brokers) -> Option<Warning> {
     let reason = brokers.publishing.blocked()?;
     let message = format!("the server takes no messages: {reason}");
     Some(Warning::new("blocked", message, "free memory or disk of its nodes"))
+}
+
+/// The stream of a group is missing.
+pub(crate) fn no_stream(stream: &StreamName) -> Warning {
+    let message = format!("the stream {stream:?} does not exist: nothing comes to the group");
+    Warning::new("no_stream", message, "create it; the group is bound to it by itself while it has members")
 }
 
 /// Which nodes take no messages, as far as the user may know.

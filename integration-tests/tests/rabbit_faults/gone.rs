@@ -52,3 +52,21 @@ async fn a_stream_that_was_deleted_is_missed_and_its_groups_are_bound_again() {
     println!("the group was bound again after {:?}", began.elapsed());
     lab::all_come(&mut consumer, [1]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_missing_is_told_by_a_look_at_its_group() {
+    const STREAM: &str = "exchange-missing";
+    let server = lab::shared().await;
+    let client = lab::connect(&server).await;
+    // What is without members nobody binds again.
+    lab::join(&client, STREAM, 100).await.close(lab::PATIENCE).await.expect("leaves");
+    let kinds = async || {
+        let status = client.group_status(STREAM, lab::GROUP).await.expect("is there");
+        status.warnings.into_iter().map(|warning| warning.kind).collect::<Vec<_>>()
+    };
+    assert!(!kinds().await.contains(&"no_stream"));
+    let delete =
+        r#"rabbit_exchange:delete(rabbit_misc:r(<<"/">>, exchange, <<"exchange-missing">>), false, <<"test">>)."#;
+    server.ctl(&["eval", delete]).await.expect("deletes");
+    assert!(kinds().await.contains(&"no_stream"));
+}

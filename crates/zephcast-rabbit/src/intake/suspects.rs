@@ -13,6 +13,7 @@ use crate::arrival::incoming;
 use crate::config::Topology;
 use crate::hints::Hints;
 use crate::member::{Member, SUSPECTS};
+use crate::names::Names;
 use crate::properties::Notes;
 use crate::session::Session;
 use crate::suspect::Suspect;
@@ -134,9 +135,15 @@ impl RabbitIntake {
             topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await?;
             topology::bindings(control, OPERATION, control.config(), names).await
         };
-        if let Some(Err(error)) = self.unless_needed(session, bound).await {
+        let bound = self.unless_needed(session, bound).await;
+        let misses_stream = matches!(&bound, Some(Err(error)) if error.kind() == zephcast_core::ErrorKind::NotFound);
+        if misses_stream && !self.misses_stream {
+            let Names { stream, group, .. } = names;
+            tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
+        } else if let Some(Err(error)) = bound {
             tracing::debug!(%error, "the group could not be bound anew");
         }
+        self.misses_stream = misses_stream;
     }
 
     /// How many attempts count of a suspect. Who takes it from a member that lived may be faster than its word.
