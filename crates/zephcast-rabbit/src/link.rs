@@ -116,7 +116,7 @@ impl Link {
             if let Some(connector) = &connector {
                 return dial::tls(connector, host.0, stream).await;
             }
-            Ok(Box::new(stream) as Box<dyn Wire>)
+            io::Result::Ok(Box::new(stream) as Box<dyn Wire>)
         };
         // On a thread of the client library, which goes on when nobody waits any more.
         let dial = async move |uri: AMQPUri, _| {
