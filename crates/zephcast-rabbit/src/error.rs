@@ -19,7 +19,8 @@ pub(crate) fn closed(operation: &'static str) -> Error {
 /// The error of who makes what is missing: what is not there was deleted just now, and is made by the next attempt.
 pub(crate) fn unless_deleted(operation: &'static str, error: Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => {
+        // A virtual host is made by nobody here.
+        ErrorKind::NotFound if error.advice() != Some(NO_VHOST) => {
             let text = format!("it was deleted meanwhile: {}", error.message());
             self::error(ErrorKind::Unavailable, operation, text).caused_by(error)
         }

@@ -102,21 +102,23 @@ impl Member {
         )
         .await?;
         self.is_new.fetch_or(was_made, Ordering::SeqCst);
+        let unless_deleted = |error| match self.brokers.control.config().topology {
+            Topology::Declare => unless_deleted(operation, error),
+            Topology::Check | Topology::Expect => error,
+        };
         // One that was made just now is none.
-        if !was_made && topology::is_log(&self.brokers.control, operation, &self.names.queue).await? {
+        let is_log = async || topology::is_log(&self.brokers.control, operation, &self.names.queue).await;
+        if !was_made && is_log().await.map_err(unless_deleted)? {
             return Err(no_group(operation, &self.names.queue));
         }
         if native::is_on(&self.brokers) {
-            self.find_dead_letters(operation).await?;
+            self.find_dead_letters(operation).await.map_err(unless_deleted)?;
         }
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         let prefetch = self.pace.first(&self.subscription, self.brokers.control.config());
         let tag = self.subscription.member.as_str();
         let opened = Session::open(&self.connection, operation, &self.names, tag, prefetch, epoch).await;
-        let (session, questions) = opened.map_err(|error| match self.brokers.control.config().topology {
-            Topology::Declare => unless_deleted(operation, error),
-            Topology::Check | Topology::Expect => error,
-        })?;
+        let (session, questions) = opened.map_err(unless_deleted)?;
         let session = Arc::new(session);
         if let Some(questions) = questions {
             session.answer_by(Answering::begin(self, &session, questions));

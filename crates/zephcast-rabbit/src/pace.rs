@@ -39,11 +39,14 @@ impl Pace {
     pub(crate) fn first(&self, subscription: &Subscription, config: &RabbitConfig) -> u16 {
         // Where the queue goes from one consumer to the next, none can take the place of another.
         let is_single = config.single_active_consumer || config.exclusive_consumer;
-        let unknown = if is_single { CAUTIOUS_FOR_GOOD } else { CAUTIOUS };
+        let unknown = match is_single {
+            true => CAUTIOUS_FOR_GOOD,
+            // What is held would be taken off a larger window, of which too little would be left.
+            false if subscription.prefetch <= 3 * CAUTIOUS => subscription.prefetch,
+            false => CAUTIOUS,
+        };
         let (size, room) = (self.size.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed));
-        // So few are as many as are to be, for good: what is held by then is taken off a larger window.
-        let unknown = if subscription.prefetch <= 2 * unknown { subscription.prefetch } else { unknown };
-        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown))
+        prefetch(wanted(subscription.prefetch, size, room).unwrap_or(unknown).min(subscription.prefetch))
     }
 
     /// What is to be done about the window.
@@ -63,12 +66,12 @@ impl Pace {
 /// What is to be done where the window has `now` and would have to have `wanted`, and one that takes its place may have
 /// `free`: small steps are not worth it.
 fn turn(wanted: usize, now: usize, free: usize, is_single: bool) -> Option<Turn> {
+    let next = wanted.min(free);
     match is_single {
         // What is held is lost by it.
         true => (wanted * 4 <= now).then_some(Turn::Rejoin),
-        false if free == 0 => None,
-        false if wanted >= now * 2 => Some(Turn::Grow(prefetch(wanted.min(free)))),
-        false => (wanted * 2 <= now).then(|| Turn::Shrink(prefetch(wanted.min(free)))),
+        false if next >= now * 2 => Some(Turn::Grow(prefetch(next))),
+        false => (wanted * 2 <= now).then(|| Turn::Shrink(prefetch(next))),
     }
 }
 
@@ -99,7 +102,8 @@ mod tests {
     fn a_window_changes_by_much_or_not_at_all() {
         let shared = |wanted, now| turn(wanted, now, 1_000, false);
         assert_eq!(turn(1_000, 16, 984, false), Some(Turn::Grow(984)), "beside the 16 that are held");
-        assert_eq!(turn(16, 1_000, 0, false), None, "as many are held as may be");
+        assert_eq!(turn(16, 1_000, 0, false), Some(Turn::Shrink(1)), "as many are held as may be");
+        assert_eq!(turn(490, 16, 5, false), None, "it would be smaller");
         assert_eq!((shared(16, 16), shared(20, 16), shared(10, 16)), (None, None, None));
         assert_eq!((shared(32, 16), shared(8, 16)), (Some(Turn::Grow(32)), Some(Turn::Shrink(8))));
         assert_eq!(shared(1_000, 900), None);

@@ -42,7 +42,8 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
         try_join_all(waiting.iter().map(|queue| ready_in(brokers, queue))),
         ready_in(brokers, &names.suspects),
         ready_in(brokers, &names.dead),
-        topology::has_stream(&brokers.control, OPERATION, stream),
+        // A look without this is better than none.
+        async { Ok(topology::has_stream(&brokers.control, OPERATION, stream).await.unwrap_or(true)) },
         async {
             if is_complete {
                 others.glance(brokers, &names).await;

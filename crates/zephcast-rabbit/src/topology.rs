@@ -90,10 +90,10 @@ fn advised(error: Error) -> Error {
     }
 }
 
-/// Whether there is the exchange of a stream, if it has one of its own.
+/// Whether there is the exchange of a stream, if it has to have one.
 pub(crate) async fn has_stream(connection: &Connection, operation: &'static str, stream: &StreamName) -> Result<bool> {
-    match connection.config().exchange {
-        Exchange::Default => Ok(true),
+    match (&connection.config().exchange, &connection.config().topology) {
+        (Exchange::Default, _) | (_, Topology::Expect) => Ok(true),
         _ => has_exchange(connection, operation, stream.as_str()).await,
     }
 }

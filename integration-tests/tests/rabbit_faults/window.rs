@@ -51,12 +51,13 @@ async fn a_member_that_settles_nothing_has_as_many_as_it_asked_for() {
         let stream = format!("stalled-{prefetch}");
         let mut member = lab::join(&client, &stream, prefetch).await;
         lab::publish(&client, &stream, 0..MESSAGES).await;
-        let held = lab::take(&mut member, prefetch).await;
-        let mut more = std::pin::pin!(member.next());
-        // Time enough for the server to hand out what it may.
-        assert!(tokio::time::timeout(Duration::from_millis(500), &mut more).await.is_err(), "one more than {prefetch}");
-        let status = client.group_status(&stream, lab::GROUP).await.expect("is there");
-        assert_eq!(status.in_flight, Some(prefetch as u64));
+        let held = lab::take(&mut member, 1).await;
+        let in_flight = async || client.group_status(&stream, lab::GROUP).await.expect("is there").in_flight;
+        let all = async { while in_flight().await != Some(prefetch as u64) {} };
+        tokio::time::timeout(lab::PATIENCE, all).await.expect("it has them in time");
+        // Time enough for the server to hand out one more.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(in_flight().await, Some(prefetch as u64));
         drop(held);
     }
 }

@@ -132,18 +132,23 @@ impl RabbitIntake {
         let Member { brokers, names, subscription, .. } = &*self.member;
         let control = &brokers.control;
         let bound = async {
-            topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await?;
-            topology::bindings(control, OPERATION, control.config(), names).await
+            match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await {
+                Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(false),
+                there => there?,
+            }
+            topology::bindings(control, OPERATION, control.config(), names).await.map(|()| true)
         };
-        let bound = self.unless_needed(session, bound).await;
-        let misses_stream = matches!(&bound, Some(Err(error)) if error.kind() == zephcast_core::ErrorKind::NotFound);
-        if misses_stream && !self.misses_stream {
-            let Names { stream, group, .. } = names;
-            tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
-        } else if let Some(Err(error)) = bound {
-            tracing::debug!(%error, "the group could not be bound anew");
+        match self.unless_needed(session, bound).await {
+            Some(Ok(has_stream)) => {
+                if !has_stream && !self.misses_stream {
+                    let Names { stream, group, .. } = names;
+                    tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
+                }
+                self.misses_stream = !has_stream;
+            }
+            Some(Err(error)) => tracing::debug!(%error, "the group could not be bound anew"),
+            None => {}
         }
-        self.misses_stream = misses_stream;
     }
 
     /// How many attempts count of a suspect. Who takes it from a member that lived may be faster than its word.

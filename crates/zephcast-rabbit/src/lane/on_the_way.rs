@@ -19,6 +19,7 @@ use super::suspicion::Suspicion;
 use super::unwritten::Unwritten;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
 use super::{Batch, Job, Outcome, ready};
+use crate::error::{code, has_code};
 use crate::link::Link;
 use crate::properties::Outgoing;
 use crate::quiet::quietly;
@@ -96,8 +97,9 @@ where
         let mut messages = messages.into_iter();
         while let Some(next) = messages.as_slice().first() {
             if self.suspicion.falls_on(next) {
-                self.publish_next_alone(&mut messages).await;
-                self.renew_channel(&link).await;
+                if self.publish_next_alone(&mut messages).await {
+                    self.renew_channel(&link).await;
+                }
             } else if self.unwritten.is_full() {
                 self.some_steps().await;
             } else {
@@ -122,9 +124,11 @@ where
         }
     }
 
-    async fn publish_next_alone(&mut self, messages: &mut IntoIter<Outgoing>) {
+    /// Publishes what comes next while nothing else is on its way: whether it, and nothing else, cost the channel. Where the
+    /// exchange is gone, all that follows would.
+    async fn publish_next_alone(&mut self, messages: &mut IntoIter<Outgoing>) -> bool {
         self.drain().await;
-        let Some(message) = messages.next() else { return };
+        let Some(message) = messages.next() else { return false };
         let place = self.verdicts.published(&message);
         let mut writing = pin!((self.write)(self.channel.clone(), message));
         let written = poll_fn(|context| quietly(|| writing.as_mut().poll(context))).await;
@@ -135,12 +139,14 @@ where
             }
             Err(fault) => Err(fault),
         };
+        let is_to_blame = matches!(&answer, Err(Fault::Failed(source))
+            if source.is_amqp_soft_error() && !has_code(source, code::NOT_FOUND));
         self.verdicts.completed_alone(place, answer);
         self.decide();
+        is_to_blame
     }
 
-    /// Goes on by another channel, if the server closed this one for a message that went alone. One that has none fails with
-    /// all that follows.
+    /// Goes on by another channel, if the server closed this one. Where there is none, all that follows is not sent.
     async fn renew_channel(&mut self, link: &Arc<Link>) {
         if self.channel.status().connected() || link.is_over() || link.is_used_up() {
             return;
