@@ -210,6 +210,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_is_made_again_was_deleted_and_a_virtual_host_is_not() {
+        let deleted = unless_deleted("join", missing("join", "orders"));
+        assert_eq!(deleted.kind(), ErrorKind::Unavailable);
+        assert!(deleted.message().contains("orders"), "{deleted}");
+        let no_vhost = error(ErrorKind::NotFound, "join", "no such virtual host").advise(NO_VHOST);
+        assert_eq!(unless_deleted("join", no_vhost).kind(), ErrorKind::NotFound);
+        assert_eq!(unless_deleted("join", late("join")).kind(), ErrorKind::Timeout);
+    }
+
     fn replied(code: u16, text: &str) -> Error {
         let error = AMQPError::from_id(code, text.into()).expect("a code of AMQP");
         translate("test", LapinKind::ProtocolError(error).into())

@@ -48,14 +48,18 @@ struct Batch {
 impl Job {
     /// Answers when nothing more is sent.
     fn refuse(self) {
-        // Whoever handed it in may have gone away.
         match self {
-            Self::Publish(Batch { messages, done, .. }) => {
-                drop(done.send(messages.iter().map(|_| Outcome::NotSent).collect()));
-            }
+            Self::Publish(Batch { messages, done, .. }) => not_sent(&messages, done),
+            // Whoever asked may have gone away.
             Self::Finish(done) => drop(done.send(())),
         }
     }
+}
+
+/// Answers for messages of which none is sent.
+fn not_sent(messages: &[Outgoing], done: oneshot::Sender<Vec<Outcome>>) {
+    // Whoever handed them in may have gone away.
+    let _ = done.send(messages.iter().map(|_| Outcome::NotSent).collect());
 }
 
 /// The way to the task, which ends when this is dropped and everything has its outcome.
@@ -136,7 +140,7 @@ impl Lane {
             return outcomes;
         }
         let Some(link) = self.link.upgrade() else {
-            let _ = done.send(messages.iter().map(|_| Outcome::NotSent).collect());
+            not_sent(&messages, done);
             return outcomes;
         };
         if let Err(mpsc::error::SendError(job)) = self.jobs.send(Job::Publish(Batch { link, messages, done })) {

@@ -60,18 +60,22 @@ pub(crate) struct Outgoing {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
+    /// The size of the frame of the properties, but for an expiration that came later.
+    pub(crate) header_bytes: usize,
     pub(crate) payload: Bytes,
 }
 
 impl Outgoing {
     /// Straight into a queue.
     pub(crate) fn to_queue(queue: &str, properties: BasicProperties, payload: impl Into<Bytes>) -> Self {
-        Self { exchange: ShortString::default(), routing_key: queue.into(), properties, payload: payload.into() }
+        let header_bytes = size::header_frame(&properties);
+        let (exchange, routing_key) = (ShortString::default(), queue.into());
+        Self { exchange, routing_key, properties, header_bytes, payload: payload.into() }
     }
 
     /// Its size on its way, but for a few bytes of each frame.
     pub(crate) fn bytes(&self) -> usize {
-        size::header_frame(&self.properties) + self.payload.len()
+        self.header_bytes + self.payload.len()
     }
 
     /// Sends it to a queue in which it waits so long, or as long as one waits there at most.

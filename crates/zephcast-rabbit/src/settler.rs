@@ -105,8 +105,10 @@ impl Settler for RabbitSettler {
 
     async fn renew(&self, renewal: Renewal) -> Result<Lost> {
         self.member.note_working(renewal.oldest);
+        // The server closes the channel for what is overdue, and waits for no word.
+        let lost = overdue::give_back(&self.member).await;
         self.member.tell_outlived("renew", words::PATIENCE).await;
-        overdue::give_back(&self.member).await
+        lost
     }
 
     fn interrupt(&self) {

@@ -33,9 +33,7 @@ async fn a_stream_that_was_deleted_is_missed_and_its_groups_are_bound_again() {
     let publisher = client.publisher(STREAM).await.expect("opens");
     publisher.publish("0").await.expect("is stored");
     lab::all_come(&mut consumer, [0]).await;
-    let delete =
-        r#"rabbit_exchange:delete(rabbit_misc:r(<<"/">>, exchange, <<"exchange-deleted">>), false, <<"test">>)."#;
-    server.ctl(&["eval", delete]).await.expect("deletes");
+    lab::delete_exchange(&server, STREAM).await;
     // A group is bound again some seconds after the last message came.
     let began = tokio::time::Instant::now();
     loop {
@@ -65,8 +63,6 @@ async fn a_stream_that_is_missing_is_told_by_a_look_at_its_group() {
         status.warnings.into_iter().map(|warning| warning.kind).collect::<Vec<_>>()
     };
     assert!(!kinds().await.contains(&"no_stream"));
-    let delete =
-        r#"rabbit_exchange:delete(rabbit_misc:r(<<"/">>, exchange, <<"exchange-missing">>), false, <<"test">>)."#;
-    server.ctl(&["eval", delete]).await.expect("deletes");
+    lab::delete_exchange(&server, STREAM).await;
     assert!(kinds().await.contains(&"no_stream"));
 }

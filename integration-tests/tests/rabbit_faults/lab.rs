@@ -41,6 +41,15 @@ pub(crate) async fn connect(server: &RabbitServer) -> Client {
     zephcast::connect(&server.url()).await.expect("connects")
 }
 
+/// What publishers of a stream publish to is gone.
+pub(crate) async fn delete_exchange(server: &RabbitServer, name: &str) {
+    let resource = format!(r#"rabbit_misc:r(<<"/">>, exchange, <<"{name}">>)"#);
+    server
+        .ctl(&["eval", &format!(r#"rabbit_exchange:delete({resource}, false, <<"test">>)."#)])
+        .await
+        .expect("deletes");
+}
+
 /// A client whose network can be made bad.
 pub(crate) async fn connect_by_proxy(server: &RabbitServer) -> (Proxy, Client) {
     let proxy = Proxy::start(server.addr()).await.expect("a proxy");

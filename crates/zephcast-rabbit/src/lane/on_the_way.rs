@@ -231,7 +231,7 @@ where
 /// Writes a message: how to hear whether it is stored.
 pub(super) fn write(channel: Arc<Channel>, message: Outgoing) -> impl Future<Output = Result<PublisherConfirm, Fault>> {
     // Here, since what an asynchronous function is given it keeps twice.
-    let Outgoing { exchange, routing_key, properties, payload } = message;
+    let Outgoing { exchange, routing_key, properties, payload, .. } = message;
     async move {
         if !channel.status().connected() {
             return Err(Fault::NotSent);

@@ -153,6 +153,24 @@ async fn whoever_writes_in_the_name_of_another_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_overtakes_by_a_new_channel_what_another_message_cost_its_turn() {
+    const MOST: usize = 100_000;
+    let options = RabbitOptions::default().setting("max_message_size", MOST);
+    let server = RabbitServer::start(options).await.unwrap();
+    let config = RabbitConfig::from_url(&server.url()).unwrap();
+    let connection = Arc::new(Connection::new(Arc::new(config), "test"));
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    let alone = message("taken", 3, 10);
+    let alone = Outgoing { properties: alone.properties.clone().with_user_id("bob".into()), ..alone };
+    let messages = vec![message("taken", 1, MOST + 1), message("taken", 2, 10), alone, message("taken", 4, 10)];
+    let outcomes = lane.publish(messages).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Bad", "NotSent", "NotSent", "NotSent"]);
+    assert_eq!(name(&lane.publish(vec![message("taken", 5, 10)]).await.unwrap()[0]), "NotSent");
+    assert_eq!(topology::queue(&connection, "test", "taken").await.unwrap(), Some((0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_blocked_holds_up_publishes_and_no_acks() {
     use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 

@@ -25,7 +25,7 @@ pub(super) struct Mark(u64);
 
 impl Mark {
     pub(super) fn of(message: &Outgoing) -> Self {
-        let Outgoing { exchange, routing_key, properties, payload } = message;
+        let Outgoing { exchange, routing_key, properties, payload, .. } = message;
         Self::new(exchange.as_str(), routing_key.as_str(), properties, payload)
     }
 

@@ -49,8 +49,7 @@ async fn a_suspect_that_it_did_not_judge_goes_back_with_the_attempts_that_it_had
     lab.server.close_all_connections().await.unwrap();
     until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
     until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
-    member.settler.interrupt();
-    until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Idle)).await;
+    takes_a_suspect_in_hand(&mut member).await;
     member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
     let channel = lab.channel().await;
     let got = channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
@@ -67,9 +66,7 @@ async fn nobody_died_of_a_suspect_that_was_in_hand_untried_when_connections_brok
     for _ in 0..3 {
         lab.break_off().await;
         until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
-        // In hand again, and nobody waits to hear how many attempts count.
-        member.settler.interrupt();
-        until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Idle)).await;
+        takes_a_suspect_in_hand(&mut member).await;
     }
     assert_eq!(attempt_at_suspect(&mut member).await, 1);
 }
@@ -231,4 +228,10 @@ async fn a_member_that_joins_anew_excuses_one_delivery() {
     until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
     until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
     assert_eq!(pardons(&lab).await, 1);
+}
+
+/// It has one from the server, and nobody waits to hear how many attempts count.
+async fn takes_a_suspect_in_hand(member: &mut Membership) {
+    member.settler.interrupt();
+    until(member, SUSPECT, |fetched| matches!(fetched, Fetched::Idle)).await;
 }

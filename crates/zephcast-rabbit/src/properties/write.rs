@@ -165,12 +165,13 @@ impl Draft {
             }
         }
         let properties = properties.with_headers(self.table.into());
-        let size = size::header_frame(&properties);
-        if size > max_header_bytes {
-            let why = format!("id and headers take {size} bytes, at most {max_header_bytes} are allowed");
+        let header_bytes = size::header_frame(&properties);
+        if header_bytes > max_header_bytes {
+            let why = format!("id and headers take {header_bytes} bytes, at most {max_header_bytes} are allowed");
             return Err(error(ErrorKind::TooLarge, "publish", why));
         }
-        Ok(Outgoing { exchange: ShortString::default(), routing_key, properties, payload: message.payload().clone() })
+        let (exchange, payload) = (ShortString::default(), message.payload().clone());
+        Ok(Outgoing { exchange, routing_key, properties, header_bytes, payload })
     }
 }
 

@@ -135,8 +135,7 @@ impl Suspects {
         let _ = poll_immediate(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
     }
 
-    /// Takes one from its user, for whoever sends it back, and if that fails it is not the user's again. Whether it is in hand,
-    /// and nobody else sends it back.
+    /// Takes one from its user for good: whoever calls sends it back. `false` when it is not in hand, or on its way already.
     pub(crate) fn take_back(&self, tag: u64) -> bool {
         let held = self.held();
         let is_there = held.get(&tag).is_some_and(|suspect| !suspect.is_going_back);

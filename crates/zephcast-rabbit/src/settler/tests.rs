@@ -7,6 +7,7 @@ use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, ConnectionProperties};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zephcast_core::driver::{Credit, Driver, Failure, Fetched, Incoming, Membership, Subscription};
 use zephcast_core::{Event, Message, MessageId, Position, PositionStyle};
@@ -15,6 +16,8 @@ use super::*;
 use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::{RabbitConfig, RabbitDriver, topology};
+
+mod suspects;
 
 /// A message that is too large once the server [takes less](Lab::take_less).
 const LARGE: usize = 1_500_000;
@@ -114,6 +117,15 @@ impl Lab {
     /// Takes a suspect.
     async fn suspect(&mut self) -> Incoming {
         suspect_of(&mut self.member).await
+    }
+
+    /// Takes suspects back as soon as they are overdue, for which the server takes no copy now; their copies are on their way.
+    async fn sends_back_in_vain(&mut self) -> JoinHandle<Lost> {
+        self.server.raise_memory_alarm().await.unwrap();
+        let settler = self.member.settler.clone();
+        let taken_back = tokio::spawn(async move { take_back(&settler).await });
+        self.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+        taken_back
     }
 
     /// Fetches until this is told.
@@ -296,92 +308,6 @@ async fn what_nobody_fetches_is_given_back_in_time_and_settled_too_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_settled_while_it_is_sent_back_as_a_suspect_comes_too_late() {
-    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
-    lab.publish_suspect(b"slow").await;
-    let slow = lab.suspect().await;
-    lab.server.raise_memory_alarm().await.unwrap();
-    let settler = lab.member.settler.clone();
-    let taken_back = tokio::spawn(async move { take_back(&settler).await });
-    // Its copy is on its way, and not taken.
-    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
-    assert_eq!(lab.settle(acked(&slow)).await.unwrap(), [(SUSPECTS, slow.token)]);
-    lab.server.clear_memory_alarm().await.unwrap();
-    assert_eq!(taken_back.await.unwrap(), [(SUSPECTS, slow.token)]);
-    assert_eq!(lab.settle(acked(&slow)).await.unwrap(), [(SUSPECTS, slow.token)]);
-    let again = lab.suspect().await;
-    assert_eq!((again.message.payload().as_ref(), again.attempt), (&b"slow"[..], 1));
-    assert_eq!(lab.settle(acked(&again)).await.unwrap(), []);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_of_which_a_copy_is_on_its_way_is_not_sent_back_however_old() {
-    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
-    lab.publish_suspect(b"dies").await;
-    let (dies, taken) = (lab.suspect().await, Instant::now());
-    lab.server.raise_memory_alarm().await.unwrap();
-    let (settler, settlement) = (lab.member.settler.clone(), dead(&dies));
-    let settled = tokio::spawn(async move { settler.settle(&settlement).await });
-    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
-    tokio::time::sleep_until(taken + Duration::from_secs(2)).await;
-    assert_eq!(lab.member.settler.renew(Renewal::default()).await.unwrap(), []);
-    assert!(!settled.is_finished(), "its copy is on its way");
-    lab.server.clear_memory_alarm().await.unwrap();
-    assert_eq!(settled.await.unwrap().unwrap(), []);
-    assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
-    lab.member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
-    assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_is_no_killer_whose_connection_broke_while_it_was_sent_back() {
-    let mut lab = Lab::start_with(0, 10, "&consumer-timeout=2").await;
-    lab.publish_suspect(b"slow").await;
-    let slow = lab.suspect().await;
-    lab.server.raise_memory_alarm().await.unwrap();
-    let settler = lab.member.settler.clone();
-    let taken_back = tokio::spawn(async move { take_back(&settler).await });
-    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
-    let listed = lab.server.ctl(&["list_channels", "--no-table-headers", "connection", "messages_unacknowledged"]);
-    let listed = listed.await.unwrap();
-    let consuming = listed.lines().find_map(|line| line.strip_suffix("\t1")).expect("holds the suspect");
-    lab.server.ctl(&["close_connection", consuming, "test"]).await.unwrap();
-    lab.hears(|fetched| matches!(fetched, Fetched::Lost(_))).await;
-    lab.server.clear_memory_alarm().await.unwrap();
-    assert_eq!(taken_back.await.unwrap(), [(SUSPECTS, slow.token)]);
-    lab.hears(|fetched| matches!(fetched, Fetched::Assigned(_))).await;
-    // The copy, and that which the server gave back.
-    for _ in 0..2 {
-        let again = lab.suspect().await;
-        assert_eq!((again.message.payload().as_ref(), again.attempt), (&b"slow"[..], 1));
-        assert_eq!(lab.settle(acked(&again)).await.unwrap(), []);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_that_cannot_be_given_back_keeps_nothing_else_from_it() {
-    let mut lab = Lab::start_with(1, 10, "&consumer-timeout=2").await;
-    lab.publish_suspect(&vec![b'x'; LARGE]).await;
-    lab.publish_suspect(b"small").await;
-    let (message, large, small) = (lab.take(1).await.remove(0), lab.suspect().await, lab.suspect().await);
-    lab.take_less().await;
-    let mut expected: BTreeSet<_> = [(UNIT, message.token), (SUSPECTS, large.token), (SUSPECTS, small.token)].into();
-    while !expected.is_empty() {
-        let lost = take_back(&lab.member.settler).await;
-        expected.retain(|expected| !lost.contains(expected));
-    }
-    let mut given_back = 0;
-    while given_back < 2 {
-        let told = lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::GivenBack { .. }))).await;
-        let Fetched::Event(Event::GivenBack { count, .. }) = told else { unreachable!("is heard") };
-        given_back += count;
-    }
-    assert_eq!(given_back, 2, "the large one is here still");
-    let again = lab.suspect().await;
-    assert_eq!(again.message.payload().as_ref(), b"small");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_settled_before_it_is_given_back_is_not_told_to_be() {
     let mut lab = Lab::start_with(2, 10, "&consumer-timeout=2").await;
     let taken = lab.take(2).await;
@@ -398,23 +324,6 @@ async fn what_is_settled_before_it_is_given_back_is_not_told_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_attempts_of_a_suspect_that_failed_in_place_outlive_its_connection_and_its_member() {
-    let mut lab = Lab::start(0, 10).await;
-    lab.publish_suspect(b"fails").await;
-    let suspect = lab.suspect().await;
-    assert_eq!(suspect.attempt, 1);
-    assert_eq!(lab.settle(kept(&suspect, 2)).await.unwrap(), []);
-    assert_eq!(lab.settle(kept(&suspect, 3)).await.unwrap(), []);
-    lab.server.close_all_connections().await.unwrap();
-    lab.hears(|fetched| matches!(fetched, Fetched::Lost(_))).await;
-    let again = lab.suspect().await;
-    assert_eq!(again.attempt, 4, "nobody died");
-    assert_eq!(lab.settle(kept(&again, 5)).await.unwrap(), []);
-    lab.die().await;
-    assert_eq!(lab.suspect().await.attempt, 7, "one more died of it");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_to_be_tried_apart_keeps_its_attempts() {
     let mut lab = Lab::start(0, 10).await;
     lab.publish("s.g", &vec![b'x'; LARGE]).await;
@@ -426,26 +335,4 @@ async fn what_is_too_large_to_be_tried_apart_keeps_its_attempts() {
         let again = lab.take(1).await.remove(0);
         assert_eq!((again.message.payload().len(), again.attempt), (LARGE, 4));
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_in_hand_is_as_old_as_anything_else() {
-    let mut lab = Lab::start(0, 10).await;
-    lab.publish_suspect(b"hangs").await;
-    let begin = Instant::now();
-    let _hangs = lab.suspect().await;
-    let taken = Instant::now();
-    let driver = RabbitDriver::connect(lab.config.clone()).await.unwrap();
-    let look = async || driver.group_status(&"s".parse().unwrap(), &"g".parse().unwrap()).await.unwrap();
-    let status = look().await;
-    assert_eq!(status.in_flight, Some(1));
-    let oldest = status.oldest_pending.expect("is known");
-    assert!(oldest <= begin.elapsed(), "{oldest:?}");
-    // Something younger beside it changes nothing.
-    let before = taken.elapsed();
-    lab.publish("s.g", b"younger").await;
-    lab.take(1).await;
-    let status = look().await;
-    assert_eq!(status.in_flight, Some(2));
-    assert!(status.oldest_pending.is_some_and(|oldest| oldest + Duration::from_millis(1) >= before), "{status:?}");
 }
