@@ -268,7 +268,7 @@ struct OpenJob {
     outcomes: Vec<Option<Outcome>>,
     undecided: usize,
     /// Kept until then.
-    _link: Arc<Link>,
+    link: Arc<Link>,
     done: oneshot::Sender<Vec<Outcome>>,
 }
 
@@ -276,7 +276,7 @@ impl Open {
     /// A job of so many messages, which come next.
     fn begin(&mut self, first: Place, messages: usize, link: Arc<Link>, done: oneshot::Sender<Vec<Outcome>>) {
         let outcomes = (0..messages).map(|_| None).collect();
-        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, _link: link, done });
+        self.jobs.push_back(OpenJob { first, outcomes, undecided: messages, link, done });
     }
 
     fn decide(&mut self, decided: impl IntoIterator<Item = (Place, Verdict)>) {
@@ -300,11 +300,13 @@ impl Open {
 
     /// Answers for everything that is open. Nothing from `next` on was sent.
     fn give_up(&mut self, next: Place) {
-        for OpenJob { first, outcomes, done, .. } in self.jobs.drain(..) {
+        for OpenJob { first, outcomes, link, done, .. } in self.jobs.drain(..) {
             let sent = next.since(first);
             let without = |number| if number < sent { Outcome::Late } else { Outcome::NotSent };
             let outcomes = outcomes.into_iter().enumerate();
             let outcomes = outcomes.map(|(number, outcome)| outcome.unwrap_or_else(|| without(number)));
+            // Before the answer: whoever has it may look for what is left of the connection.
+            drop(link);
             // Whoever handed it in may have gone away.
             let _ = done.send(outcomes.collect());
         }
