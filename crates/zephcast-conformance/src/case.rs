@@ -51,6 +51,8 @@ impl fmt::Debug for Case {
 pub enum Need {
     /// Units belong to one member at a time.
     AssignedUnits,
+    /// All members of a group take from the same units.
+    SharedUnits,
     /// What a member holds is leased.
     Leases,
     /// A later member of the same name takes the place of an earlier one.
@@ -87,6 +89,7 @@ impl Need {
     pub fn is_met(self, capabilities: &Capabilities, powers: Powers) -> bool {
         match self {
             Self::AssignedUnits => capabilities.assigns_units,
+            Self::SharedUnits => !capabilities.assigns_units,
             Self::Leases => capabilities.leases,
             Self::HeldByConnection => !capabilities.leases,
             Self::ExclusiveNames => capabilities.exclusive_names,

@@ -46,8 +46,8 @@ pub(crate) struct RedisIntake {
     /// A claim of a suspect that had no answer.
     doubt: Option<Doubt>,
     size: ReadSize,
-    /// Bytes that the last fetch had room for.
-    room: usize,
+    /// What the last fetch had room for.
+    room: Credit,
     /// Read without room for it, and not yet given back.
     surplus: Vec<(Token, u32)>,
     /// How many times the usual an answer with messages may take: a slow network needs long for a large one.
@@ -65,7 +65,7 @@ impl RedisIntake {
             relist: None,
             doubt: None,
             size: ReadSize::new(),
-            room: 0,
+            room: Credit { messages: 0, bytes: 0, suspect: false },
             surplus: Vec::new(),
             patience: 1,
         }
@@ -80,7 +80,7 @@ impl Intake for RedisIntake {
             self.assigned = true;
             return Ok(Fetched::Assigned(vec![UNIT]));
         }
-        self.room = credit.bytes;
+        self.room = credit;
         let member = self.member.clone();
         let fetched = tokio::select! {
             biased;
@@ -129,7 +129,13 @@ impl RedisIntake {
                 self.relist_some(credit).await?;
                 continue;
             }
-            if self.take_returned(credit).await? {
+            if self.member.parked.has_returned() {
+                if self.is_reading() {
+                    // It would bring more than there is room for beside what was given back.
+                    self.end_read().await?;
+                } else {
+                    self.take_returned(credit).await?;
+                }
                 continue;
             }
             if self.member.parked.has_news_of_suspects() {
@@ -282,7 +288,7 @@ impl RedisIntake {
         if self.buffer.len() > before {
             self.patience = (self.patience / 2).max(1);
         }
-        if self.give_back_what_does_not_fit(before) {
+        if self.give_back_what_does_not_fit(before).is_too_large {
             // The connection's buffer has grown with the reply, and goes with it.
             self.reader = None;
             self.connection.forget();

@@ -85,6 +85,11 @@ impl Parked {
         self.news.store(true, Ordering::Relaxed);
     }
 
+    /// Whether there was something that others gave back, by what is known.
+    pub(crate) fn has_returned(&self) -> bool {
+        self.returned.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the last look found suspects that the engine was not told of.
     pub(crate) fn has_news_of_suspects(&self) -> bool {
         self.suspects.load(Ordering::Relaxed) > 0 && self.news.load(Ordering::Relaxed)

@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use zephcast_core::{Delivery, ErrorKind, Message, PublishError};
+use zephcast_core::{Delivery, ErrorKind, Message, PublishError, Verdict};
 
+use crate::Process;
 use crate::case::{Case, Checked, case, ensure};
-use crate::lab::{GROUP, Lab, number};
+use crate::lab::{GROUP, Lab, number, sorted};
 
 pub(super) const CASES: &[Case] = &[
     case!("S1", "in flight is bounded by count, whatever the backlog", by_count),
+    case!("S1", "in flight is bounded by count when something comes back beside what is new", returned, SharedUnits),
+    case!("S1", "in flight is bounded by count when a retry is due beside what is new", retried, SharedUnits),
     case!("S1", "in flight is bounded by bytes", by_bytes),
     case!("S2", "a publisher waits while its window is full", waits),
     case!("S2", "a publisher that waited too long says so", times_out),
@@ -55,6 +58,54 @@ async fn by_count(lab: Lab) -> Checked {
     ensure!(looks >= 10, "the broker was asked {looks} times only");
     lab.within("the commit", consumer.commit()).await??;
     lab.until_done(&process, GROUP).await.map(drop)
+}
+
+/// A member with room for one waits for what is new; then something is given back, and something new comes.
+async fn returned(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let group = |prefetch| lab.member(&process, GROUP).lease(LEASE).prefetch(prefetch);
+    let mut leaving = group(2).start().await?;
+    lab.publish(&process, 0..2).await?;
+    let held = lab.take(&mut leaving, 2).await?;
+    let mut slow = group(1).start().await?;
+    lab.publish(&process, 2..3).await?;
+    lab.take_acked(&mut slow, 1).await?;
+    drop(held);
+    lab.within("closing", leaving.close(Duration::from_secs(5))).await??;
+    let first = lab.next(&mut slow, "one that was given back").await?;
+    lab.publish(&process, 3..4).await?;
+    leaves_the_rest(&lab, &process, first, vec![0, 1, 3]).await
+}
+
+/// A retry is due and something new is there when a member with room for one joins.
+async fn retried(lab: Lab) -> Checked {
+    let process = lab.process().await?;
+    let group = || lab.member(&process, GROUP).lease(LEASE).prefetch(1);
+    let mut full = group().start().await?;
+    lab.publish(&process, 0..1).await?;
+    let again = lab.next(&mut full, "what fails").await?;
+    let later = Verdict::NackAfter(Duration::from_millis(100));
+    lab.within("the schedule", again.settle_confirmed(later)).await??;
+    lab.publish(&process, 1..2).await?;
+    let held = lab.next(&mut full, "what fills it").await?;
+    ensure!(number(&held)? == 1, "the retry came before it was due");
+    lab.until_status(&process, GROUP, "nothing delayed", |status| status.delayed == Some(0)).await?;
+    lab.publish(&process, 2..3).await?;
+    let mut slow = group().start().await?;
+    let first = lab.next(&mut slow, "the retry, or what is new").await?;
+    leaves_the_rest(&lab, &process, first, vec![0, 2]).await
+}
+
+/// While this one of them is held by a member without more room, another member gets the others.
+async fn leaves_the_rest(lab: &Lab, process: &Process, held: Delivery, mut all: Vec<usize>) -> Checked {
+    all.retain({
+        let held = number(&held)?;
+        move |number| *number != held
+    });
+    let mut heir = lab.member(process, GROUP).lease(LEASE).start().await?;
+    let rest = sorted(lab.take_acked(&mut heir, all.len()).await?);
+    ensure!(rest == all, "{all:?} are the rest, not {rest:?}");
+    held.ack().map_err(Into::into)
 }
 
 /// Messages of 10 kB and room for 100 kB: once sizes are known, no more than that is out, and one batch at first.

@@ -33,24 +33,20 @@ struct Claimed {
 }
 
 impl RedisIntake {
-    /// Takes what others gave back, as much as there is room for; whether there was any.
-    pub(super) async fn take_returned(&mut self, credit: Credit) -> Result<bool> {
-        if self.member.parked.returned.load(Ordering::Relaxed) == 0 {
-            return Ok(false);
-        }
+    /// Takes what others gave back, as much as there is room for, while nothing is read.
+    pub(super) async fn take_returned(&mut self, credit: Credit) -> Result<()> {
         let room = self.size.count(credit).min(PAGE);
         // Until the answer is here, some of it may be this member's unseen.
         let seen = self.relist.replace(("-".into(), "-".into()));
         let claimed = self.claim(RETURNED, room, None).await?;
         self.relist = seen;
-        let found = !claimed.is_empty();
         if claimed.len() < room {
             self.member.parked.returned.store(0, Ordering::Relaxed);
         }
         let before = self.buffer.len();
         self.take_claimed(claimed)?;
         self.give_back_what_does_not_fit(before);
-        Ok(found)
+        Ok(())
     }
 
     fn take_claimed(&mut self, claimed: Vec<Claimed>) -> Result<()> {
@@ -164,7 +160,7 @@ impl RedisIntake {
         // What there is no room for is this member's and stays so: it is listed again.
         let before = self.buffer.len();
         self.take_claimed(listed)?;
-        let again = self.take_out_what_does_not_fit(before).len();
+        let again = self.take_out_what_does_not_fit(before).messages.len();
         if again == 0 {
             ids.extend(&gone);
         } else {

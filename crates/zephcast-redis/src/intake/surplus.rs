@@ -1,4 +1,5 @@
-//! What a read brought beyond the room that there is: it is given back at once, so that memory does not hold it.
+//! What a read brought beyond the room that there is: it is given back at once, so that memory does not hold it and others
+//! get it.
 
 use std::sync::atomic::Ordering;
 
@@ -15,33 +16,40 @@ use crate::token::{id, is_retried};
 /// So much is kept in any case: giving it back and taking it again would cost more.
 const SLACK: usize = 1 << 20;
 
+/// What does not fit.
+pub(super) struct Surplus {
+    pub(super) messages: Vec<Incoming>,
+    /// Whether the bytes of all that came are more than there is room for.
+    pub(super) is_too_large: bool,
+}
+
 impl RedisIntake {
-    /// Of what the buffer got since it was `before` long, takes out what does not fit. At least one stays.
-    pub(super) fn take_out_what_does_not_fit(&mut self, before: usize) -> Vec<Incoming> {
-        let room = self.room.max(SLACK);
+    /// Of what the buffer got since it was `before` long, takes out what does not fit. Of messages that are too large at
+    /// least one stays. There may be too many when both streams had as many as were asked for.
+    pub(super) fn take_out_what_does_not_fit(&mut self, before: usize) -> Surplus {
+        let room = self.room.bytes.max(SLACK);
         let (mut bytes, mut largest, mut fitting) = (0, 0, 0);
         for size in self.buffer.sizes(before) {
             bytes += size;
             largest = size.max(largest);
             fitting += usize::from(bytes <= room);
         }
-        self.size.learn(self.buffer.len() - before, largest);
-        if bytes <= room {
-            return Vec::new();
-        }
-        let surplus = self.buffer.split_off(before + fitting.max(1));
-        if !surplus.is_empty() {
+        let came = self.buffer.len() - before;
+        self.size.learn(came, largest);
+        let fitting = fitting.max(1).min(self.room.messages.saturating_sub(before));
+        let messages = if fitting < came { self.buffer.split_off(before + fitting) } else { Vec::new() };
+        let is_too_large = bytes > room && !messages.is_empty();
+        if is_too_large {
             self.buffer.change(before, |incoming| incoming.message = alone(&incoming.message));
         }
-        surplus
+        Surplus { messages, is_too_large }
     }
 
-    /// As [`take_out_what_does_not_fit`](Self::take_out_what_does_not_fit), and it goes back with the next fetch; whether
-    /// there was any.
-    pub(super) fn give_back_what_does_not_fit(&mut self, before: usize) -> bool {
+    /// As [`take_out_what_does_not_fit`](Self::take_out_what_does_not_fit), and it goes back with the next fetch.
+    pub(super) fn give_back_what_does_not_fit(&mut self, before: usize) -> Surplus {
         let surplus = self.take_out_what_does_not_fit(before);
-        self.surplus.extend(surplus.iter().map(|incoming| (incoming.token, incoming.attempt)));
-        !surplus.is_empty()
+        self.surplus.extend(surplus.messages.iter().map(|incoming| (incoming.token, incoming.attempt)));
+        surplus
     }
 
     /// Gives the surplus back to the group. This member takes it again as soon as it has room, others may before.
@@ -64,7 +72,7 @@ impl RedisIntake {
         let [_, gone] = elements(OPERATION, answer.await?)?;
         self.member.lost_from_stream(array(OPERATION, gone)?.len() as u64);
         tracing::debug!(count = self.surplus.len(), stream = %self.member.keys.stream,
-            "messages became larger all of a sudden; those without room were given back");
+            "a read brought more than there is room for; the rest was given back");
         self.member.parked.returned.fetch_add(self.surplus.len() as u64, Ordering::Relaxed);
         self.surplus.clear();
         Ok(())
