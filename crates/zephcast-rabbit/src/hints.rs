@@ -6,9 +6,10 @@
 //!
 //! What was on its way to a member that leaves, or whose connection breaks, comes again as well, and the member cannot say
 //! which ones that are. So it says that there may be some: for a minute, each such member excuses one delivery more than is
-//! known of a message. Whoever did kill members meanwhile kills as many more before it is a suspect.
+//! known of a message, however often it says so. Whoever did kill members meanwhile kills as many more before it is a
+//! suspect.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -67,8 +68,19 @@ impl Hint {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hints {
     known: HashMap<Mark, Hint>,
-    /// How many members went of late to which messages may have been on their way.
-    pardons: u64,
+    /// Consumers that went of late, to which messages may have been on their way.
+    pardons: HashSet<Pardon>,
+}
+
+/// Names a consumer to which messages may have been on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pardon(u64);
+
+impl Pardon {
+    /// Of a new consumer.
+    pub(crate) fn new() -> Self {
+        Self(fastrand::u64(..))
+    }
 }
 
 /// How long a pardon holds, and by how much clocks may differ.
@@ -84,6 +96,32 @@ impl Hints {
         if hint.count >= known.count {
             *known = hint;
         }
+    }
+
+    pub(crate) fn add_pardon(&mut self, pardon: Pardon) {
+        self.pardons.insert(pardon);
+    }
+
+    /// All of these too.
+    pub(crate) fn extend(&mut self, others: Self) {
+        others.known.into_values().for_each(|hint| self.add(hint));
+        self.pardons.extend(others.pardons);
+    }
+
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Hint> {
+        self.known.values()
+    }
+
+    pub(crate) fn forget_known(&mut self) {
+        self.known.clear();
+    }
+
+    pub(crate) fn pardons(&self) -> impl Iterator<Item = &Pardon> {
+        self.pardons.iter()
+    }
+
+    pub(crate) fn forget_pardons(&mut self) {
+        self.pardons.clear();
     }
 
     /// How many attempts count of a message that comes from a member that lived; `None` when nobody said so.
@@ -107,7 +145,7 @@ impl Hints {
             Some(hint) => (hint.count, hint.attempts),
             None => (0, 0),
         };
-        (1..=self.pardons).contains(&count?.checked_sub(known)?).then_some(attempts)
+        (1..=self.pardons.len() as u64).contains(&count?.checked_sub(known)?).then_some(attempts)
     }
 
     /// Of how many deliveries of a message something is known.
@@ -127,8 +165,10 @@ impl Hints {
     pub(crate) fn read(&mut self, payload: &[u8], now_ms: u64) -> Result<()> {
         let text = std::str::from_utf8(payload).unwrap_or_default();
         for line in text.lines() {
-            if let Some(then) = line.strip_prefix("pardon ").and_then(|then| then.parse::<u64>().ok()) {
-                self.pardons += u64::from(u128::from(then.abs_diff(now_ms)) <= PARDON.as_millis());
+            if let Some((pardon, then_ms)) = parse_pardon(line) {
+                if u128::from(then_ms.abs_diff(now_ms)) <= PARDON.as_millis() {
+                    self.pardons.insert(pardon);
+                }
                 continue;
             }
             let hint = parse(line).ok_or_else(|| error(ErrorKind::Broker, "read hints", "a line is no hint"))?;
@@ -139,9 +179,9 @@ impl Hints {
 }
 
 /// One line for each hint.
-pub(crate) fn write(hints: &[Hint]) -> String {
+pub(crate) fn write<'a>(hints: impl IntoIterator<Item = &'a Hint>) -> String {
     use fmt::Write as _;
-    let mut text = String::with_capacity(hints.len() * 32);
+    let mut text = String::new();
     for Hint { mark, count, attempts, is_innocent } in hints {
         let state = if *is_innocent { "innocent" } else { "kept" };
         // Writing to a string never fails.
@@ -150,9 +190,15 @@ pub(crate) fn write(hints: &[Hint]) -> String {
     text
 }
 
-/// Says that messages may have been on their way to a member that goes now.
-pub(crate) fn pardon(now_ms: u64) -> String {
-    format!("pardon {now_ms}\n")
+/// Says that messages may have been on their way to consumers that are gone by now.
+pub(crate) fn write_pardons<'a>(pardons: impl IntoIterator<Item = &'a Pardon>, now_ms: u64) -> String {
+    pardons.into_iter().map(|Pardon(consumer)| format!("pardon {consumer:016x} {now_ms}\n")).collect()
+}
+
+/// Which pardon it is, and when it was written.
+fn parse_pardon(line: &str) -> Option<(Pardon, u64)> {
+    let (consumer, then_ms) = line.strip_prefix("pardon ")?.split_once(' ')?;
+    Some((Pardon(u64::from_str_radix(consumer, 16).ok()?), then_ms.parse().ok()?))
 }
 
 fn parse(line: &str) -> Option<Hint> {
@@ -212,7 +258,7 @@ mod tests {
         let mut hints = Hints::default();
         hints.read(write(&written).as_bytes(), 0).expect("they are hints");
         assert!(written.iter().all(|hint| hints.known.get(&hint.mark) == Some(hint)));
-        for bad in ["x", "0 1 2", "0 1 2 guilty", "g 1 2 kept"] {
+        for bad in ["x", "0 1 2", "0 1 2 guilty", "g 1 2 kept", "pardon 1", "pardon g 1"] {
             assert!(hints.read(bad.as_bytes(), 0).is_err(), "{bad}");
         }
     }
@@ -226,8 +272,10 @@ mod tests {
             hints.add(known);
             hints.add(hint(b"kept", 2, 1, false));
             let now_ms = 1_000_000;
-            for seconds in gone_for {
-                hints.read(pardon(now_ms - seconds * 1_000).as_bytes(), now_ms).expect("is a hint");
+            for (consumer, seconds) in (0..).zip(gone_for) {
+                let said = write_pardons(&[Pardon(consumer)], now_ms - seconds * 1_000);
+                // It may not know that it is written already.
+                hints.read(said.repeat(2).as_bytes(), now_ms).expect("is a hint");
             }
             hints.pardoned(mark, count)
         };

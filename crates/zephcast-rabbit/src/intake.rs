@@ -170,14 +170,14 @@ impl RabbitIntake {
         let member = &*self.member;
         let prefetch = match turn {
             Turn::Grow(prefetch) => prefetch,
-            Turn::Shrink(prefetch) => match self.unless_needed(session, member.write_pardon(OPERATION)).await {
-                Some(Ok(())) => prefetch,
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "what is on its way is not pardoned");
-                    prefetch
+            Turn::Shrink(prefetch) => {
+                match self.unless_needed(session, leaving::pardon(member, session)).await {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => tracing::debug!(%error, "what is on its way is not pardoned"),
+                    None => return Ok(false),
                 }
-                None => return Ok(false),
-            },
+                prefetch
+            }
             // A suspect is with its user until it is settled.
             Turn::Rejoin if !session.suspects.held().is_empty() => return Ok(false),
             Turn::Rejoin => {

@@ -65,12 +65,11 @@ async fn close(member: &Member, deadline: Duration) {
 }
 
 /// Says that messages may be on their way that this member will not see.
-async fn pardon(member: &Member, session: &Session) -> Result<()> {
-    if session.owes_pardon() {
-        member.write_pardon(OPERATION).await?;
-        session.note_pardoned();
+pub(crate) async fn pardon(member: &Member, session: &Session) -> Result<()> {
+    match session.pardon() {
+        Some(pardon) => member.write_pardon(OPERATION, pardon).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Gives everything back and closes the session's channels: what is settled is, and what comes again is innocent.

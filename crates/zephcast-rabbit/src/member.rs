@@ -48,6 +48,8 @@ pub(crate) struct Member {
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
     pub(crate) lost_unsynced: AtomicBool,
     outlived: Mutex<Outlived>,
+    /// Held by whoever says what was outlived.
+    telling: tokio::sync::Mutex<()>,
     /// How long its user had the delivery that it works on longest, and when that was said.
     working: Mutex<Option<(Duration, Instant)>>,
     pub(crate) pace: Pace,
@@ -80,6 +82,7 @@ impl Member {
             epochs: AtomicU64::new(0),
             lost_unsynced: AtomicBool::new(false),
             outlived: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             working: Mutex::default(),
             pace: Pace::default(),
             dead_letters: Mutex::default(),
@@ -167,12 +170,12 @@ impl Member {
         self.note_unsynced(session);
         // Also what nobody fetched.
         session.look();
-        let owes_pardon = session.owes_pardon();
+        let pardon = session.pardon();
         let (held, suspects) = (session.held(), session.suspects.held());
         let hints = held.iter().filter_map(|(_, held)| held.hint().map(Hint::innocent));
-        let hints = hints.chain(suspects.values().filter_map(Suspect::hint)).collect();
+        let hints = hints.chain(suspects.values().filter_map(Suspect::hint));
         let unjudged = suspects.values().filter(|suspect| !suspect.is_judged()).cloned().collect();
-        self.outlived().add(Outlived { hints, unjudged, owes_pardon });
+        self.outlived().add(Outlived::new(hints, unjudged, pardon));
     }
 
     /// The next commit tells of what was settled in a session that is over, if it is not known to be durable.

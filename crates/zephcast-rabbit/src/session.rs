@@ -32,6 +32,7 @@ use crate::config::Topology;
 use crate::connection::Connection;
 use crate::error::error;
 use crate::held::Held;
+use crate::hints::Pardon;
 use crate::inbox::{ConsumerNumber, End, Inbox};
 use crate::link::{CallFailure, Link};
 use crate::names::Names;
@@ -69,8 +70,8 @@ pub(crate) struct Session {
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
-    /// Set when its member has said that messages may be on their way that it will not see.
-    is_pardoned: AtomicBool,
+    /// Of its consumer.
+    pardon: Mutex<Pardon>,
     /// Set when the consumer ended.
     over: AtomicBool,
 }
@@ -130,7 +131,7 @@ impl Session {
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,
-            is_pardoned: AtomicBool::new(false),
+            pardon: Mutex::new(Pardon::new()),
             over: AtomicBool::new(false),
         };
         Ok((session, questions))
@@ -155,15 +156,15 @@ impl Session {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether messages may be on their way of which nobody has said that this member will not see them: none are where
-    /// nothing ever came.
-    pub(crate) fn owes_pardon(&self) -> bool {
-        self.held().began() && !self.is_pardoned.load(Ordering::Relaxed)
+    /// What to say of messages that may be on their way when the consumer goes: none are where nothing ever came.
+    pub(crate) fn pardon(&self) -> Option<Pardon> {
+        let began = self.held().began();
+        began.then(|| *self.pardon.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// That was said. It is said once: each time excuses one more delivery.
-    pub(crate) fn note_pardoned(&self) {
-        self.is_pardoned.store(true, Ordering::Relaxed);
+    /// Another consumer has the place of the last one.
+    fn renew_pardon(&self) {
+        *self.pardon.lock().unwrap_or_else(PoisonError::into_inner) = Pardon::new();
     }
 
     /// While a consumer comes or goes: given up in between, what it was given would be nobody's, and so the session is over.

@@ -71,6 +71,11 @@ impl Suspect {
         self.failed.or(self.attempts).is_some()
     }
 
+    /// Whether a member that lived had it last, by what those said.
+    pub(crate) fn has_word(&self, hints: &Hints) -> bool {
+        hints.innocent(self.mark, self.count.or(Some(0))).is_some()
+    }
+
     /// What can be said of it when it comes again from a member that lives; nothing where the broker does not count, or as long as
     /// nobody looked how many attempts count.
     pub(crate) fn hint(&self) -> Option<Hint> {
@@ -107,7 +112,7 @@ pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, atte
 async fn store(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
     let before = match suspect.attempts {
         Some(attempts) => attempts,
-        None => suspect.attempts_by(&judging::read(member).await?),
+        None => suspect.attempts_by(&judging::read_of(member, std::slice::from_ref(suspect)).await?),
     };
     let was_tried = attempts.is_some_and(|attempts| attempts > before);
     let attempts = attempts.max(suspect.failed).unwrap_or(before).max(before);

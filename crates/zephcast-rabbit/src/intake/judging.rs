@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
@@ -14,18 +15,21 @@ use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
 use crate::clock::now_ms;
 use crate::errand::Errand;
-use crate::error::code;
+use crate::error::{code, error};
 use crate::hints::Hints;
 use crate::link::CallFailure;
 use crate::member::Member;
 use crate::properties;
 use crate::session::Session;
+use crate::suspect::Suspect;
 
 /// How long a member that lived is given to say so, after its messages came here.
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
-/// When nothing came for so long, another member reads the hints that are left.
-const SILENCE: Duration = Duration::from_millis(100);
+/// How long at most others are waited for that read the hints.
+const OTHERS: Duration = Duration::from_secs(2);
+/// How long at most they are given before the next try.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl RabbitIntake {
     /// Decides on everything in doubt, as far as the server takes messages; `false` when it was interrupted.
@@ -123,21 +127,49 @@ fn acquit_for_good(session: &Session, tag: u64, attempts: u32, error: &Error) {
     }
 }
 
-/// Reads what is written down, and leaves it where it is.
-pub(crate) async fn read(member: &Member) -> Result<Hints> {
+/// What is known of suspects. Whoever has one from a member that lived may be faster than its word.
+pub(crate) async fn read_of(member: &Member, suspects: &[Suspect]) -> Result<Hints> {
+    let hints = read(member).await?;
+    if suspects.iter().all(|suspect| suspect.has_word(&hints)) {
+        return Ok(hints);
+    }
+    tokio::time::sleep(PATIENCE).await;
+    read(member).await
+}
+
+/// Reads all that is written down, and leaves it where it is.
+///
+/// # Errors
+/// `Unavailable` when others read it all the while.
+async fn read(member: &Member) -> Result<Hints> {
+    let until = Instant::now() + OTHERS;
+    loop {
+        if let Some(hints) = read_alone(member, until).await? {
+            return Ok(hints);
+        }
+        if Instant::now() >= until {
+            return Err(error(ErrorKind::Unavailable, OPERATION, "other members read the hints all the while"));
+        }
+        tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
+    }
+}
+
+/// As [`read`], or `None` when others read at the same time: each of them has a part of it then.
+async fn read_alone(member: &Member, until: Instant) -> Result<Option<Hints>> {
     let mut hints = Hints::default();
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let count = match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
-        Ok(queue) => queue.message_count(),
-        Err(failure) if failure.has_code(code::NOT_FOUND) => 0,
-        Err(failure) => return Err(errand.failed(failure)),
+    let look = async || {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
+            Ok(queue) => Ok(Some((queue.message_count(), queue.consumer_count()))),
+            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(errand.failed(failure)),
+        }
     };
-    if count == 0 {
-        return Ok(hints);
+    if matches!(look().await?, None | Some((0, 0))) {
+        return Ok(Some(hints));
     }
-    // All of them at once, but for what others are reading.
     let consumed = errand.channel().basic_consume(
         queue(),
         ShortString::default(),
@@ -145,18 +177,24 @@ pub(crate) async fn read(member: &Member) -> Result<Hints> {
         FieldTable::default(),
     );
     let mut consumer = errand.call(consumed).await?;
-    for _ in 0..count {
-        let next = async { consumer.next().await.transpose() };
-        let delivery = match errand.try_call_within(SILENCE, next).await {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) | Err(CallFailure::Late) => break,
-            Err(failure) => return Err(errand.failed(failure)),
-        };
-        if let Err(error) = hints.read(&delivery.data, now_ms()) {
-            tracing::debug!(%error, "a hint was passed over");
+    // A queue without messages has sent all that it had, which is here when the server answers once more.
+    let mut is_all = false;
+    loop {
+        let seen = look().await?;
+        while let Some(Some(next)) = poll_immediate(consumer.next()).await {
+            let delivery = next.map_err(|source| errand.failed(CallFailure::Said(source)))?;
+            if let Err(error) = hints.read(&delivery.data, now_ms()) {
+                tracing::debug!(%error, "a hint was passed over");
+            }
         }
+        let Some((messages, consumers)) = seen.filter(|_| !is_all) else { break };
+        if consumers > 1 || Instant::now() >= until {
+            errand.end().await?;
+            return Ok(None);
+        }
+        is_all = messages == 0;
     }
     // What was read is with others again then.
     errand.end().await?;
-    Ok(hints)
+    Ok(Some(hints))
 }

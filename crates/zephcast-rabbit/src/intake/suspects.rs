@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use zephcast_core::Result;
 use zephcast_core::driver::{Batch, Fetched, Incoming};
 
-use super::judging::{self, PATIENCE};
+use super::judging;
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::incoming;
 use crate::config::Topology;
 use crate::hints::Hints;
-use crate::member::{Member, SUSPECTS};
+use crate::member::{Member, SUSPECTS, words};
 use crate::names::Names;
 use crate::properties::Notes;
 use crate::session::Session;
@@ -151,19 +151,18 @@ impl RabbitIntake {
         }
     }
 
-    /// How many attempts count of a suspect. Who takes it from a member that lived may be faster than its word.
-    async fn attempts_of(&self, suspect: &Suspect) -> u32 {
-        let read = async || {
-            let hints = judging::read(&self.member).await;
-            hints.inspect_err(|error| tracing::debug!(%error, "what is known of a suspect could not be read"))
-        };
-        let has_word = |hints: &Hints| hints.innocent(suspect.mark, suspect.count.or(Some(0))).is_some();
-        let mut hints = read().await.unwrap_or_default();
-        if !has_word(&hints) {
-            tokio::time::sleep(PATIENCE).await;
-            hints = read().await.unwrap_or_default();
+    /// How many attempts count of a suspect. What this member has to say itself comes first.
+    async fn attempts_of(&self, suspect: &Suspect) -> Result<u32> {
+        self.member.tell_outlived(OPERATION, words::PATIENCE).await;
+        match judging::read_of(&self.member, std::slice::from_ref(suspect)).await {
+            Ok(hints) => Ok(suspect.attempts_by(&hints)),
+            Err(error) if error.is_retryable() => Err(error),
+            // Nor will they be read later.
+            Err(error) => {
+                tracing::debug!(%error, "what is known of a suspect may not be read");
+                Ok(suspect.attempts_by(&Hints::default()))
+            }
         }
-        suspect.attempts_by(&hints)
     }
 
     /// Takes exactly one, or says that there is none for now. `None` when the session ended.
@@ -190,7 +189,7 @@ impl RabbitIntake {
                     return Ok(Some(Fetched::Idle));
                 }
                 () = session.link.ended() => return Ok(None),
-                attempts = self.attempts_of(&suspect) => attempts,
+                attempts = self.attempts_of(&suspect) => attempts.inspect_err(|_| session.suspects.put_off(tag))?,
             },
         };
         // Unless it was given back meanwhile.

@@ -1,13 +1,18 @@
 //! On a real server: what a member says when it goes, or its connection does.
 
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use zephcast_core::driver::{Fetched, Membership, Renewal};
 
 use super::*;
+use crate::hints::{self, Mark};
 use crate::lab::{Lab, NORMAL, PATIENCE, SUSPECT, fetch, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,6 +93,93 @@ async fn a_suspect_in_hand_when_its_member_leaves_without_a_connection_counts_as
     let tried = tokio::time::timeout(PATIENCE, lost).await.expect("is noticed");
     member.settler.leave(vec![tried], PATIENCE).await.expect_err("holds it");
     assert_eq!(attempt_at_suspect(&mut lab.join().await).await, 2);
+}
+
+/// Somebody who reads the hints, and keeps them for as long as the channel is open.
+async fn reads_hints(channel: &Channel) -> lapin::Consumer {
+    let options = BasicConsumeOptions::default();
+    channel.basic_consume("s.g.hints".into(), "".into(), options, FieldTable::default()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_another_one_is_reading_counts() {
+    /// How long it takes that one.
+    const READING: Duration = Duration::from_millis(700);
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+    lab.break_off().await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    let channel = lab.channel().await;
+    let mut other = reads_hints(&channel).await;
+    other.next().await.expect("a word").unwrap();
+    let reading = async {
+        tokio::time::sleep(READING).await;
+        channel.close(200, "".into()).await.unwrap();
+    };
+    let (attempt, ()) = tokio::join!(attempt_at_suspect(&mut member), reading);
+    assert_eq!(attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_of_many_words_counts() {
+    /// Of others: many more than the server sends without a pause.
+    const WORDS: u64 = 3_000;
+    let lab = Lab::start().await;
+    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    lab.publish("s.g.suspects").await;
+    let channel = lab.channel().await;
+    channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
+    channel.close(200, "".into()).await.unwrap();
+    let (options, channel) =
+        (QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() }, lab.channel().await);
+    channel.queue_declare("s.g.hints".into(), options, FieldTable::default()).await.unwrap();
+    let of_it = Mark::of(Some(b"one"), b"x", None).as_suspect();
+    let marks = (0..WORDS).map(|other| Mark::of(Some(&other.to_be_bytes()), b"", None)).chain([of_it]);
+    for mark in marks {
+        let word = hints::write(&[Hint { mark, count: 1, attempts: 0, is_innocent: true }]);
+        let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
+        channel.basic_publish("".into(), "s.g.hints".into(), options, word.as_bytes(), none).await.unwrap();
+    }
+    // Answered when all of them are there.
+    channel.close(200, "".into()).await.unwrap();
+    let (mut one, mut other) = tokio::join!(lab.join(), lab.join());
+    let (one, other) = (attempt_at_suspect(&mut one), attempt_at_suspect(&mut other));
+    tokio::pin!(one, other);
+    let attempt = tokio::select! { attempt = one => attempt, attempt = other => attempt };
+    assert_eq!(attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_is_said_though_nobody_can_look_for_what_is_not() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+    lab.break_off().await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    lab.publish("s.g").await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+    takes_a_suspect_in_hand(&mut member).await;
+    let channel = lab.channel().await;
+    let mut other = reads_hints(&channel).await;
+    lab.break_off().await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    let mark = Mark::of(Some(b"one"), b"x", None);
+    let expected = hints::write(&[Hint { mark, count: 1, attempts: 0, is_innocent: true }]);
+    let said = async {
+        loop {
+            let word = other.next().await.expect("a word").unwrap();
+            if String::from_utf8_lossy(&word.data).contains(&expected) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, said).await.expect("is written");
+    // Of the suspect it is said when that can be looked up.
+    channel.close(200, "".into()).await.unwrap();
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
 }
 
 async fn attempt_at_suspect(member: &mut Membership) -> u32 {
@@ -181,14 +273,16 @@ async fn what_could_not_be_said_when_a_connection_broke_is_said_as_soon_as_it_ca
     }
 }
 
-/// How often members said that messages may have been on their way to them.
+/// Of how many consumers members said that messages may have been on their way to them.
 async fn pardons(lab: &Lab) -> usize {
-    let (channel, mut pardons) = (lab.channel().await, 0);
+    let (channel, mut pardons) = (lab.channel().await, BTreeSet::new());
     let options = BasicGetOptions { no_ack: true };
     while let Some(got) = channel.basic_get("s.g.hints".into(), options).await.unwrap() {
-        pardons += usize::from(got.delivery.data.starts_with(b"pardon"));
+        let text = String::from_utf8(got.delivery.data.clone()).unwrap();
+        let said = text.lines().filter_map(|line| line.strip_prefix("pardon ")?.split_once(' '));
+        pardons.extend(said.map(|(consumer, _)| consumer.to_owned()));
     }
-    pardons
+    pardons.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use zephcast_core::Result;
 use super::Member;
 use crate::clock::now_ms;
 use crate::error::late;
-use crate::hints::{self, Hint};
+use crate::hints::{self, Hint, Hints, Pardon};
 use crate::intake::judging;
 use crate::mover::is_gone;
 use crate::properties::Outgoing;
@@ -17,37 +17,38 @@ use crate::suspect::Suspect;
 use crate::topology;
 
 /// How long a member waits at most until its word about what it held is written.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sessions that ended, and that this member outlived: what nobody has said of them.
 #[derive(Default)]
 pub(super) struct Outlived {
-    /// Of what was held.
-    pub(super) hints: Vec<Hint>,
+    /// Of what was held, and of what may have been on its way.
+    words: Hints,
     /// Suspects that were held, and nobody looked how many attempts count.
-    pub(super) unjudged: Vec<Suspect>,
-    /// Whether messages may have been on their way.
-    pub(super) owes_pardon: bool,
+    unjudged: Vec<Suspect>,
 }
 
 impl Outlived {
-    pub(super) fn add(&mut self, Self { hints, unjudged, owes_pardon }: Self) {
-        self.hints.extend(hints);
+    pub(super) fn new(hints: impl IntoIterator<Item = Hint>, unjudged: Vec<Suspect>, pardon: Option<Pardon>) -> Self {
+        let mut words = Hints::default();
+        hints.into_iter().for_each(|hint| words.add(hint));
+        pardon.into_iter().for_each(|pardon| words.add_pardon(pardon));
+        Self { words, unjudged }
+    }
+
+    pub(super) fn add(&mut self, Self { words, unjudged }: Self) {
+        self.words.extend(words);
         self.unjudged.extend(unjudged);
-        self.owes_pardon |= owes_pardon;
     }
 
     /// Looks how many attempts count of the suspects of which that is not known.
     async fn judge(&mut self, member: &Member) -> Result<()> {
-        if self.unjudged.is_empty() {
-            return Ok(());
-        }
-        let mut known = judging::read(member).await?;
-        self.hints.iter().for_each(|hint| known.add(*hint));
+        let mut known = judging::read_of(member, &self.unjudged).await?;
         for suspect in self.unjudged.drain(..) {
-            let hint = suspect.hint_by(&known);
-            hint.iter().for_each(|hint| known.add(*hint));
-            self.hints.extend(hint);
+            if let Some(hint) = suspect.hint_by(&known) {
+                known.add(hint);
+                self.words.add(hint);
+            }
         }
         Ok(())
     }
@@ -60,15 +61,22 @@ struct Telling<'a> {
 }
 
 impl Telling<'_> {
+    /// What is known does not wait for what has to be looked up.
     async fn tell(&mut self, operation: &'static str) -> Result<()> {
-        let Self { member, outlived } = self;
-        if outlived.owes_pardon {
-            member.write_pardon(operation).await?;
-            outlived.owes_pardon = false;
+        self.tell_words(operation).await?;
+        if self.outlived.unjudged.is_empty() {
+            return Ok(());
         }
-        outlived.judge(member).await?;
-        member.try_write_hints(operation, &outlived.hints).await?;
-        outlived.hints.clear();
+        self.outlived.judge(self.member).await?;
+        self.tell_words(operation).await
+    }
+
+    async fn tell_words(&mut self, operation: &'static str) -> Result<()> {
+        let Self { member, outlived: Outlived { words, .. } } = self;
+        member.try_write_pardons(operation, words.pardons()).await?;
+        words.forget_pardons();
+        member.try_write_hints(operation, words.known()).await?;
+        words.forget_known();
         Ok(())
     }
 }
@@ -91,17 +99,31 @@ impl Member {
     /// # Cancel safety
     /// Cancel safe: what was not said is said the next time.
     pub(crate) async fn tell_outlived(&self, operation: &'static str, patience: Duration) {
-        let mut telling = Telling { member: self, outlived: std::mem::take(&mut *self.outlived()) };
-        let told = tokio::time::timeout(patience.min(PATIENCE), telling.tell(operation)).await;
+        let telling = async {
+            // What another one is saying is said when this returns.
+            let _turn = self.telling.lock().await;
+            let outlived = std::mem::take(&mut *self.outlived());
+            Telling { member: self, outlived }.tell(operation).await
+        };
+        let told = tokio::time::timeout(patience.min(PATIENCE), telling).await;
         if let Err(error) = told.unwrap_or_else(|_| Err(late(operation))) {
             tracing::debug!(%error, "hints were not written");
         }
     }
 
     /// Says that messages may be on their way that this member will not see.
-    pub(crate) async fn write_pardon(&self, operation: &'static str) -> Result<()> {
+    pub(crate) async fn write_pardon(&self, operation: &'static str, pardon: Pardon) -> Result<()> {
+        self.try_write_pardons(operation, &[pardon]).await
+    }
+
+    async fn try_write_pardons(
+        &self,
+        operation: &'static str,
+        pardons: impl IntoIterator<Item = &Pardon>,
+    ) -> Result<()> {
         let expiration = hints::PARDON_KEPT.as_millis().to_string().into();
-        self.note(operation, hints::pardon(now_ms()), BasicProperties::default().with_expiration(expiration)).await
+        let properties = BasicProperties::default().with_expiration(expiration);
+        self.note(operation, hints::write_pardons(pardons, now_ms()), properties).await
     }
 
     /// Writes hints down, if that can be done now: nothing waits for them. A message that goes without is tried apart, which is
@@ -113,14 +135,15 @@ impl Member {
         }
     }
 
-    async fn try_write_hints(&self, operation: &'static str, hints: &[Hint]) -> Result<()> {
-        match hints {
-            [] => Ok(()),
-            hints => self.note(operation, hints::write(hints), BasicProperties::default()).await,
-        }
+    async fn try_write_hints(&self, operation: &'static str, hints: impl IntoIterator<Item = &Hint>) -> Result<()> {
+        self.note(operation, hints::write(hints), BasicProperties::default()).await
     }
 
+    /// Has the group know it, if it says anything.
     async fn note(&self, operation: &'static str, text: String, properties: BasicProperties) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let queue = &self.names.hints;
         let copy = Outgoing::to_queue(queue, properties, text);
         let store = async |copy| self.brokers.mover.store(operation, vec![copy]).await?.into_iter().collect();

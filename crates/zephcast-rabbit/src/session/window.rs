@@ -107,6 +107,7 @@ impl Session {
         let consumer = self.link.answer(consumed).await?;
         let former = self.window().replace(Window { number, tag: consumer.tag(), prefetch });
         self.inbox.add(number, consumer);
+        self.renew_pardon();
         if let Some(Window { tag, .. }) = former {
             self.link.answer(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
