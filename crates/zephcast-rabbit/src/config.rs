@@ -194,8 +194,9 @@ impl RabbitConfig {
     }
 
     /// How long the server may take to answer before the connection counts as lost. Default 10 s. Of messages that are on
-    /// their way it may confirm one after the other, each in this time after the one before; so a single message has to
-    /// pass a slow line in it. A message whose publish is not answered in time may be stored.
+    /// their way it may confirm one after the other, each in this time after the one before, and after it was written: that
+    /// may take as long as it takes, on a slow line, while the line takes something. A message whose publish is not answered
+    /// in time may be stored.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;

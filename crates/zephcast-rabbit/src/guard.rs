@@ -11,6 +11,7 @@ mod greeting;
 mod mended;
 mod methods;
 mod sieve;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use tracing::Dispatch;
 
 pub(crate) use self::greeting::ServerVersion;
 use self::sieve::Sieve;
+pub(crate) use self::taken::Taken;
 use crate::dial::Wire;
 
 /// From here on, what need not be looked at is read straight to where it belongs. Less is read with what follows it: a
@@ -34,18 +36,20 @@ const STRAIGHT: usize = 4096;
 pub(crate) struct Guard {
     wire: Box<dyn Wire>,
     sieve: Sieve,
+    taken: Taken,
 }
 
 impl Guard {
-    /// What the server says of its version is written to `version`, what was changed to `log`.
-    pub(crate) fn new(wire: Box<dyn Wire>, version: ServerVersion, log: Dispatch) -> Self {
-        Self { wire, sieve: Sieve::new(version, log) }
+    /// What the server says of its version is written to `version`, what was changed to `log`, and what goes to the server
+    /// is counted in `taken`.
+    pub(crate) fn new(wire: Box<dyn Wire>, version: ServerVersion, taken: Taken, log: Dispatch) -> Self {
+        Self { wire, sieve: Sieve::new(version, log), taken }
     }
 }
 
 impl AsyncRead for Guard {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Self { wire, sieve } = self.get_mut();
+        let Self { wire, sieve, .. } = self.get_mut();
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -79,7 +83,9 @@ fn read(wire: &mut Box<dyn Wire>, context: &mut Context<'_>, to: &mut [u8]) -> P
 /// What goes to the server goes as it is.
 impl AsyncWrite for Guard {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(context, bytes)
+        let taken = ready!(Pin::new(&mut self.wire).poll_write(context, bytes))?;
+        self.taken.add(taken);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_write_vectored(
@@ -87,7 +93,9 @@ impl AsyncWrite for Guard {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(context, slices)
+        let taken = ready!(Pin::new(&mut self.wire).poll_write_vectored(context, slices))?;
+        self.taken.add(taken);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -81,7 +81,7 @@ impl Lane {
         let (jobs, todo) = mpsc::unbounded_channel();
         let refused = Arc::new(AtomicBool::new(false));
         let suspicion = Suspicion::new(connection);
-        let clock = Clock::new(connection.config().request_timeout.min(LONGEST));
+        let clock = Clock::new(connection.config().request_timeout.min(LONGEST), link.taken().clone());
         let (of, valve, frame_max, link) =
             (Arc::downgrade(connection), link.valve(), link.frame_max(), Arc::downgrade(&link));
         let weak = link.clone();

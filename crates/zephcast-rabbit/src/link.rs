@@ -28,7 +28,7 @@ use self::socket::{ClosedOnDrop, Socket};
 use crate::blocking::BlockingOfLink;
 use crate::dial::Wire;
 use crate::error::{EXCLUSIVE, has_code, late, reply, translate};
-use crate::guard::{Guard, ServerVersion};
+use crate::guard::{Guard, ServerVersion, Taken};
 use crate::{RabbitConfig, dial, quiet, runtime};
 
 /// Why a call brought no answer, or not a good one.
@@ -76,6 +76,7 @@ pub(crate) struct Link {
     closing: Mutex<Vec<Channel>>,
     health: watch::Receiver<Health>,
     version: ServerVersion,
+    taken: Taken,
     timeout: Duration,
     /// How many channels there have been.
     channels: AtomicU32,
@@ -106,6 +107,8 @@ impl Link {
         let dialled = socket.clone();
         let version = ServerVersion::default();
         let greeted = version.clone();
+        let taken = Taken::default();
+        let counted = taken.clone();
         let timeout = config.connect_timeout.min(LONGEST);
         let wire = async move |uri: &AMQPUri| {
             let host = (uri.authority.host.as_str(), uri.authority.port);
@@ -122,7 +125,7 @@ impl Link {
         let dial = async move |uri: AMQPUri, _| {
             let log = quiet::this_thread();
             let wire = tokio::time::timeout(timeout, wire(&uri)).await.map_err(io::Error::from)??;
-            Ok(AsyncTcpStream::Plain(Guard::new(wire, greeted.clone(), log)))
+            Ok(AsyncTcpStream::Plain(Guard::new(wire, greeted.clone(), counted.clone(), log)))
         };
         let connecting = lapin::Connection::connector(uri, runtime::current(), dial, options);
         // Given up or dropped, an attempt would wait in the client library for as long as the server is silent.
@@ -137,6 +140,7 @@ impl Link {
             socket: socket.closes_when_dropped(),
             health,
             version,
+            taken,
             timeout: config.request_timeout.min(LONGEST),
             channels: AtomicU32::new(0),
             given_up: AtomicBool::new(false),
@@ -254,6 +258,11 @@ impl Link {
     /// The server's version, if it says one.
     pub(crate) fn version(&self) -> Option<&str> {
         self.version.get().map(String::as_str)
+    }
+
+    /// What the socket has taken so far.
+    pub(crate) fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// How large a frame may be, as client and server agreed.

@@ -12,7 +12,7 @@ use futures_util::{AsyncRead, AsyncWrite, Stream};
 use tracing::Dispatch;
 
 use crate::dial;
-use crate::guard::{Guard, ServerVersion};
+use crate::guard::{Guard, ServerVersion, Taken};
 
 /// The runtime that this is called in.
 ///
@@ -70,5 +70,6 @@ impl Reactor for Guarded {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<Guard> {
-    Ok(Guard::new(Box::new(dial::tcp(&[address]).await?), ServerVersion::default(), Dispatch::none()))
+    let wire = Box::new(dial::tcp(&[address]).await?);
+    Ok(Guard::new(wire, ServerVersion::default(), Taken::default(), Dispatch::none()))
 }

@@ -1,4 +1,4 @@
-//! For how long the server has said nothing of what was published.
+//! For how long there was no sign of life while something that was published waits for it.
 //!
 //! The clock belongs to the task that publishes, and not to those who wait for an outcome: they may have gone away, each
 //! after less than the timeout, and what they left would grow without bound on a server that never confirms.
@@ -12,29 +12,50 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use zephcast_core::driver::after;
 
-/// Runs while the server owes an answer and takes what it is sent.
+use crate::guard::Taken;
+
+/// Runs while something waits for the server, and the server takes what it is sent.
 pub(super) struct Clock {
     timeout: Duration,
-    /// The last sign of life since the server owes something; `None` while it owes nothing.
-    since: Mutex<Option<Instant>>,
+    /// What the socket has taken, of this lane and of all others: they share one queue in the client library.
+    taken: Taken,
+    /// The last sign of life since something waits for one; `None` while nothing does.
+    last: Mutex<Option<Sign>>,
+}
+
+/// What the oldest message waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Awaited {
+    /// That the socket takes it. A large one takes long on a slow line: whatever the socket takes is a sign of life.
+    Write,
+    /// The server's answer.
+    Answer,
+}
+
+struct Sign {
+    at: Instant,
+    awaited: Awaited,
+    /// What the socket had taken by then.
+    taken: u64,
 }
 
 impl Clock {
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, since: Mutex::default() }
+    pub(super) fn new(timeout: Duration, taken: Taken) -> Self {
+        Self { timeout, taken, last: Mutex::default() }
     }
 
-    /// The server owes an answer, from now on if it owed none.
+    /// There is something to write, which waits from now on if nothing did.
     pub(super) fn begin(&self) {
-        self.since().get_or_insert_with(Instant::now);
+        self.last().get_or_insert_with(|| self.sign(Awaited::Write));
     }
 
-    /// The server answered, and owes more or nothing.
-    pub(super) fn answered(&self, owes_more: bool) {
-        *self.since() = owes_more.then(Instant::now);
+    /// The oldest message was written, or has its outcome: the next thing that is awaited, if any.
+    pub(super) fn awaits(&self, awaited: Option<Awaited>) {
+        *self.last() = awaited.map(|awaited| self.sign(awaited));
     }
 
-    /// Ends when the server owed an answer for the whole timeout, and took something all the while.
+    /// Ends when there was no sign of life for the whole timeout, and the server took something all the while. Of a socket
+    /// that stops in the midst of a message, that is found out within twice the timeout.
     ///
     /// Time alone wakes it: the task that tells the clock has to poll it each time after that. So what is told, which is
     /// much, costs no timer.
@@ -43,9 +64,9 @@ impl Clock {
     pub(super) async fn silence<F: Future<Output = ()>>(&self, until: impl Fn(bool) -> F) {
         loop {
             until(true).await;
-            // All that it owes was held up.
-            if let Some(since) = self.since().as_mut() {
-                *since = Instant::now();
+            // All that is awaited was held up.
+            if let Some(last) = self.last().as_mut() {
+                *last = self.sign(last.awaited);
             }
             tokio::select! {
                 biased;
@@ -60,8 +81,12 @@ impl Clock {
         let mut timer = pin!(sleep_until(after(Instant::now(), self.timeout)));
         poll_fn(|context| {
             while timer.as_mut().poll(context).is_ready() {
-                let Some(since) = *self.since() else { return Poll::Pending };
-                let end = after(since, self.timeout);
+                let mut last = self.last();
+                let Some(last) = last.as_mut() else { return Poll::Pending };
+                if matches!(last.awaited, Awaited::Write) && self.taken.bytes() > last.taken {
+                    *last = self.sign(Awaited::Write);
+                }
+                let end = after(last.at, self.timeout);
                 if end <= Instant::now() {
                     return Poll::Ready(());
                 }
@@ -72,8 +97,13 @@ impl Clock {
         .await;
     }
 
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A sign of life, now.
+    fn sign(&self, awaited: Awaited) -> Sign {
+        Sign { at: Instant::now(), awaited, taken: self.taken.bytes() }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Sign>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,7 +118,7 @@ mod tests {
 
     /// After how many seconds the server is too silent, while this happens.
     async fn silent_after(events: impl AsyncFnOnce(&Clock, &watch::Sender<bool>)) -> Option<u64> {
-        let clock = Clock::new(TIMEOUT);
+        let clock = Clock::new(TIMEOUT, Taken::default());
         let takes = watch::Sender::new(true);
         let until = |wanted| {
             let mut takes = takes.subscribe();
@@ -116,8 +146,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_counts_from_the_last_answer_while_more_is_owed() {
-        assert_eq!(silent_after(async |_, _| ()).await, None, "nothing is owed");
+    async fn it_counts_from_the_last_answer_while_more_is_awaited() {
+        assert_eq!(silent_after(async |_, _| ()).await, None, "nothing is awaited");
         let never_answered = silent_after(async |clock, _| {
             seconds(15).await;
             clock.begin();
@@ -130,16 +160,46 @@ mod tests {
             clock.begin();
             for _ in 0..5 {
                 seconds(9).await;
-                clock.answered(true);
+                clock.awaits(Some(Awaited::Answer));
             }
         });
         assert_eq!(slow.await, Some(55));
         let done = silent_after(async |clock, _| {
             clock.begin();
             seconds(9).await;
-            clock.answered(false);
+            clock.awaits(None);
         });
         assert_eq!(done.await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_socket_takes_is_a_sign_of_life_while_the_oldest_is_written() {
+        let writes_for_a_minute = async |clock: &Clock| {
+            clock.begin();
+            for _ in 0..60 {
+                seconds(1).await;
+                clock.taken.add(1);
+            }
+        };
+        let stops = silent_after(async |clock, _| writes_for_a_minute(clock).await).await;
+        assert!(stops.is_some_and(|seconds| (70..=80).contains(&seconds)), "{stops:?}");
+        let never_answered = silent_after(async |clock, _| {
+            writes_for_a_minute(clock).await;
+            clock.awaits(Some(Awaited::Answer));
+            // What others write is no answer.
+            loop {
+                seconds(1).await;
+                clock.taken.add(1);
+            }
+        });
+        assert_eq!(never_answered.await, Some(70));
+        let takes_nothing = silent_after(async |clock, _| {
+            clock.taken.add(1);
+            clock.begin();
+            seconds(5).await;
+            clock.awaits(Some(Awaited::Write));
+        });
+        assert_eq!(takes_nothing.await, Some(15));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 
-use super::clock::Clock;
+use super::clock::{Awaited, Clock};
 use super::suspicion::Suspicion;
 use super::unwritten::Unwritten;
 use super::verdicts::{Answer, Fault, Place, Verdict, Verdicts};
@@ -134,7 +134,7 @@ where
         let written = poll_fn(|context| quietly(|| writing.as_mut().poll(context))).await;
         let answer = match written {
             Ok(confirm) => {
-                self.clock.answered(true);
+                self.clock.awaits(Some(Awaited::Answer));
                 Confirm { place, confirm }.await.1
             }
             Err(fault) => Err(fault),
@@ -202,8 +202,7 @@ where
         match written {
             Ok(confirm) => {
                 if place == self.verdicts.oldest() {
-                    // The server owes its answer from now on.
-                    self.clock.answered(true);
+                    self.clock.awaits(Some(Awaited::Answer));
                 }
                 self.unconfirmed.push(Confirm { place, confirm });
             }
@@ -223,8 +222,17 @@ where
         let oldest = self.verdicts.oldest();
         self.open.decide(self.verdicts.swept(self.is_empty()));
         if self.verdicts.oldest() > oldest {
-            self.clock.answered(!self.open.jobs.is_empty());
+            self.clock.awaits(self.awaited());
         }
+    }
+
+    /// What the oldest message waits for, on its way or about to be.
+    fn awaited(&self) -> Option<Awaited> {
+        if self.open.jobs.is_empty() {
+            return None;
+        }
+        let unwritten = self.unwritten.oldest().unwrap_or(self.verdicts.next());
+        Some(if self.verdicts.oldest() < unwritten { Awaited::Answer } else { Awaited::Write })
     }
 }
 

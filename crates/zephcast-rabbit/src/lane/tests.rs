@@ -266,3 +266,28 @@ async fn what_others_have_to_publish_holds_nobody_up() {
     assert!(outcomes.iter().all(|outcome| name(outcome) == "Stored"));
     assert!(!busy.is_over());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_may_take_as_long_as_the_line_takes_something_of_it() {
+    const TIMEOUT: Duration = Duration::from_millis(2_500);
+    const BYTES_A_SECOND: u32 = 8 * 1024 * 1024;
+    /// So much has passed the line after the timeout, and by far not all is written by then, though sockets take some in
+    /// advance.
+    const LONG: u64 = 3 * BYTES_A_SECOND as u64;
+    const HUGE: usize = 6 * BYTES_A_SECOND as usize;
+    let (_server, proxy, connection) = by_proxy(TIMEOUT).await;
+    declare(&connection, "taken", &[]).await;
+    let lane = Lane::open(&connection, "test").await.unwrap();
+    proxy.set_bandwidth(Some(BYTES_A_SECOND));
+    let messages = vec![message("taken", 1, LARGE + 1), message("taken", 2, HUGE), message("taken", 3, 10)];
+    let outcomes = lane.publish(messages);
+    proxy.until(|seen| seen.from_client > LONG || seen.open == 0).await;
+    proxy.heal();
+    let outcomes = outcomes.await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Stored", "Stored", "Stored"]);
+
+    proxy.set_hold(&[Direction::FromClient]);
+    let stuck = lane.publish(vec![message("taken", 4, HUGE)]);
+    let outcomes = tokio::time::timeout(4 * TIMEOUT, stuck).await.expect("an end of it").unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Late"]);
+}

@@ -68,6 +68,11 @@ impl<W: Future> Unwritten<W> {
         Poll::Ready((place, written))
     }
 
+    /// The place of the oldest.
+    pub(super) fn oldest(&self) -> Option<Place> {
+        self.writes.front().map(|write| write.place)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }

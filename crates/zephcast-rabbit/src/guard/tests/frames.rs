@@ -3,14 +3,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::AsyncReadExt;
 use futures_util::future::poll_immediate;
+use futures_util::{AsyncReadExt, AsyncWriteExt};
 use tokio::io::{AsyncRead, ReadBuf};
 use tracing::Dispatch;
 
 use super::super::fields::MAX_DEPTH;
 use super::*;
-use crate::guard::{Guard, ServerVersion};
+use crate::guard::{Guard, ServerVersion, Taken};
 
 /// Gives one piece per read, or a part of it, and has nothing for a moment before each.
 struct Pieces {
@@ -39,7 +39,7 @@ impl AsyncRead for Pieces {
 fn guard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Guard {
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
     let wire = tokio::io::join(Pieces { pieces, waits: false }, tokio::io::sink());
-    Guard::new(Box::new(wire), ServerVersion::default(), Dispatch::none())
+    Guard::new(Box::new(wire), ServerVersion::default(), Taken::default(), Dispatch::none())
 }
 
 /// All that comes, read by so many bytes at most.
@@ -143,4 +143,16 @@ async fn a_part_of_a_frame_is_the_end() {
     let mut buffer = [0; 100];
     assert_eq!(guard.read(&mut buffer).await.unwrap(), whole.len());
     assert_eq!(guard.read(&mut buffer).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_goes_to_the_server_is_counted() {
+    let taken = Taken::default();
+    let wire = tokio::io::join(tokio::io::empty(), tokio::io::sink());
+    let mut guard = Guard::new(Box::new(wire), ServerVersion::default(), taken.clone(), Dispatch::none());
+    guard.write_all(b"in one").await.unwrap();
+    assert_eq!(taken.bytes(), 6);
+    let written = guard.write_vectored(&[io::IoSlice::new(b"in "), io::IoSlice::new(b"two")]).await.unwrap();
+    assert_eq!(taken.bytes(), 6 + written as u64);
+    assert!(written > 0);
 }
