@@ -10,7 +10,7 @@ mod socket;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,8 +64,21 @@ impl CallFailure {
 struct Health {
     /// Why it ended, if it did.
     over: Option<LapinError>,
+    /// Whether nobody begins anything on it any more.
+    given_up: bool,
     /// Why the server takes nothing from it for now.
     blocked: Option<String>,
+}
+
+impl Health {
+    fn is_over(&self) -> bool {
+        self.given_up || self.over.is_some()
+    }
+
+    /// Whether what is on its way is held up. On one that is over it is not: nobody waits for the server to take something.
+    fn holds_up(&self) -> bool {
+        self.blocked.is_some() && !self.is_over()
+    }
 }
 
 /// A connection. Dropping it breaks it off, whoever still has a channel of it.
@@ -74,13 +87,13 @@ pub(crate) struct Link {
     socket: ClosedOnDrop,
     /// Channels that the server is closing. Kept until they are closed.
     closing: Mutex<Vec<Channel>>,
-    health: watch::Receiver<Health>,
+    /// Told by the server's word, and by who gives it up.
+    health: Arc<watch::Sender<Health>>,
     version: ServerVersion,
     taken: Taken,
     timeout: Duration,
     /// How many channels there have been.
     channels: AtomicU32,
-    given_up: AtomicBool,
 }
 
 impl Link {
@@ -143,7 +156,6 @@ impl Link {
             taken,
             timeout: config.request_timeout.min(LONGEST),
             channels: AtomicU32::new(0),
-            given_up: AtomicBool::new(false),
         })
     }
 
@@ -217,14 +229,12 @@ impl Link {
 
     /// Whether the connection ended, or is as good as that.
     pub(crate) fn is_over(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
-            || !self.connection.status().connected()
-            || self.health.borrow().over.is_some()
+        !self.connection.status().connected() || self.health.borrow().is_over()
     }
 
     /// Nobody begins anything on it any more: the server was silent for too long, and the client library finds out later.
     pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        self.health.send_modify(|health| health.given_up = true);
     }
 
     /// Ends it now, whoever still has a channel of it.
@@ -252,7 +262,7 @@ impl Link {
 
     /// Follows whether the server takes something.
     pub(crate) fn valve(&self) -> Valve {
-        Valve { health: self.health.clone() }
+        Valve { health: self.health.subscribe() }
     }
 
     /// The server's version, if it says one.
@@ -289,10 +299,10 @@ impl Valve {
         let _ = self.health.clone().wait_for(|health| health.over.is_some()).await;
     }
 
-    /// Waits until the server takes something, or nothing. One whose connection ended holds nothing up any more.
+    /// Waits until the server takes something, or nothing. One whose connection ended, or was given up, holds nothing up any
+    /// more.
     pub(crate) async fn until(&self, takes: bool) {
-        let is_so = |health: &Health| (health.blocked.is_none() || health.over.is_some()) == takes;
-        let ended = self.health.clone().wait_for(is_so).await.is_err();
+        let ended = self.health.clone().wait_for(|health| health.holds_up() != takes).await.is_err();
         if ended && !takes {
             std::future::pending::<()>().await;
         }
@@ -300,8 +310,9 @@ impl Valve {
 }
 
 /// Follows what the server says of the connection, for as long as it lasts.
-fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> watch::Receiver<Health> {
-    let (sender, health) = watch::channel(Health::default());
+fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> Arc<watch::Sender<Health>> {
+    let health = Arc::new(watch::Sender::new(Health::default()));
+    let told = health.clone();
     let mut events = connection.events_listener().boxed();
     let status = connection.status().clone();
     // Ends with the connection.
@@ -309,17 +320,17 @@ fn watch_over(connection: &lapin::Connection, blocking: BlockingOfLink) -> watch
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    sender.send_modify(|health| health.blocked = Some(reason.clone()));
+                    told.send_modify(|health| health.blocked = Some(reason.clone()));
                     blocking.tell(Some(reason));
                 }
                 Event::ConnectionUnblocked => {
-                    sender.send_modify(|health| health.blocked = None);
+                    told.send_modify(|health| health.blocked = None);
                     blocking.tell(None);
                 }
                 // That a channel was closed is told here, too, and ends nothing else.
                 Event::Error(source) if source.is_amqp_soft_error() && status.connected() => {}
                 Event::Error(source) => {
-                    sender.send_modify(|health| {
+                    told.send_modify(|health| {
                         health.over.get_or_insert(connection_level(source));
                     });
                     // The events may last longer, and nobody will say that it takes something again.

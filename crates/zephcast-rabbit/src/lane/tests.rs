@@ -291,3 +291,31 @@ async fn a_large_message_may_take_as_long_as_the_line_takes_something_of_it() {
     let outcomes = tokio::time::timeout(4 * TIMEOUT, stuck).await.expect("an end of it").unwrap();
     assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["Late"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_given_up_holds_nothing_up_though_it_is_blocked() {
+    let (server, proxy, connection) = by_proxy(Duration::from_secs(3)).await;
+    declare(&connection, "taken", &[]).await;
+    server.raise_memory_alarm().await.unwrap();
+    for is_blocked_first in [false, true] {
+        let mut blocking = connection.blocking();
+        let mut until_blocked = async || drop(blocking.wait_for(Option::is_some).await.unwrap());
+        let lane = Lane::open(&connection, "test").await.unwrap();
+        let link = connection.link("test").await.unwrap();
+        if !is_blocked_first {
+            proxy.set_hold(&[Direction::FromServer]);
+        }
+        // The server may take the first one still.
+        let outcomes = lane.publish(vec![message("taken", 1, 10), message("taken", 2, 10)]);
+        if is_blocked_first {
+            until_blocked().await;
+        }
+        connection.give_up(&link);
+        drop(link);
+        proxy.heal();
+        until_blocked().await;
+        let outcomes = tokio::time::timeout(Duration::from_secs(10), outcomes).await.expect("an end of it").unwrap();
+        assert_eq!(name(&outcomes[1]), "Late");
+        assert!(lane.link.upgrade().is_none());
+    }
+}
