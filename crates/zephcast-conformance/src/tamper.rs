@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zephcast_core::driver::{
     Admin, Credit, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink, Subscription,
+    Undurable,
 };
 use zephcast_core::{
     Capabilities, Error, GroupName, GroupStatus, Message, Position, PublishError, Result, Start, StreamName, Token,
@@ -139,7 +140,7 @@ pub trait TamperMember: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// As [`Settler::commit`].
-    async fn commit(&self, settler: &dyn Settler) -> Result<Vec<UnitId>> {
+    async fn commit(&self, settler: &dyn Settler) -> Result<Undurable> {
         settler.commit().await
     }
 
@@ -272,7 +273,7 @@ impl Settler for TamperedSettler {
         self.tamper.settle(&*self.inner, settlement).await
     }
 
-    async fn commit(&self) -> Result<Vec<UnitId>> {
+    async fn commit(&self) -> Result<Undurable> {
         self.tamper.commit(&*self.inner).await
     }
 

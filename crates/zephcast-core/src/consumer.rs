@@ -83,7 +83,8 @@ impl Consumer {
     /// Waits until every earlier settlement is durable at the broker. While the broker is away this waits.
     ///
     /// # Errors
-    /// [`ErrorKind::LeaseLost`] when some settlement since the last commit came too late; the others are durable.
+    /// [`ErrorKind::LeaseLost`] when some settlement since the last commit came too late; [`ErrorKind::Unavailable`] when of
+    /// some nobody knows, as in [`Delivery::ack_confirmed`](crate::Delivery::ack_confirmed). The others are durable.
     /// [`ErrorKind::Closed`] when the member has ended. Any other kind when nothing can be settled any more.
     ///
     /// # Cancel safety

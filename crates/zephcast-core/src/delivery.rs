@@ -171,8 +171,10 @@ impl Delivery {
     /// Acks, and waits until the broker has it.
     ///
     /// # Errors
-    /// [`ErrorKind::LeaseLost`] when it came too late: another member has, or will get, the message. Another kind when
-    /// nothing can be settled any more; then the message comes again. While the broker is away this waits.
+    /// [`ErrorKind::LeaseLost`] when it came too late: another member has, or will get, the message.
+    /// [`ErrorKind::Unavailable`] when the connection was lost before the broker said that it has it, where nobody can find
+    /// out later, as on RabbitMQ: either it counts, or the message comes again. Another kind when nothing can be settled
+    /// any more; then the message comes again. While the broker is away this waits.
     ///
     /// # Cancel safety
     /// Dropped before it was polled, the delivery is unsettled and comes again; later, the ack is not taken back.

@@ -17,7 +17,9 @@ pub use crate::deadline::{LONGEST, after};
 
 pub use self::admin::{Admin, Browsed, Check, Cursor, DeadLetter, Redrive, Stored, StreamSpec, has_members};
 pub use self::intake::{Batch, Credit, Fetched, Incoming, Intake, Release, Released};
-pub use self::settler::{Disposition, Failure, Held, Renewal, Returned, Settlement, Settler, UnitSettlements};
+pub use self::settler::{
+    Disposition, Failure, Held, Renewal, Returned, Settlement, Settler, Undurable, UnitSettlements,
+};
 pub use self::sink::Sink;
 use crate::{Capabilities, GroupName, GroupStatus, MemberName, Result, Start, StreamName};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
-use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler};
+use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler, Undurable};
 use zephcast_core::{ErrorKind, Result, Token, UnitId};
 
 use crate::assignment::End;
@@ -99,11 +99,11 @@ impl Settler for KafkaSettler {
         Ok(late)
     }
 
-    async fn commit(&self) -> Result<Vec<UnitId>> {
+    async fn commit(&self) -> Result<Undurable> {
         const OPERATION: &str = "commit";
         self.member.check_open(OPERATION)?;
         self.make_durable(OPERATION).await?;
-        Ok(self.member.assignment().take_lost())
+        Ok(Undurable { lost: self.member.assignment().take_lost(), unknown: Vec::new() })
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler, UnitSettlements};
+use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler, Undurable, UnitSettlements};
 use zephcast_core::{Result, Token, UnitId};
 
 use crate::leaving;
@@ -87,7 +87,7 @@ impl Settler for RabbitSettler {
         Ok(lost)
     }
 
-    async fn commit(&self) -> Result<Vec<UnitId>> {
+    async fn commit(&self) -> Result<Undurable> {
         if let Some(session) = self.member.session()
             && let Err(failure) = session.sync().await
         {
@@ -98,8 +98,8 @@ impl Settler for RabbitSettler {
             self.member.lost_unsynced.store(true, Ordering::SeqCst);
         }
         match self.member.lost_unsynced.swap(false, Ordering::SeqCst) {
-            true => Ok(vec![UNIT, SUSPECTS]),
-            false => Ok(Vec::new()),
+            true => Ok(Undurable { lost: Vec::new(), unknown: vec![UNIT, SUSPECTS] }),
+            false => Ok(Undurable::default()),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Direction, Proxy};
 use tokio::time::Instant;
+use zephcast::ErrorKind;
 
 use super::lab::{self, LEASE};
 
@@ -74,4 +75,27 @@ async fn a_member_that_is_cut_off_notices_and_another_one_takes_over() {
         lab::left(&server, &stream, &[]).await;
     }))
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_ack_whose_answer_was_lost_nobody_says_that_it_comes_again() {
+    const STREAM: &str = "answer-lost";
+    let server = lab::shared().await;
+    let (proxy, cut) = lab::connect_by_proxy(&server).await;
+    let healthy = lab::connect(&server).await;
+    let mut member = lab::join(&cut, STREAM, 10).await;
+    lab::publish(&healthy, STREAM, 0..1).await;
+    let delivery = lab::next(&mut member).await;
+    proxy.set_hold(&[Direction::FromServer]);
+    let mut confirming = Box::pin(delivery.ack_confirmed());
+    tokio::select! {
+        answer = &mut confirming => panic!("the answer is held back: {answer:?}"),
+        () = lab::left(&server, STREAM, &[]) => {}
+    }
+    proxy.reset();
+    proxy.heal();
+    let answer = tokio::time::timeout(lab::PATIENCE, confirming).await.expect("an answer");
+    assert_eq!(answer.expect_err("nobody knows").kind(), ErrorKind::Unavailable);
+    lab::publish(&healthy, STREAM, 1..2).await;
+    assert_eq!(lab::number(&lab::next(&mut member).await), 1, "the server had it");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zephcast_core::driver::{
     Credit, Disposition, Driver, Fetched, Intake, Membership, Renewal, Returned, Settlement, Settler, Sink,
-    Subscription,
+    Subscription, Undurable,
 };
 use zephcast_core::{
     Error, ErrorKind, GroupName, GroupStatus, Message, Position, PublishError, Result, StreamName, Token, UnitId,
@@ -142,7 +142,7 @@ impl TamperMember for Member {
         if lose { Err(away("settle")) } else { answer }
     }
 
-    async fn commit(&self, settler: &dyn Settler) -> Result<Vec<UnitId>> {
+    async fn commit(&self, settler: &dyn Settler) -> Result<Undurable> {
         self.seam.call("commit", settler.commit()).await
     }
 

@@ -30,7 +30,7 @@ pub trait Settler: Send + Sync {
     async fn settle(&self, settlement: &Settlement) -> Result<Vec<(UnitId, Token)>>;
 
     /// Makes everything durable that [`settle`](Self::settle) answered `Ok` to. Called when somebody waits for it; returns
-    /// the units of which something that was settled has been lost since, told once. By default `settle` has done it all.
+    /// what is not, told once. By default `settle` has done it all.
     ///
     /// # Errors
     /// A retryable error: it may have been done, the engine calls again. Any other of
@@ -38,8 +38,8 @@ pub trait Settler: Send + Sync {
     ///
     /// # Cancel safety
     /// Dropped, it may have been done. The engine drops it only when the member has to be gone.
-    async fn commit(&self) -> Result<Vec<UnitId>> {
-        Ok(Vec::new())
+    async fn commit(&self) -> Result<Undurable> {
+        Ok(Undurable::default())
     }
 
     /// Says that the member lives and keeps what it holds. Called at a third of the lease, also with nothing held.
@@ -71,6 +71,15 @@ pub trait Settler: Send + Sync {
     /// # Cancel safety
     /// Dropped at its deadline: what was not given back by then is taken over after the lease, as from a dead member.
     async fn leave(&self, returned: Vec<Returned>, deadline: Duration) -> Result<()>;
+}
+
+/// Units of which something that was settled is not durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undurable {
+    /// It was lost: it comes again.
+    pub lost: Vec<UnitId>,
+    /// Nobody knows: whoever heard of it was lost sight of before it said that it is durable. What is not comes again.
+    pub unknown: Vec<UnitId>,
 }
 
 /// What is to be settled, by unit.

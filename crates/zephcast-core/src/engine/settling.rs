@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::deadline::after;
-use crate::driver::{Disposition, Settlement, Settler};
+use crate::driver::{Disposition, Settlement, Settler, Undurable};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
@@ -51,6 +51,8 @@ pub(crate) struct Settling {
     waiting: Vec<Waiting>,
     /// Settlements that came too late since the last commit.
     lost_since_commit: u64,
+    /// Whether there are some since then of which nobody knows whether they count.
+    unknown_since_commit: bool,
 }
 
 /// Acks on their way, and the assignments to which they belong.
@@ -113,6 +115,7 @@ impl Settling {
             again: BTreeMap::new(),
             waiting: Vec::new(),
             lost_since_commit: 0,
+            unknown_since_commit: false,
         }
     }
 
@@ -258,24 +261,35 @@ impl Settling {
             return;
         }
         match self.settler.commit().await {
-            Ok(lost) => {
+            Ok(undurable) => {
                 self.commit_pace.succeeded();
                 self.durable_sweeps = self.recorded_sweeps;
-                self.lost_since_commit += lost.len() as u64;
-                for waiting in &self.waiting {
-                    if let Awaited::Delivery(slot) = &waiting.what
-                        && waiting.sweep <= self.durable_sweeps
-                        && lost.contains(&slot.key().0)
-                    {
-                        slot.slots.lose(slot.index);
-                    }
-                }
+                self.note_undurable(&undurable);
             }
             Err(error) => {
                 self.failed(&error);
                 self.refuse(&error, |_| true);
                 self.commit_pace.failed();
             }
+        }
+    }
+
+    fn note_undurable(&mut self, Undurable { lost, unknown }: &Undurable) {
+        self.lost_since_commit += lost.len() as u64;
+        self.unknown_since_commit |= !unknown.is_empty();
+        let durable_sweeps = self.durable_sweeps;
+        let is_unknown = |waiting: &mut Waiting| match &waiting.what {
+            Awaited::Delivery(slot) if waiting.sweep <= durable_sweeps => {
+                let unit = slot.key().0;
+                if lost.contains(&unit) {
+                    slot.slots.lose(slot.index);
+                }
+                !lost.contains(&unit) && unknown.contains(&unit)
+            }
+            _ => false,
+        };
+        for waiting in self.waiting.extract_if(.., is_unknown).collect::<Vec<_>>() {
+            answer(Some(waiting.done), Err(outcome_unknown()));
         }
     }
 
@@ -418,6 +432,12 @@ fn answer(done: Option<Confirm>, result: Result<()>) {
 
 pub(crate) fn lease_lost() -> Error {
     Error::new(ErrorKind::LeaseLost, "settle", "the message is, or will be, with another member")
+}
+
+fn outcome_unknown() -> Error {
+    let text =
+        "the connection was lost before the broker said that it has it: either it counts, or the message comes again";
+    Error::new(ErrorKind::Unavailable, "settle", text)
 }
 
 async fn sleep_until(at: Option<Instant>) {

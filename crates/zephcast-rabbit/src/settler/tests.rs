@@ -245,11 +245,16 @@ async fn what_may_be_lost_with_its_channel_is_told_by_the_next_commit_alone() {
     let taken = lab.take(1).await;
     assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
     lab.server.close_all_connections().await.unwrap();
-    assert_eq!(lab.member.settler.commit().await.unwrap(), [UNIT, SUSPECTS]);
-    assert_eq!(lab.member.settler.commit().await.unwrap(), []);
+    let unknown = Undurable { lost: Vec::new(), unknown: vec![UNIT, SUSPECTS] };
+    assert_eq!(lab.member.settler.commit().await.unwrap(), unknown);
+    assert_eq!(lab.member.settler.commit().await.unwrap(), Undurable::default());
     while !matches!(lab.fetch().await, Fetched::Lost(_)) {}
     while !matches!(lab.fetch().await, Fetched::Assigned(_)) {}
-    assert_eq!(lab.member.settler.commit().await.unwrap(), [], "the end of the session tells it no more");
+    assert_eq!(
+        lab.member.settler.commit().await.unwrap(),
+        Undurable::default(),
+        "the end of the session tells it no more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

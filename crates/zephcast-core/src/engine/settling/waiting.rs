@@ -2,19 +2,26 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Awaited, Settling, answer, lease_lost};
+use super::{Awaited, Settling, answer, lease_lost, outcome_unknown};
+use crate::Result;
 
 impl Settling {
-    /// Whether a settlement came too late since somebody asked the last time.
-    fn came_too_late(&mut self) -> bool {
+    /// What to tell of all that was settled since somebody asked the last time.
+    fn since_last_commit(&mut self) -> Result<()> {
         let with_assignments = self.core.late_acks.swap(0, Ordering::SeqCst);
-        std::mem::take(&mut self.lost_since_commit) + with_assignments > 0
+        let came_too_late = std::mem::take(&mut self.lost_since_commit) + with_assignments > 0;
+        let is_unknown = std::mem::take(&mut self.unknown_since_commit);
+        match (came_too_late, is_unknown) {
+            (true, _) => Err(lease_lost()),
+            (false, true) => Err(outcome_unknown()),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Answers those for whom everything is durable. What is settled meanwhile is not theirs to wait for.
     pub(super) fn answer(&mut self) {
         let oldest = self.others.keys().next().copied().unwrap_or(u64::MAX);
-        let mut came_too_late = None;
+        let mut everything = None;
         for waiting in std::mem::take(&mut self.waiting) {
             if oldest < waiting.others_before || self.durable_sweeps < waiting.sweep {
                 self.waiting.push(waiting);
@@ -26,8 +33,8 @@ impl Settling {
             }
             let result = match &waiting.what {
                 Awaited::Delivery(slot) if slot.is_lost() => Err(lease_lost()),
-                Awaited::Everything if *came_too_late.get_or_insert_with(|| self.came_too_late()) => Err(lease_lost()),
-                Awaited::Delivery(..) | Awaited::Everything | Awaited::EverythingOrLost => Ok(()),
+                Awaited::Everything => everything.get_or_insert_with(|| self.since_last_commit()).clone(),
+                Awaited::Delivery(..) | Awaited::EverythingOrLost => Ok(()),
             };
             answer(Some(waiting.done), result);
         }
