@@ -62,8 +62,12 @@ impl Admin for RabbitAdmin {
             _ => topology::declare(control, OPERATION, &config, &spec.stream).await?,
         }
         for names in &groups {
-            topology::group(control, OPERATION, &config, names, false).await?;
+            let management = self.brokers.management.as_ref();
             // Whoever asks for something in particular is not given something else.
+            if !config.bindings.is_empty() {
+                topology::are_alike(management, OPERATION, &config, names).await?;
+            }
+            topology::group(control, management, OPERATION, &config, names, false).await?;
             if !spec.settings.is_empty() {
                 topology::is_alike(control, OPERATION, &config, names).await?;
             }
@@ -113,7 +117,8 @@ impl Admin for RabbitAdmin {
         Starts::default().check(start)?;
         let control = &self.brokers.control;
         let names = Names::new(control.config(), stream, group)?;
-        topology::group(control, OPERATION, control.config(), &names, false).await.map(drop)
+        let management = self.brokers.management.as_ref();
+        topology::group(control, management, OPERATION, control.config(), &names, false).await.map(drop)
     }
 
     async fn seek_group(&self, _stream: &StreamName, _group: &GroupName, _to: Start) -> Result<()> {

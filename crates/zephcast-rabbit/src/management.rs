@@ -114,6 +114,32 @@ impl Management {
         Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
+    /// How many messages queues that begin so have given up, as when their time was over, and keep until they are where they
+    /// go. They are neither ready nor with a consumer, and no question of AMQP tells of them.
+    pub(crate) async fn leaving(&self, operation: &'static str, prefix: &str) -> Result<u64> {
+        let query = format!("name={}&use_regex=true&{TOTALS}", beginning_with(prefix));
+        let alike: Vec<QueueFigures> = self.list(operation, "queues", &query).await?;
+        Ok(alike.iter().filter(|queue| queue.name.starts_with(prefix)).map(QueueFigures::leaving).sum())
+    }
+
+    /// The routing keys by which a queue is bound to an exchange; none if one of them does not exist.
+    pub(crate) async fn routing_keys(
+        &self,
+        operation: &'static str,
+        exchange: &str,
+        queue: &str,
+    ) -> Result<Vec<String>> {
+        let [vhost, exchange, queue] = [&self.vhost, exchange, queue].map(escaped);
+        let place = format!("/bindings/{vhost}/e/{exchange}/q/{queue}");
+        let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &place).await?;
+        Ok(all
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(AnyBinding::of_queue)
+            .map(|bound| bound.routing_key)
+            .collect())
+    }
+
     /// The consumers of a queue; none if it does not exist. A channel that is not known yet, or that the user may not see,
     /// leaves its figures out.
     pub(crate) async fn consumers(&self, operation: &'static str, queue: &str) -> Result<Vec<ConsumerFigures>> {

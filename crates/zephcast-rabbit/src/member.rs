@@ -44,6 +44,8 @@ pub(crate) struct Member {
     session: Mutex<Option<Arc<Session>>>,
     /// Whether the group's queue had to be made, and no session has told it.
     is_new: AtomicBool,
+    /// Whether the group gets something in particular by somebody's decision.
+    pub(crate) is_particular: AtomicBool,
     epochs: AtomicU64,
     /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
     pub(crate) lost_unsynced: AtomicBool,
@@ -79,6 +81,7 @@ impl Member {
             brokers,
             session: Mutex::default(),
             is_new: AtomicBool::new(false),
+            is_particular: AtomicBool::new(false),
             epochs: AtomicU64::new(0),
             lost_unsynced: AtomicBool::new(false),
             outlived: Mutex::default(),
@@ -96,22 +99,24 @@ impl Member {
 
     /// A new session: one attempt. Whether the group's queue had to be made, by this one or by those before that failed.
     pub(crate) async fn open(self: &Arc<Self>, operation: &'static str) -> Result<bool> {
-        let was_made = topology::group(
+        let group = topology::group(
             &self.brokers.control,
+            self.brokers.management.as_ref(),
             operation,
             self.brokers.control.config(),
             &self.names,
             self.subscription.create,
         )
         .await?;
-        self.is_new.fetch_or(was_made, Ordering::SeqCst);
+        self.is_new.fetch_or(group.is_new, Ordering::SeqCst);
+        self.is_particular.store(group.is_particular, Ordering::SeqCst);
         let unless_deleted = |error| match self.brokers.control.config().topology {
             Topology::Declare => unless_deleted(operation, error),
             Topology::Check | Topology::Expect => error,
         };
         // One that was made just now is none.
         let is_log = async || topology::is_log(&self.brokers.control, operation, &self.names.queue).await;
-        if !was_made && is_log().await.map_err(unless_deleted)? {
+        if !group.is_new && is_log().await.map_err(unless_deleted)? {
             return Err(no_group(operation, &self.names.queue));
         }
         if native::is_on(&self.brokers) {

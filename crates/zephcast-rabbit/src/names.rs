@@ -111,6 +111,11 @@ impl Names {
         CLASSES.iter().map(|(class, _)| format!("{}.{class}", self.queue))
     }
 
+    /// What the names of [these](Self::retries) begin with.
+    pub(crate) fn retries_prefix(&self) -> String {
+        format!("{}.retry-", self.queue)
+    }
+
     /// What the names of all queues beside the group's own begin with.
     pub(crate) fn prefix(&self) -> String {
         format!("{}.", self.queue)
@@ -170,6 +175,7 @@ mod tests {
     fn a_message_waits_behind_none_that_waits_much_longer() {
         let names = names("s", "g");
         let class = |ms| names.retry(Delay::of(Duration::from_millis(ms)));
+        assert!(names.retries().all(|queue| queue.starts_with(&names.retries_prefix())));
         assert_eq!(class(0), "s.g.retry-1s");
         assert_eq!(class(1_000), "s.g.retry-1s");
         assert_eq!(class(1_001), "s.g.retry-2s");

@@ -51,7 +51,7 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
             Ok(())
         },
     )?;
-    let delayed = delayed.into_iter().sum::<u64>();
+    let delayed = delayed.into_iter().fold(others.leaving, u64::saturating_add);
     let in_flight = others.in_flight;
     let lag = in_flight.map(|in_flight| in_flight.saturating_add(ready + suspects + delayed));
     let mut status = GroupStatus::new(stream.clone(), group.clone(), Broker::RabbitMq);
@@ -116,6 +116,8 @@ struct Others {
     consumers: Vec<ConsumerFigures>,
     /// Delivered and not settled, to whomever.
     in_flight: Option<u64>,
+    /// Whose delay is over, and which the broker could not bring back yet.
+    leaving: u64,
     /// What is wrong at the server, or with the management API itself.
     warnings: Vec<Warning>,
 }
@@ -154,16 +156,21 @@ impl Others {
         let queue = queue.ok_or_else(|| unknown(management, names))?;
         self.in_flight = queue.unacked;
         self.warnings.extend(warnings::flow(&queue));
-        self.warnings.extend(warnings::alarms(OPERATION, management).await);
+        self.ask_always(management, names).await?;
         self.consumers = strangers(management, names, reports).await?;
         Ok(())
     }
 
-    /// Two requests.
+    /// Three requests.
     async fn ask_little(&mut self, management: &Management, names: &Names) -> Result<()> {
         let queue = management.gathered(OPERATION, &names.queue).await?;
         self.warnings.extend(warnings::flow(&queue.ok_or_else(|| unknown(management, names))?));
+        self.ask_always(management, names).await
+    }
+
+    async fn ask_always(&mut self, management: &Management, names: &Names) -> Result<()> {
         self.warnings.extend(warnings::alarms(OPERATION, management).await);
+        self.leaving = management.leaving(OPERATION, &names.retries_prefix()).await?;
         Ok(())
     }
 

@@ -1,19 +1,22 @@
 //! Exchanges, queues and bindings: what a stream and a group are at the broker.
 
 mod arguments;
+mod bindings;
 
 use lapin::ExchangeKind;
-use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use self::arguments::{insert, log, of_group, quorum, text};
+pub(crate) use self::bindings::{are_alike, bind};
 use crate::RabbitConfig;
-use crate::config::{Binding, BindingValue, Exchange, QueueType, Topology};
+use crate::config::{Exchange, QueueType, Topology};
 use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::error::{code, missing, missing_group, unless_deleted};
 use crate::link::CallFailure;
+use crate::management::Management;
 use crate::names::Names;
 use crate::roll_call;
 
@@ -129,43 +132,53 @@ fn found(errand: &Errand<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
     }
 }
 
-/// Makes sure that there is a group, with the queues beside its own, and that it gets what it is to get: whether its
-/// queue had to be made.
+/// A group that is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct There {
+    /// Whether its queue had to be made.
+    pub(crate) is_new: bool,
+    /// Whether somebody saw to it that it gets something in particular, of which these settings say nothing.
+    pub(crate) is_particular: bool,
+}
+
+/// Makes sure that there is a group, with the queues beside its own, and that it gets what it is to get.
 ///
 /// # Errors
 /// `NotFound` when stream or group are missing and must not be made; `Conflict` when the queue exists otherwise than the
 /// settings ask for in particular.
 pub(crate) async fn group(
     connection: &Connection,
+    management: Option<&Management>,
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
     create_stream: bool,
-) -> Result<bool> {
+) -> Result<There> {
     match config.topology {
-        Topology::Expect => return Ok(false),
+        Topology::Expect => return Ok(There::default()),
         Topology::Check => {
             stream(connection, operation, config, &names.stream, false).await?;
             return match queue(connection, operation, &names.queue).await? {
-                Some(_) => Ok(false),
+                Some(_) => Ok(There::default()),
                 None => Err(missing_group(operation, names.stream.as_str(), names.group.as_str())),
             };
         }
         Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
     }
-    let made = declare_group(connection, operation, config, names).await;
-    made.map_err(|error| unless_deleted(operation, error))
+    let there = declare_group(connection, management, operation, config, names).await;
+    there.map_err(|error| unless_deleted(operation, error))
 }
 
 async fn declare_group(
     connection: &Connection,
+    management: Option<&Management>,
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
-) -> Result<bool> {
+) -> Result<There> {
     if config.queue_type == QueueType::Stream {
         ensure(connection, operation, &names.queue, &log()).await?;
-        return bindings(connection, operation, config, names).await.map(|()| false);
+        return bind(connection, operation, config, names).await.map(|()| There::default());
     }
     // What the group's queue gives up goes there, so it comes first.
     ensure(connection, operation, &names.dead, &quorum()).await?;
@@ -180,30 +193,11 @@ async fn declare_group(
     if !is_new && config.asks_of_queue() {
         unless_hidden(is_alike(connection, operation, config, names).await)?;
     }
-    bindings(connection, operation, config, names).await?;
-    Ok(is_new)
-}
-
-/// Makes sure that a group gets what it is to get of a stream that exists. What is bound already stays so.
-///
-/// # Errors
-/// `NotFound` when there is no such stream.
-pub(crate) async fn bindings(
-    connection: &Connection,
-    operation: &'static str,
-    config: &RabbitConfig,
-    names: &Names,
-) -> Result<()> {
-    if config.exchange == Exchange::Default || config.topology != Topology::Declare {
-        return Ok(());
+    let is_particular = !is_new && bindings::is_particular(management, operation, config, names).await;
+    if !is_particular {
+        bind(connection, operation, config, names).await?;
     }
-    let everything = [everything(&config.exchange)];
-    let bindings = if config.bindings.is_empty() { &everything } else { &config.bindings[..] };
-    let errand = Errand::begin(connection, operation).await?;
-    for binding in bindings {
-        bind(&errand, names, binding).await?;
-    }
-    Ok(())
+    Ok(There { is_new, is_particular })
 }
 
 /// Makes sure that the queue of a group that exists is as these settings have it.
@@ -281,15 +275,6 @@ async fn declare_queue(
     errand.call(errand.channel().queue_declare(name.into(), options, arguments.clone())).await.map(drop)
 }
 
-/// What a group gets that says nothing about it.
-fn everything(exchange: &Exchange) -> Binding {
-    match exchange {
-        // A weight.
-        Exchange::ConsistentHash => Binding::key("1"),
-        _ => Binding::key("#"),
-    }
-}
-
 async fn declare_exchange(errand: &Errand<'_>, stream: &StreamName, config: &RabbitConfig) -> Result<()> {
     let kind = match &config.exchange {
         Exchange::Topic | Exchange::Default => ExchangeKind::Topic,
@@ -305,25 +290,4 @@ async fn declare_exchange(errand: &Errand<'_>, stream: &StreamName, config: &Rab
     }
     let declared = errand.channel().exchange_declare(stream.as_str().into(), kind, options, arguments);
     errand.call(declared).await
-}
-
-async fn bind(errand: &Errand<'_>, names: &Names, binding: &Binding) -> Result<()> {
-    let mut arguments = FieldTable::default();
-    for (name, value) in &binding.arguments {
-        let value = match value {
-            BindingValue::Text(value) => text(value),
-            BindingValue::Integer(value) => AMQPValue::LongLongInt(*value),
-            BindingValue::Boolean(value) => AMQPValue::Boolean(*value),
-            BindingValue::Any => AMQPValue::Void,
-        };
-        insert(&mut arguments, name, value);
-    }
-    let bound = errand.channel().queue_bind(
-        names.queue.as_str().into(),
-        names.stream.as_str().into(),
-        binding.routing_key.as_str().into(),
-        QueueBindOptions::default(),
-        arguments,
-    );
-    errand.call(bound).await
 }

@@ -7,6 +7,7 @@ mod children;
 mod gone;
 mod innocence;
 mod lab;
+mod late;
 mod network;
 mod outages;
 mod refused;

@@ -1,10 +1,12 @@
-//! On a real server: what must not be made is not.
+//! On a real server: what must not be made is not, and what others made stays as it is.
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::types::FieldTable;
 use zephcast_core::driver::Driver;
 
 use super::*;
 use crate::RabbitDriver;
+use crate::lab::{Lab, PATIENCE};
 
 #[tokio::test]
 async fn who_only_checks_or_expects_makes_nothing() {
@@ -56,4 +58,50 @@ async fn of_a_queue_that_is_named_nobody_says_whose_it_is() {
     admin.delete_stream(&spec.stream).await.unwrap();
     let queues = server.ctl(&["list_queues", "--no-table-headers", "name"]).await.unwrap();
     assert_eq!(queues, "");
+}
+
+/// By what the group's queue is bound to its stream.
+async fn bound_by(lab: &Lab) -> Vec<String> {
+    let list = ["list_bindings", "--no-table-headers", "source_name", "routing_key"];
+    let listed = lab.server.ctl(&list).await.unwrap();
+    listed.lines().filter_map(|line| line.strip_prefix("s\t")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_group_that_gets_something_in_particular_gets_nothing_else() {
+    let lab = Lab::start().await;
+    let mut spec = StreamSpec::new("s".parse().unwrap());
+    spec.groups = vec!["g".parse().unwrap()];
+    spec.settings.insert("binding".into(), "a.#".into());
+    let admin = lab.driver.admin();
+    admin.create_stream(&spec).await.unwrap();
+    let mut without = spec.clone();
+    without.settings.clear();
+    admin.create_stream(&without).await.unwrap();
+    admin.create_group(&spec.stream, &spec.groups[0], Start::Earliest).await.unwrap();
+    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    spec.settings.insert("binding".into(), "b.#".into());
+    let refused = admin.create_stream(&spec).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("a.#"), "{refused}");
+    assert_eq!(bound_by(&lab).await, ["a.#"]);
+    spec.settings.insert("binding".into(), "b.#,a.#".into());
+    admin.create_stream(&spec).await.unwrap();
+    assert_eq!(bound_by(&lab).await, ["a.#", "b.#"]);
+}
+
+#[tokio::test]
+async fn a_group_is_bound_though_nobody_can_say_by_what_it_is() {
+    let lab = Lab::start().await;
+    let client = async |settings: &str| {
+        let config = RabbitConfig::from_url(&format!("amqp://guest:guest@{}{settings}", lab.server.addr())).unwrap();
+        RabbitDriver::connect(config).await.unwrap()
+    };
+    let mut spec = StreamSpec::new("s".parse().unwrap());
+    spec.groups = vec!["g".parse().unwrap()];
+    client("").await.admin().create_stream(&spec).await.unwrap();
+    let nothing = FieldTable::default();
+    lab.channel().await.queue_unbind("s.g".into(), "s".into(), "#".into(), nothing).await.unwrap();
+    assert_eq!(bound_by(&lab).await, [""; 0]);
+    client("?management=http://127.0.0.1:1").await.admin().create_stream(&spec).await.unwrap();
+    assert_eq!(bound_by(&lab).await, ["#"]);
 }

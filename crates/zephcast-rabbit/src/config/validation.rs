@@ -91,6 +91,10 @@ impl RabbitConfig {
             Exchange::Fanout if !self.bindings.is_empty() => refuse(
                 "a fanout exchange gives every queue everything: leave the bindings away, or use another exchange",
             ),
+            Exchange::Headers if self.bindings.iter().any(|binding| binding.arguments.is_empty()) => refuse(
+                "a headers exchange looks at no routing key: bind by headers, with `Binding::argument`, or leave the bindings \
+                 away to get everything",
+            ),
             Exchange::ConsistentHash if !self.bindings.iter().all(is_weight) => {
                 refuse("what a queue is bound to a consistent-hash exchange by is a weight, a number from 1 upwards")
             }

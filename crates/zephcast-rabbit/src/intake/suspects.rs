@@ -1,6 +1,7 @@
 //! Suspects: taken one at a time, when nothing else runs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -129,19 +130,16 @@ impl RabbitIntake {
             return;
         }
         self.bound = Instant::now();
-        let Member { brokers, names, subscription, .. } = &*self.member;
-        let control = &brokers.control;
-        let bound = async {
-            match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await {
-                Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(false),
-                there => there?,
-            }
-            topology::bindings(control, OPERATION, control.config(), names).await.map(|()| true)
+        let bound = tokio::select! {
+            biased;
+            // Is not kept waiting.
+            () = session.more() => return,
+            bound = self.unless_needed(session, bind(&self.member, self.misses_stream)) => bound,
         };
-        match self.unless_needed(session, bound).await {
+        match bound {
             Some(Ok(has_stream)) => {
                 if !has_stream && !self.misses_stream {
-                    let Names { stream, group, .. } = names;
+                    let Names { stream, group, .. } = &self.member.names;
                     tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
                 }
                 self.misses_stream = !has_stream;
@@ -199,4 +197,20 @@ impl RabbitIntake {
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))
     }
+}
+
+/// Sees to it that the group is bound to its stream, which may have been missing; whether there is one.
+async fn bind(member: &Member, was_missing: bool) -> Result<bool> {
+    let Member { brokers, names, subscription, is_particular, .. } = member;
+    let control = &brokers.control;
+    match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await {
+        Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(false),
+        there => there?,
+    }
+    // What somebody had decided went with the former stream.
+    if was_missing || !is_particular.load(Ordering::SeqCst) {
+        topology::bind(control, OPERATION, control.config(), names).await?;
+        is_particular.store(false, Ordering::SeqCst);
+    }
+    Ok(true)
 }

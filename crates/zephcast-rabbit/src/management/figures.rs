@@ -25,12 +25,21 @@ pub(crate) struct QueueFigures {
     pub(crate) ready: Option<u64>,
     #[serde(rename = "messages_unacknowledged", default, deserialize_with = "known")]
     pub(crate) unacked: Option<u64>,
+    /// All that it keeps; among totals alone.
+    #[serde(rename = "messages", default, deserialize_with = "known")]
+    pub(super) all: Option<u64>,
 }
 
 impl QueueFigures {
     /// What is said by an argument of the queue, or else by a policy.
     pub(crate) fn told(&self, what: &str) -> Option<&str> {
         self.arguments.get(&format!("x-{what}")).or_else(|| self.policy.get(what)).and_then(Value::as_str)
+    }
+
+    /// How many it has given up and keeps until they are where they go. As one moment saw them.
+    pub(super) fn leaving(&self) -> u64 {
+        let (ready, unacked) = (self.ready.unwrap_or(0), self.unacked.unwrap_or(0));
+        self.all.unwrap_or(0).saturating_sub(ready.saturating_add(unacked))
     }
 
     /// Takes over how many are ready and unacked from figures that are fresher, which say 0 where they know nothing.

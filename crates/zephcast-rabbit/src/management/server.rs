@@ -115,8 +115,11 @@ impl fmt::Display for Host {
     }
 }
 
+/// What stands before `/api`, which people copy along.
 fn base(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{}", path::escaped(part))).collect()
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.pop_if(|last| *last == "api");
+    parts.into_iter().map(|part| format!("/{}", path::escaped(part))).collect()
 }
 
 #[cfg(feature = "tls")]
@@ -151,4 +154,15 @@ fn untrusted(host: &Host, operation: &'static str, source: io::Error) -> zephcas
         Some(_) => (ErrorKind::Auth, format!("TLS did not establish trust in the management API at {host}")),
     };
     error(kind, operation, message).caused_by(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_itself_may_be_named() {
+        assert_eq!(["", "/", "api", "/api/"].map(base), [""; 4]);
+        assert_eq!(["/rabbit", "rabbit/api", "/a b/api/"].map(base), ["/rabbit", "/rabbit", "/a%20b"]);
+    }
 }

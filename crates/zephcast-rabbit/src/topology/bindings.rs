@@ -1,0 +1,137 @@
+//! Which messages of a stream a group gets.
+
+use std::time::Duration;
+
+use lapin::options::QueueBindOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use zephcast_core::{ErrorKind, Result};
+
+use super::arguments::{insert, text};
+use crate::RabbitConfig;
+use crate::config::{Binding, BindingValue, Exchange, Topology};
+use crate::connection::Connection;
+use crate::errand::Errand;
+use crate::error::error;
+use crate::management::Management;
+use crate::names::Names;
+
+/// How long the management API is waited for, which alone knows what is bound.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// Makes sure that a group gets what it is to get of a stream that exists. What is bound already stays so.
+///
+/// # Errors
+/// `NotFound` when there is no such stream.
+pub(crate) async fn bind(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<()> {
+    if !are_made(config) {
+        return Ok(());
+    }
+    let everything = [everything(&config.exchange)];
+    let bindings = if config.bindings.is_empty() { &everything } else { &config.bindings[..] };
+    let errand = Errand::begin(connection, operation).await?;
+    for binding in bindings {
+        bind_by(&errand, names, binding).await.map_err(|error| match config.bindings.is_empty() {
+            true => {
+                error.advise("where the exchange is of another type, say of which, as `exchange=x-consistent-hash`")
+            }
+            false => error,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a group that exists gets something in particular, and these settings ask for nothing: then it is left so. It is
+/// not where nobody can say.
+pub(super) async fn is_particular(
+    management: Option<&Management>,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> bool {
+    if !are_made(config) || !config.bindings.is_empty() {
+        return false;
+    }
+    let everything = everything(&config.exchange).routing_key;
+    let bound = bound(management, operation, names).await;
+    bound.is_some_and(|bound| !bound.is_empty() && !bound.contains(&everything))
+}
+
+/// Makes sure that a group gets nothing that these settings do not ask for, as far as anybody can say.
+///
+/// # Errors
+/// `Conflict`, naming the difference.
+pub(crate) async fn are_alike(
+    management: Option<&Management>,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<()> {
+    if !are_made(config) {
+        return Ok(());
+    }
+    let bound = bound(management, operation, names).await.unwrap_or_default();
+    let is_asked_for = |key: &String| config.bindings.iter().any(|binding| binding.routing_key == *key);
+    match bound.iter().find(|key| !is_asked_for(key)) {
+        Some(key) => {
+            let text = format!("the queue {:?} is bound by {key:?} already, which was not asked for", names.queue);
+            Err(error(ErrorKind::Conflict, operation, text).advise("ask for that too, or unbind it first"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether this client binds queues.
+fn are_made(config: &RabbitConfig) -> bool {
+    config.exchange != Exchange::Default && config.topology == Topology::Declare
+}
+
+/// By what a group is bound; `None` where nobody can say.
+async fn bound(management: Option<&Management>, operation: &'static str, names: &Names) -> Option<Vec<String>> {
+    let asked = management?.routing_keys(operation, names.stream.as_str(), &names.queue);
+    match tokio::time::timeout(GLANCE, asked).await {
+        Ok(Ok(bound)) => Some(bound),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, queue = %names.queue, "by what the queue is bound is not known");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(queue = %names.queue, "by what the queue is bound was not said in {GLANCE:?}");
+            None
+        }
+    }
+}
+
+/// What a group gets that says nothing about it.
+fn everything(exchange: &Exchange) -> Binding {
+    match exchange {
+        // A weight.
+        Exchange::ConsistentHash => Binding::key("1"),
+        _ => Binding::key("#"),
+    }
+}
+
+async fn bind_by(errand: &Errand<'_>, names: &Names, binding: &Binding) -> Result<()> {
+    let mut arguments = FieldTable::default();
+    for (name, value) in &binding.arguments {
+        let value = match value {
+            BindingValue::Text(value) => text(value),
+            BindingValue::Integer(value) => AMQPValue::LongLongInt(*value),
+            BindingValue::Boolean(value) => AMQPValue::Boolean(*value),
+            BindingValue::Any => AMQPValue::Void,
+        };
+        insert(&mut arguments, name, value);
+    }
+    let bound = errand.channel().queue_bind(
+        names.queue.as_str().into(),
+        names.stream.as_str().into(),
+        binding.routing_key.as_str().into(),
+        QueueBindOptions::default(),
+        arguments,
+    );
+    errand.call(bound).await
+}
