@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 use zephcast_core::driver::Sink;
 use zephcast_core::{Error, ErrorKind, Message, Position, PublishError, StreamName};
 
@@ -27,7 +28,18 @@ pub(crate) struct RabbitSink {
     lane: tokio::sync::Mutex<Option<Arc<Lane>>>,
 }
 
+/// How many messages are handed in together: while these are written the next ones are encoded.
+const TOGETHER: usize = 32;
+
 type Answer = Result<Option<Position>, PublishError>;
+
+/// Messages that were handed in together.
+struct HandedIn {
+    /// Why not, for each of them.
+    refused: Vec<Option<Error>>,
+    /// Of the others.
+    outcomes: oneshot::Receiver<Vec<Outcome>>,
+}
 
 impl RabbitSink {
     pub(crate) fn new(brokers: Arc<Brokers>, stream: &StreamName, create: bool) -> Self {
@@ -60,17 +72,11 @@ impl RabbitSink {
 
     fn encode(&self, message: &Message, most: usize) -> Result<Outgoing, Error> {
         match self.connection().config().exchange {
+            // What is the key elsewhere names the queue here.
             Exchange::Default => {
-                // What is the key elsewhere names the queue here.
-                let mut outgoing = properties::encode_for_queue(message, most)?;
-                outgoing.routing_key = self.connection().config().queue_behind(&self.stream).into();
-                Ok(outgoing)
+                properties::encode_for_queue(message, self.connection().config().queue_behind(&self.stream), most)
             }
-            _ => {
-                let mut outgoing = properties::encode(message, most)?;
-                outgoing.exchange = self.stream.as_str().into();
-                Ok(outgoing)
-            }
+            _ => properties::encode(message, self.stream.as_str(), most),
         }
     }
 
@@ -90,10 +96,44 @@ impl RabbitSink {
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
     }
 
-    async fn answers(&self, outcomes: Vec<Outcome>) -> Vec<Answer> {
-        let was_refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused));
+    /// Hands messages in, but for those that cannot be carried.
+    fn hand_in(&self, lane: &Lane, messages: &[Message]) -> HandedIn {
+        let most = lane.frame_max();
+        let mut refused = Vec::with_capacity(messages.len());
+        let mut outgoing = Vec::with_capacity(messages.len());
+        for message in messages {
+            refused.push(match self.encode(message, most) {
+                Ok(message) => {
+                    outgoing.push(message);
+                    None
+                }
+                Err(error) => Some(error),
+            });
+        }
+        HandedIn { refused, outcomes: lane.publish(outgoing) }
+    }
+
+    /// An answer for each, in order.
+    async fn answers(&self, handed_in: Vec<HandedIn>) -> Vec<Answer> {
+        let mut parts = Vec::with_capacity(handed_in.len());
+        for HandedIn { refused, outcomes } in handed_in {
+            parts.push((refused, outcomes.await.unwrap_or_default()));
+        }
+        let was_refused =
+            parts.iter().flat_map(|(_, outcomes)| outcomes).any(|outcome| matches!(outcome, Outcome::Refused));
         let is_nowhere = was_refused && self.is_refused_nowhere().await;
-        outcomes.into_iter().map(|outcome| self.answer(outcome, is_nowhere)).collect()
+        let answer = |(refused, outcomes): (Vec<Option<Error>>, Vec<Outcome>)| {
+            let mut outcomes = outcomes.into_iter();
+            refused.into_iter().map(move |refused| match refused {
+                Some(error) => Err(PublishError::Failed(error)),
+                None => match outcomes.next() {
+                    Some(outcome) => self.answer(outcome, is_nowhere),
+                    // Its lane is gone.
+                    None => Err(PublishError::Unknown(lost())),
+                },
+            })
+        };
+        parts.into_iter().flat_map(answer).collect()
     }
 
     /// `is_nowhere`: whether what a queue refused has not been taken by another one.
@@ -147,30 +187,9 @@ impl Sink for RabbitSink {
             Ok(lane) => lane,
             Err(error) => return batch.iter().map(|_| Err(PublishError::Failed(error.clone()))).collect(),
         };
-        let most = lane.frame_max();
-        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(batch.len());
-        let mut messages = Vec::with_capacity(batch.len());
-        for message in batch {
-            match self.encode(message, most) {
-                Ok(outgoing) => {
-                    messages.push(outgoing);
-                    answers.push(None);
-                }
-                Err(refused) => answers.push(Some(Err(PublishError::Failed(refused)))),
-            }
-        }
-        let outcomes = lane.publish(messages);
+        let handed_in = batch.chunks(TOGETHER).map(|messages| self.hand_in(&lane, messages)).collect();
         drop(turn);
-        let mut outcomes = match outcomes.await {
-            Ok(outcomes) => self.answers(outcomes).await,
-            Err(_) => {
-                let unanswered = answers.iter().filter(|answer| answer.is_none());
-                unanswered.map(|_| Err(PublishError::Unknown(lost()))).collect::<Vec<_>>()
-            }
-        }
-        .into_iter();
-        let none = || Err(PublishError::Unknown(error(ErrorKind::Internal, OPERATION, "an outcome is missing")));
-        answers.into_iter().map(|answer| answer.or_else(|| outcomes.next()).unwrap_or_else(none)).collect()
+        self.answers(handed_in).await
     }
 
     fn trouble(&self) -> Option<Error> {

@@ -7,9 +7,10 @@
 //! queue has been empty once.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::vec::Drain;
 
 use lapin::message::BasicReturnMessage;
 use lapin::types::LongString;
@@ -33,11 +34,15 @@ impl Mark {
         let header =
             |name| properties.headers().as_ref()?.inner().get(name)?.as_long_string().map(LongString::as_bytes);
         let id = properties.message_id().as_ref().map(|id| id.as_str().as_bytes()).or_else(|| header(ID));
+        let (origin, text) = (header(ORIGIN).unwrap_or_default(), id.unwrap_or(payload));
+        // As few steps as tell them apart: this is done for each message.
         let mut hasher = DefaultHasher::new();
-        (exchange, routing_key, id, header(ORIGIN), payload.len()).hash(&mut hasher);
-        if id.is_none() {
-            payload.hash(&mut hasher);
-        }
+        hasher.write(text);
+        hasher.write(origin);
+        hasher.write(routing_key.as_bytes());
+        hasher.write(exchange.as_bytes());
+        let lengths = [usize::from(id.is_some()), text.len(), origin.len(), routing_key.len(), payload.len()];
+        hasher.write_u64(lengths.into_iter().fold(0, |all, length| all.rotate_left(13) ^ length as u64));
         Self(hasher.finish())
     }
 }
@@ -117,6 +122,8 @@ pub(super) struct Verdicts {
     completed: Vec<(Place, Verdict, Given)>,
     /// Completed with another's message.
     held: Vec<(Place, Verdict)>,
+    /// By the last sweep.
+    decided: Vec<(Place, Verdict)>,
     /// Returned, given to others' confirms, and not matched by their own yet.
     returned: HashMap<Mark, usize>,
 }
@@ -145,6 +152,7 @@ impl Verdicts {
             culprit: None,
             completed: Vec::new(),
             held: Vec::new(),
+            decided: Vec::new(),
             returned: HashMap::new(),
         }
     }
@@ -214,17 +222,19 @@ impl Verdicts {
     }
 
     /// Everything that completed so far is known, and nothing else is on its way if `all`: what is decided.
-    pub(super) fn swept(&mut self, all: bool) -> Vec<(Place, Verdict)> {
+    pub(super) fn swept(&mut self, all: bool) -> Drain<'_, (Place, Verdict)> {
         // What was held before has an answer once the queue was empty at a later completion.
         let is_settled = all || self.completed.iter().any(|(_, _, given)| matches!(given, Given::Nothing));
-        let mut decided: Vec<(Place, Verdict)> = if is_settled { std::mem::take(&mut self.held) } else { Vec::new() };
+        if is_settled {
+            self.decided.append(&mut self.held);
+        }
         for (place, verdict, given) in self.completed.drain(..) {
             match given {
                 Given::Another if !all => self.held.push((place, verdict)),
-                Given::Another | Given::Nothing | Given::Itself => decided.push((place, verdict)),
+                Given::Another | Given::Nothing | Given::Itself => self.decided.push((place, verdict)),
             }
         }
-        for (place, verdict) in &mut decided {
+        for (place, verdict) in &mut self.decided {
             let Some(Published { mark, .. }) = self.undecided[place.since(Place(self.oldest))].take() else { continue };
             while let Some(None) = self.undecided.front() {
                 self.undecided.pop_front();
@@ -239,7 +249,7 @@ impl Verdicts {
                 }
             }
         }
-        decided
+        self.decided.drain(..)
     }
 }
 

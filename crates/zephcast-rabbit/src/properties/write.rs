@@ -23,11 +23,11 @@ pub(crate) const ROOM_FOR_NOTES: usize = 8 * 1_024;
 /// # Errors
 /// [`ErrorKind::InvalidInput`] for what cannot be carried or is the broker's own, naming a header and never its value;
 /// [`ErrorKind::TooLarge`] when everything but the payload is larger than a frame.
-pub(crate) fn encode(message: &Message, max_header_bytes: usize) -> Result<Outgoing> {
-    encode_at(message, max_header_bytes, now_ms())
+pub(crate) fn encode(message: &Message, exchange: &str, max_header_bytes: usize) -> Result<Outgoing> {
+    encode_at(message, exchange, max_header_bytes, now_ms())
 }
 
-pub(super) fn encode_at(message: &Message, max_header_bytes: usize, now_ms: u64) -> Result<Outgoing> {
+pub(super) fn encode_at(message: &Message, exchange: &str, max_header_bytes: usize, now_ms: u64) -> Result<Outgoing> {
     let mut draft = first(message, now_ms)?;
     let key = message.key().map_or(&[][..], |key| key);
     if key.len() > MAX_SHORT {
@@ -42,14 +42,14 @@ pub(super) fn encode_at(message: &Message, max_header_bytes: usize, now_ms: u64)
         _ if message.key().is_some() => draft.insert(KEY, bytes(key))?,
         _ => {}
     }
-    draft.finish(message, routing_key, max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
+    draft.finish(message, exchange, routing_key, max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
 }
 
-/// As [`encode`], into a queue whose name is to be the routing key.
-pub(crate) fn encode_for_queue(message: &Message, max_header_bytes: usize) -> Result<Outgoing> {
+/// As [`encode`], straight into a queue.
+pub(crate) fn encode_for_queue(message: &Message, queue: &str, max_header_bytes: usize) -> Result<Outgoing> {
     let mut draft = first(message, now_ms())?;
     draft.insert_key(message)?;
-    draft.finish(message, ShortString::default(), max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
+    draft.finish(message, "", queue.into(), max_header_bytes.saturating_sub(ROOM_FOR_NOTES))
 }
 
 /// What a first publish has beside its key.
@@ -115,13 +115,16 @@ pub(crate) fn encode_copy(
     if let Some(published_ms) = notes.published_ms {
         draft.date(published_ms);
     }
-    draft.finish(message, ShortString::default(), max_header_bytes)
+    draft.finish(message, "", ShortString::default(), max_header_bytes)
 }
 
 /// A message in the making.
 #[derive(Default)]
 struct Draft {
+    /// Those that it has of its own.
     properties: BasicProperties,
+    /// When it was published, in seconds: its timestamp, if it has none of its own.
+    published: Option<u64>,
     table: BTreeMap<ShortString, AMQPValue>,
 }
 
@@ -143,21 +146,28 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives it the time of its publish as timestamp, if it has none of its own.
     fn date(&mut self, published_ms: u64) {
         let seconds = published_ms / 1_000;
-        match self.properties.timestamp() {
-            None => self.properties = mem::take(&mut self.properties).with_timestamp(seconds),
-            Some(own) if *own == seconds => drop(self.table.insert(OWN_TIMESTAMP.into(), AMQPValue::Boolean(true))),
-            Some(_) => {}
+        if *self.properties.timestamp() == Some(seconds) {
+            self.table.insert(OWN_TIMESTAMP.into(), AMQPValue::Boolean(true));
         }
+        self.published = Some(seconds);
     }
 
-    fn finish(mut self, message: &Message, routing_key: ShortString, max_header_bytes: usize) -> Result<Outgoing> {
+    fn finish(
+        mut self,
+        message: &Message,
+        exchange: &str,
+        routing_key: ShortString,
+        max_header_bytes: usize,
+    ) -> Result<Outgoing> {
         if !message.has_payload() {
             return Err(invalid("publish", "a message without a payload (null) cannot be stored; an empty one can"));
         }
         let mut properties = self.properties.with_delivery_mode(standard::PERSISTENT);
+        if let (None, Some(published)) = (properties.timestamp(), self.published) {
+            properties = properties.with_timestamp(published);
+        }
         if let Some(id) = message.id().map(MessageId::as_bytes) {
             match std::str::from_utf8(id) {
                 Ok(id) if (1..=MAX_SHORT).contains(&id.len()) => properties = properties.with_message_id(id.into()),
@@ -170,8 +180,8 @@ impl Draft {
             let why = format!("id and headers take {header_bytes} bytes, at most {max_header_bytes} are allowed");
             return Err(error(ErrorKind::TooLarge, "publish", why));
         }
-        let (exchange, payload) = (ShortString::default(), message.payload().clone());
-        Ok(Outgoing { exchange, routing_key, properties, header_bytes, payload })
+        let payload = message.payload().clone();
+        Ok(Outgoing { exchange: exchange.into(), routing_key, properties, header_bytes, payload })
     }
 }
 

@@ -50,7 +50,7 @@ fn whoever_completes_with_itself_was_returned_whatever_is_alike() {
     let places = [&returned, &taken, &message(1)].map(|message| verdicts.published(message));
     verdicts.completed(places[0], ack(Some(&returned)));
     verdicts.completed(places[1], ack(None));
-    let decided = verdicts.swept(false);
+    let decided: Vec<_> = verdicts.swept(false).collect();
     let fates: Vec<_> = decided.iter().map(|(place, verdict)| (*place, of(verdict))).collect();
     assert_eq!(fates, [(places[0], Some(Fate::Nowhere)), (places[1], Some(Fate::Taken))]);
 }

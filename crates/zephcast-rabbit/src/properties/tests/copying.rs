@@ -42,7 +42,7 @@ proptest! {
 fn a_message_of_ours_is_copied_without_its_original() {
     let message = Message::new("body").with_key("k").with_id(MessageId::new("i")).with_header("amqp.expiration", "500");
     let message = message.with_header("amqp.type", "t").with_header("own", "1");
-    let first = delivered(&encode(&message, MAX).unwrap());
+    let first = delivered(&encode(&message, "s", MAX).unwrap());
     assert_eq!(first.original, None);
     let notes = Notes { attempts: 3, reason: Some("it failed".into()), ..first.notes.clone() };
     let copy = copied(&first, &notes);
@@ -58,7 +58,7 @@ fn a_message_of_ours_is_copied_without_its_original() {
 
 #[test]
 fn no_key_is_not_the_name_of_the_queue() {
-    let first = delivered(&encode(&Message::new("body"), MAX).unwrap());
+    let first = delivered(&encode(&Message::new("body"), "s", MAX).unwrap());
     assert_eq!(first.message.key(), None);
     assert_eq!(delivered_copy(&copied(&first, &Notes::default())).message.key(), None);
 }

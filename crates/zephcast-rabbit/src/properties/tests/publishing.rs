@@ -49,7 +49,7 @@ fn messages() -> impl Strategy<Value = Message> {
 proptest! {
     #[test]
     fn what_is_published_is_delivered(message in messages()) {
-        let outgoing = encode_at(&message, MAX, NOW_MS).unwrap();
+        let outgoing = encode_at(&message, "s", MAX, NOW_MS).unwrap();
         prop_assert_eq!(*outgoing.properties.delivery_mode(), Some(2));
         let published = Notes { published_ms: Some(NOW_MS), ..Notes::default() };
         prop_assert_eq!(&delivered(&outgoing), &Decoded { message: message.clone(), notes: published, original: None });
@@ -62,7 +62,7 @@ proptest! {
     fn whatever_is_taken_comes_back(name in foreign_names(), value in option::of(bytes()), key in option::of(bytes())) {
         let headers = [(Bytes::from(name), value)].into_iter().collect();
         let message = Message::from_parts(Some(Bytes::new()), key, headers, None);
-        match encode_at(&message, MAX, NOW_MS) {
+        match encode_at(&message, "s", MAX, NOW_MS) {
             Ok(outgoing) => prop_assert_eq!(delivered(&outgoing).message, message),
             Err(refused) => prop_assert_eq!(refused.kind(), ErrorKind::InvalidInput),
         }
@@ -72,20 +72,20 @@ proptest! {
 #[test]
 fn key_and_id_are_where_plain_clients_look_for_them() {
     let message = |key: &'static [u8], id: &'static [u8]| Message::new("").with_key(key).with_id(MessageId::new(id));
-    let outgoing = encode(&message(b"customer-7", b"order-1"), MAX).unwrap();
+    let outgoing = encode(&message(b"customer-7", b"order-1"), "s", MAX).unwrap();
     assert_eq!(outgoing.routing_key.as_str(), "customer-7");
     assert_eq!(outgoing.properties.message_id(), &Some("order-1".into()));
     let table = outgoing.properties.headers().as_ref().unwrap().inner();
     assert_eq!(table.keys().map(ShortString::as_str).collect::<Vec<_>>(), ["zephcast-published-ms"]);
     for odd in [&b""[..], &b"\xff"[..]] {
-        let outgoing = encode(&message(odd, odd), MAX).unwrap();
+        let outgoing = encode(&message(odd, odd), "s", MAX).unwrap();
         assert_eq!(outgoing.routing_key.as_str(), "");
         assert_eq!(outgoing.properties.message_id(), &None);
         assert_eq!(delivered(&outgoing).message, message(odd, odd));
     }
     let long: Bytes = "k".repeat(255).into();
     let message = Message::new("").with_key(long.clone()).with_id(MessageId::new("i".repeat(300)));
-    let outgoing = encode(&message, MAX).unwrap();
+    let outgoing = encode(&message, "s", MAX).unwrap();
     assert_eq!(outgoing.routing_key.as_str().as_bytes(), long);
     assert_eq!(delivered(&outgoing).message, message);
 }
@@ -93,21 +93,21 @@ fn key_and_id_are_where_plain_clients_look_for_them() {
 #[test]
 fn into_a_queue_goes_what_can_be_tried_again() {
     let message = Message::new("").with_key("k".repeat(300)).with_header("amqp.expiration", "1000");
-    let outgoing = encode_for_queue(&message, MAX).unwrap();
+    let outgoing = encode_for_queue(&message, "s.g", MAX).unwrap();
     assert_eq!(outgoing.properties.expiration(), &Some("1000".into()));
     assert_eq!(delivered(&outgoing).message, message);
-    let brokers = encode_for_queue(&Message::new("").with_header("x-delivery-count", "99"), MAX).unwrap_err();
+    let brokers = encode_for_queue(&Message::new("").with_header("x-delivery-count", "99"), "s.g", MAX).unwrap_err();
     assert_eq!(brokers.kind(), ErrorKind::InvalidInput, "{brokers}");
     let large = |bytes: usize| Message::new("").with_header("large", "x".repeat(bytes));
-    assert!(encode_for_queue(&large(MAX - ROOM_FOR_NOTES - 200), MAX).is_ok());
-    let too_large = encode_for_queue(&large(MAX - ROOM_FOR_NOTES), MAX).unwrap_err();
+    assert!(encode_for_queue(&large(MAX - ROOM_FOR_NOTES - 200), "s.g", MAX).is_ok());
+    let too_large = encode_for_queue(&large(MAX - ROOM_FOR_NOTES), "s.g", MAX).unwrap_err();
     assert_eq!(too_large.kind(), ErrorKind::TooLarge, "{too_large}");
 }
 
 #[test]
 fn the_time_of_publishing_is_noted() {
     let before = now_ms();
-    let decoded = delivered(&encode(&Message::new(""), MAX).unwrap());
+    let decoded = delivered(&encode(&Message::new(""), "s", MAX).unwrap());
     let published_ms = decoded.notes.published_ms.unwrap();
     assert!((before..=before + 60_000).contains(&published_ms), "{published_ms} is not after {before}");
 }
@@ -151,7 +151,7 @@ fn what_cannot_be_carried_is_refused() {
         (header("x-delivery-count", "secret"), "the broker's own"),
         (header("x-acquired-count", "secret"), "the broker's own"),
     ] {
-        let error = encode(&message, MAX).unwrap_err();
+        let error = encode(&message, "s", MAX).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(error.to_string().contains(why), "{error}: not {why:?}");
         assert!(!error.to_string().contains("secret"), "{error}");
@@ -161,10 +161,10 @@ fn what_cannot_be_carried_is_refused() {
 #[test]
 fn headers_that_no_frame_can_carry_are_refused_with_room_for_notes() {
     let message = |bytes: usize| Message::new("body").with_header("large", vec![b'x'; bytes]);
-    let empty = size::header_frame(&encode(&message(0), MAX).unwrap().properties);
+    let empty = size::header_frame(&encode(&message(0), "s", MAX).unwrap().properties);
     let most = MAX - ROOM_FOR_NOTES - empty;
-    assert!(encode(&message(most), MAX).is_ok());
-    let error = encode(&message(most + 1), MAX).unwrap_err();
+    assert!(encode(&message(most), "s", MAX).is_ok());
+    let error = encode(&message(most + 1), "s", MAX).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("122880"), "{error}");
     // What was taken can be copied, with the longest of everything.
@@ -180,7 +180,7 @@ fn headers_that_no_frame_can_carry_are_refused_with_room_for_notes() {
         origin_text: Some("o".repeat(600)),
         copied_ms: Some(1),
     };
-    let decoded = delivered(&encode(&long, MAX).unwrap());
+    let decoded = delivered(&encode(&long, "s", MAX).unwrap());
     let copy = copied(&decoded, &notes);
     assert!(size::header_frame(&copy.properties) > MAX - ROOM_FOR_NOTES);
     let error = encode_copy(&decoded.message, None, &notes, MAX / 2).unwrap_err();

@@ -123,7 +123,7 @@ async fn carries_publishes(queues: &Queues<'_>, consumer: &mut Consumer) {
     }
     let own = own.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
     let message = Message::new("body").with_key(queues.main.clone()).with_headers(own);
-    let outgoing = encode(&message, MAX).unwrap();
+    let outgoing = encode(&message, "s", MAX).unwrap();
     publish(queues.channel, &queues.main, &outgoing).await;
     let delivery = next(consumer).await;
     assert_eq!(delivery.properties, outgoing.properties);
