@@ -103,7 +103,7 @@ impl Settler for KafkaSettler {
         const OPERATION: &str = "commit";
         self.member.check_open(OPERATION)?;
         self.make_durable(OPERATION).await?;
-        Ok(Undurable { lost: self.member.assignment().take_lost(), unknown: Vec::new() })
+        Ok(Undurable { lost: self.member.assignment().take_lost(), ..Undurable::default() })
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Vec<(UnitId, Token)>> {

@@ -65,9 +65,9 @@ impl Admin for RabbitAdmin {
             let management = self.brokers.management.as_ref();
             // Whoever asks for something in particular is not given something else.
             if !config.bindings.is_empty() {
-                topology::are_alike(management, OPERATION, &config, names).await?;
+                topology::is_bound_alike(management, OPERATION, &config, names).await?;
             }
-            topology::group(control, management, OPERATION, &config, names, false).await?;
+            topology::group(control, management, OPERATION, &config, names, false, None).await?;
             if !spec.settings.is_empty() {
                 topology::is_alike(control, OPERATION, &config, names).await?;
             }
@@ -118,7 +118,7 @@ impl Admin for RabbitAdmin {
         let control = &self.brokers.control;
         let names = Names::new(control.config(), stream, group)?;
         let management = self.brokers.management.as_ref();
-        topology::group(control, management, OPERATION, control.config(), &names, false).await.map(drop)
+        topology::group(control, management, OPERATION, control.config(), &names, false, None).await.map(drop)
     }
 
     async fn seek_group(&self, _stream: &StreamName, _group: &GroupName, _to: Start) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The receiving half of a member.
 
 mod blockage;
+mod bound;
 mod early;
 pub(crate) mod judging;
 mod suspects;
@@ -223,6 +224,10 @@ impl Intake for RabbitIntake {
     async fn fetch(&mut self, credit: Credit) -> Result<Fetched> {
         loop {
             if let Some(news) = self.news.pop_front() {
+                if matches!(news, Fetched::Assigned(_)) {
+                    // That what came before was lost was told by an earlier call.
+                    self.member.lost_unsynced.note_known();
+                }
                 return Ok(news);
             }
             if let Some(error) = self.failed.take() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use zephcast_core::driver::{Membership, Subscription};
+use zephcast_core::driver::{Membership, Subscription, Undurable};
 use zephcast_core::{Error, ErrorKind, Event, Result, UnitId};
 
 use self::words::Outlived;
@@ -26,7 +26,7 @@ use crate::roll_call::Answering;
 use crate::session::Session;
 use crate::settler::{RabbitSettler, overdue};
 use crate::suspect::Suspect;
-use crate::topology;
+use crate::topology::{self, Found};
 
 /// The group's queue, which all members share.
 pub(crate) const UNIT: UnitId = UnitId(0);
@@ -44,11 +44,10 @@ pub(crate) struct Member {
     session: Mutex<Option<Arc<Session>>>,
     /// Whether the group's queue had to be made, and no session has told it.
     is_new: AtomicBool,
-    /// Whether the group gets something in particular by somebody's decision.
-    pub(crate) is_particular: AtomicBool,
+    /// What the group was found to be.
+    group: Mutex<Option<Found>>,
     epochs: AtomicU64,
-    /// Whether what a session had settled was not known to be durable when it ended. Told by the next commit.
-    pub(crate) lost_unsynced: AtomicBool,
+    pub(crate) lost_unsynced: LostUnsynced,
     outlived: Mutex<Outlived>,
     /// Held by whoever says what was outlived.
     telling: tokio::sync::Mutex<()>,
@@ -60,6 +59,37 @@ pub(crate) struct Member {
     news: Mutex<VecDeque<Event>>,
     /// Wakes a waiting fetch.
     pub(crate) interrupted: Notify,
+}
+
+/// Whether what sessions had settled was not known to be durable when they ended. Told by the next commit.
+#[derive(Default)]
+pub(crate) struct LostUnsynced {
+    is_there: AtomicBool,
+    /// Whether there is some of sessions whose end the engine knows.
+    is_of_known_end: AtomicBool,
+}
+
+impl LostUnsynced {
+    pub(crate) fn add(&self) {
+        self.is_there.store(true, Ordering::SeqCst);
+    }
+
+    /// The engine knows by now that every session that ended did.
+    pub(crate) fn note_known(&self) {
+        if self.is_there.swap(false, Ordering::SeqCst) {
+            self.is_of_known_end.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn take(&self) -> Undurable {
+        let units =
+            |flag: &AtomicBool| if flag.swap(false, Ordering::SeqCst) { vec![UNIT, SUSPECTS] } else { Vec::new() };
+        Undurable {
+            unknown: units(&self.is_there),
+            unknown_of_lost: units(&self.is_of_known_end),
+            ..Undurable::default()
+        }
+    }
 }
 
 impl Member {
@@ -81,9 +111,9 @@ impl Member {
             brokers,
             session: Mutex::default(),
             is_new: AtomicBool::new(false),
-            is_particular: AtomicBool::new(false),
+            group: Mutex::default(),
             epochs: AtomicU64::new(0),
-            lost_unsynced: AtomicBool::new(false),
+            lost_unsynced: LostUnsynced::default(),
             outlived: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
             working: Mutex::default(),
@@ -99,6 +129,7 @@ impl Member {
 
     /// A new session: one attempt. Whether the group's queue had to be made, by this one or by those before that failed.
     pub(crate) async fn open(self: &Arc<Self>, operation: &'static str) -> Result<bool> {
+        let known = *self.group();
         let group = topology::group(
             &self.brokers.control,
             self.brokers.management.as_ref(),
@@ -106,10 +137,11 @@ impl Member {
             self.brokers.control.config(),
             &self.names,
             self.subscription.create,
+            known,
         )
         .await?;
         self.is_new.fetch_or(group.is_new, Ordering::SeqCst);
-        self.is_particular.store(group.is_particular, Ordering::SeqCst);
+        *self.group() = Some(group);
         let unless_deleted = |error| match self.brokers.control.config().topology {
             Topology::Declare => unless_deleted(operation, error),
             Topology::Check | Topology::Expect => error,
@@ -150,6 +182,11 @@ impl Member {
         Ok(())
     }
 
+    /// What the group was found to be last.
+    pub(crate) fn group(&self) -> MutexGuard<'_, Option<Found>> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where the queue sends what it gives up, where that is not to the group's own dead letters.
     pub(crate) fn dead_letters(&self) -> Option<DeadLetterExchange> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -186,7 +223,7 @@ impl Member {
     /// The next commit tells of what was settled in a session that is over, if it is not known to be durable.
     pub(crate) fn note_unsynced(&self, session: &Session) {
         if session.take_unsynced() {
-            self.lost_unsynced.store(true, Ordering::SeqCst);
+            self.lost_unsynced.add();
         }
     }
 

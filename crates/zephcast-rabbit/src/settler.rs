@@ -4,7 +4,6 @@ mod moves;
 pub(crate) mod overdue;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +11,7 @@ use zephcast_core::driver::{Disposition, Renewal, Returned, Settlement, Settler,
 use zephcast_core::{Result, Token, UnitId};
 
 use crate::leaving;
-use crate::member::{Member, SUSPECTS, UNIT, words};
+use crate::member::{Member, SUSPECTS, words};
 use crate::session::Session;
 
 const OPERATION: &str = "settle";
@@ -95,12 +94,9 @@ impl Settler for RabbitSettler {
             let error = self.member.failed(&session, "commit", failure);
             tracing::debug!(%error, "settlements are lost with their channel");
             session.take_unsynced();
-            self.member.lost_unsynced.store(true, Ordering::SeqCst);
+            self.member.lost_unsynced.add();
         }
-        match self.member.lost_unsynced.swap(false, Ordering::SeqCst) {
-            true => Ok(Undurable { lost: Vec::new(), unknown: vec![UNIT, SUSPECTS] }),
-            false => Ok(Undurable::default()),
-        }
+        Ok(self.member.lost_unsynced.take())
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Lost> {

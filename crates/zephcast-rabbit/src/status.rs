@@ -156,9 +156,8 @@ impl Others {
         let queue = queue.ok_or_else(|| unknown(management, names))?;
         self.in_flight = queue.unacked;
         self.warnings.extend(warnings::flow(&queue));
-        self.ask_always(management, names).await?;
         self.consumers = strangers(management, names, reports).await?;
-        Ok(())
+        self.ask_always(management, names).await
     }
 
     /// Three requests.

@@ -9,7 +9,7 @@ use lapin::types::{FieldTable, ShortString};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use self::arguments::{insert, log, of_group, quorum, text};
-pub(crate) use self::bindings::{are_alike, bind};
+pub(crate) use self::bindings::{bind, is_bound_alike, is_unbound};
 use crate::RabbitConfig;
 use crate::config::{Exchange, QueueType, Topology};
 use crate::connection::Connection;
@@ -132,16 +132,17 @@ fn found(errand: &Errand<'_>, answer: Result<(), CallFailure>) -> Result<bool> {
     }
 }
 
-/// A group that is there.
+/// What a group was found to be, or was made.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct There {
+pub(crate) struct Found {
     /// Whether its queue had to be made.
     pub(crate) is_new: bool,
     /// Whether somebody saw to it that it gets something in particular, of which these settings say nothing.
     pub(crate) is_particular: bool,
 }
 
-/// Makes sure that there is a group, with the queues beside its own, and that it gets what it is to get.
+/// Makes sure that there is a group, with the queues beside its own, and that it gets what it is to get. `known`: what it
+/// was found to be before.
 ///
 /// # Errors
 /// `NotFound` when stream or group are missing and must not be made; `Conflict` when the queue exists otherwise than the
@@ -153,20 +154,21 @@ pub(crate) async fn group(
     config: &RabbitConfig,
     names: &Names,
     create_stream: bool,
-) -> Result<There> {
+    known: Option<Found>,
+) -> Result<Found> {
     match config.topology {
-        Topology::Expect => return Ok(There::default()),
+        Topology::Expect => return Ok(Found::default()),
         Topology::Check => {
             stream(connection, operation, config, &names.stream, false).await?;
             return match queue(connection, operation, &names.queue).await? {
-                Some(_) => Ok(There::default()),
+                Some(_) => Ok(Found::default()),
                 None => Err(missing_group(operation, names.stream.as_str(), names.group.as_str())),
             };
         }
         Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
     }
-    let there = declare_group(connection, management, operation, config, names).await;
-    there.map_err(|error| unless_deleted(operation, error))
+    let found = declare_group(connection, management, operation, config, names, known).await;
+    found.map_err(|error| unless_deleted(operation, error))
 }
 
 async fn declare_group(
@@ -175,10 +177,11 @@ async fn declare_group(
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
-) -> Result<There> {
+    known: Option<Found>,
+) -> Result<Found> {
     if config.queue_type == QueueType::Stream {
         ensure(connection, operation, &names.queue, &log()).await?;
-        return bind(connection, operation, config, names).await.map(|()| There::default());
+        return bind(connection, operation, config, names).await.map(|()| Found::default());
     }
     // What the group's queue gives up goes there, so it comes first.
     ensure(connection, operation, &names.dead, &quorum()).await?;
@@ -193,11 +196,14 @@ async fn declare_group(
     if !is_new && config.asks_of_queue() {
         unless_hidden(is_alike(connection, operation, config, names).await)?;
     }
-    let is_particular = !is_new && bindings::is_particular(management, operation, config, names).await;
-    if !is_particular {
+    let known = known.map(|known| known.is_particular);
+    let is_particular = !is_new && bindings::is_particular(management, operation, config, names, known).await;
+    if is_particular {
+        tracing::info!(queue = %names.queue, "somebody bound the queue by something in particular: it is left so");
+    } else {
         bind(connection, operation, config, names).await?;
     }
-    Ok(There { is_new, is_particular })
+    Ok(Found { is_new, is_particular })
 }
 
 /// Makes sure that the queue of a group that exists is as these settings have it.

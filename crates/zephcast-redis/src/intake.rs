@@ -46,8 +46,8 @@ pub(crate) struct RedisIntake {
     /// A claim of a suspect that had no answer.
     doubt: Option<Doubt>,
     size: ReadSize,
-    /// What the last fetch had room for.
-    room: Credit,
+    /// Bytes that the last fetch had room for.
+    room: usize,
     /// Read without room for it, and not yet given back.
     surplus: Vec<(Token, u32)>,
     /// How many times the usual an answer with messages may take: a slow network needs long for a large one.
@@ -65,7 +65,7 @@ impl RedisIntake {
             relist: None,
             doubt: None,
             size: ReadSize::new(),
-            room: Credit { messages: 0, bytes: 0, suspect: false },
+            room: 0,
             surplus: Vec::new(),
             patience: 1,
         }
@@ -80,7 +80,7 @@ impl Intake for RedisIntake {
             self.assigned = true;
             return Ok(Fetched::Assigned(vec![UNIT]));
         }
-        self.room = credit;
+        self.room = credit.bytes;
         let member = self.member.clone();
         let fetched = tokio::select! {
             biased;
@@ -234,7 +234,7 @@ impl RedisIntake {
         match reading.answer {
             Ok(frame) => {
                 lock(&self.member.fence).arrived(reading.asked_at);
-                self.take_streams(frame)
+                self.take_streams(frame, reading.most)
             }
             // Ended by an interrupt, or the stream vanished while the read was waiting: the next one tells.
             Err(failure) if failure.has_code("UNBLOCKED") => Ok(()),
@@ -273,8 +273,8 @@ impl RedisIntake {
         self.relist = Some(("-".into(), "-".into()));
     }
 
-    /// Entries of the retry stream and of the stream, into the buffer.
-    fn take_streams(&mut self, frame: Frame) -> Result<()> {
+    /// Entries of the retry stream and of the stream, into the buffer: as many as there was room for when they were asked for.
+    fn take_streams(&mut self, frame: Frame, most: usize) -> Result<()> {
         let before = self.buffer.len();
         for stream in array(OPERATION, frame)? {
             let [key, entries] = elements(OPERATION, stream)?;
@@ -288,7 +288,7 @@ impl RedisIntake {
         if self.buffer.len() > before {
             self.patience = (self.patience / 2).max(1);
         }
-        if self.give_back_what_does_not_fit(before).is_too_large {
+        if self.give_back_what_does_not_fit(before, most).is_too_large {
             // The connection's buffer has grown with the reply, and goes with it.
             self.reader = None;
             self.connection.forget();

@@ -71,7 +71,9 @@ pub(crate) struct Member {
 /// How many entries wait for a claim.
 #[derive(Default)]
 pub(crate) struct Parked {
-    pub(crate) returned: AtomicU64,
+    returned: AtomicU64,
+    /// Whether this member gave something back since it took all: a look that began before does not know.
+    gave_back: AtomicBool,
     pub(crate) suspects: AtomicU64,
     /// Whether there was a look since the engine was last told of suspects.
     news: AtomicBool,
@@ -85,9 +87,20 @@ impl Parked {
         self.news.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was something that others gave back, by what is known.
+    /// Whether there is something that was given back, by what is known.
     pub(crate) fn has_returned(&self) -> bool {
-        self.returned.load(Ordering::Relaxed) > 0
+        self.returned.load(Ordering::Relaxed) > 0 || self.gave_back.load(Ordering::Relaxed)
+    }
+
+    /// This member gave something back.
+    pub(crate) fn gave_back(&self) {
+        self.gave_back.store(true, Ordering::Relaxed);
+    }
+
+    /// All of it was taken.
+    pub(crate) fn none_returned(&self) {
+        self.returned.store(0, Ordering::Relaxed);
+        self.gave_back.store(false, Ordering::Relaxed);
     }
 
     /// Whether the last look found suspects that the engine was not told of.

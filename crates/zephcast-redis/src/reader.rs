@@ -22,6 +22,8 @@ const LONGEST_GRACE: Duration = Duration::from_secs(5);
 /// What a read brought.
 pub(crate) struct Reading {
     pub(crate) answer: Result<Frame, CallFailure>,
+    /// The most entries that were asked for, of each stream.
+    pub(crate) most: usize,
     /// Renewals when it was asked for, see [`Fence::arrived`](crate::lease::Fence::arrived).
     pub(crate) asked_at: u64,
 }
@@ -124,7 +126,7 @@ async fn serve(
         let announced = Announced(member.clone());
         let answer = link.call_within(block + grace * patience, "XREADGROUP", Some(&keys.stream), arguments).await;
         drop(announced);
-        if readings.send(Reading { answer, asked_at }).await.is_err() {
+        if readings.send(Reading { answer, most: count, asked_at }).await.is_err() {
             return;
         }
     }

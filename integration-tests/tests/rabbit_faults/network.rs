@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Direction, Proxy};
 use tokio::time::Instant;
-use zephcast::ErrorKind;
+use zephcast::{ErrorKind, Event};
 
 use super::lab::{self, LEASE};
 
@@ -98,4 +98,25 @@ async fn of_an_ack_whose_answer_was_lost_nobody_says_that_it_comes_again() {
     assert_eq!(answer.expect_err("nobody knows").kind(), ErrorKind::Unavailable);
     lab::publish(&healthy, STREAM, 1..2).await;
     assert_eq!(lab::number(&lab::next(&mut member).await), 1, "the server had it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_of_a_former_connection_is_said_of_no_later_one() {
+    const STREAM: &str = "former-connection";
+    let server = lab::shared().await;
+    let (proxy, cut) = lab::connect_by_proxy(&server).await;
+    let mut member = lab::join(&cut, STREAM, 10).await;
+    let mut events = member.events();
+    let healthy = lab::connect(&server).await;
+    lab::publish(&healthy, STREAM, 0..1).await;
+    lab::next(&mut member).await.ack().expect("is recorded");
+    lab::left(&server, STREAM, &[]).await;
+    proxy.reset();
+    lab::hears(&mut events, |event| matches!(event, Event::Lost(_))).await;
+    lab::hears(&mut events, |event| matches!(event, Event::Assigned(_))).await;
+    lab::publish(&healthy, STREAM, 1..2).await;
+    lab::next(&mut member).await.ack_confirmed().await.expect("is durable");
+    let unknown = member.commit().await.expect_err("of the first nobody knows");
+    assert_eq!(unknown.kind(), ErrorKind::Unavailable, "{unknown}");
+    member.commit().await.expect("it is told once");
 }

@@ -78,8 +78,11 @@ pub trait Settler: Send + Sync {
 pub struct Undurable {
     /// It was lost: it comes again.
     pub lost: Vec<UnitId>,
-    /// Nobody knows: whoever heard of it was lost sight of before it said that it is durable. What is not comes again.
+    /// Nobody knows: the broker was lost sight of before it said that it is durable. What is not comes again. Of the
+    /// assignment of which the engine was told last, and of all before.
     pub unknown: Vec<UnitId>,
+    /// The same, alone of assignments whose loss the engine was told of.
+    pub unknown_of_lost: Vec<UnitId>,
 }
 
 /// What is to be settled, by unit.

@@ -116,6 +116,11 @@ impl Slot {
     pub(crate) fn is_lost(&self) -> bool {
         self.slots.is_lost(self.index)
     }
+
+    /// Whether another member has, or will get, the message: whatever it was settled as came too late.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.slots.is_gone(self.index)
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod others;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::deadline::after;
-use crate::driver::{Disposition, Settlement, Settler, Undurable};
+use crate::driver::{Disposition, Settlement, Settler, Undurable, UnitSettlements};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
@@ -78,6 +78,8 @@ struct Waiting {
     others_before: u64,
     /// This sweep must be durable.
     sweep: u64,
+    /// Whether the driver has the ack of the delivery that is awaited.
+    is_recorded: bool,
     what: Awaited,
     done: Confirm,
 }
@@ -235,7 +237,7 @@ impl Settling {
         self.waiting.retain(|waiting| !waiting.done.is_closed());
         let others_before = if matches!(what, Awaited::Delivery(_)) { 0 } else { self.next_number };
         let sweep = self.sweeps + u64::from(self.core.unswept() > 0 || self.frontier_may_move);
-        self.waiting.push(Waiting { others_before, sweep, what, done });
+        self.waiting.push(Waiting { others_before, sweep, is_recorded: false, what, done });
     }
 
     /// Whether somebody waits for acks that are not collected yet.
@@ -274,17 +276,18 @@ impl Settling {
         }
     }
 
-    fn note_undurable(&mut self, Undurable { lost, unknown }: &Undurable) {
+    fn note_undurable(&mut self, Undurable { lost, unknown, unknown_of_lost }: &Undurable) {
         self.lost_since_commit += lost.len() as u64;
-        self.unknown_since_commit |= !unknown.is_empty();
+        self.unknown_since_commit |= !(unknown.is_empty() && unknown_of_lost.is_empty());
         let durable_sweeps = self.durable_sweeps;
         let is_unknown = |waiting: &mut Waiting| match &waiting.what {
-            Awaited::Delivery(slot) if waiting.sweep <= durable_sweeps => {
+            Awaited::Delivery(slot) if waiting.sweep <= durable_sweeps && waiting.is_recorded && !slot.is_gone() => {
                 let unit = slot.key().0;
                 if lost.contains(&unit) {
                     slot.slots.lose(slot.index);
+                    return false;
                 }
-                !lost.contains(&unit) && unknown.contains(&unit)
+                unknown.contains(&unit) || (unknown_of_lost.contains(&unit) && slot.is_lost())
             }
             _ => false,
         };
@@ -310,6 +313,7 @@ impl Settling {
             Ok(lost) => {
                 self.sweep_is_recorded();
                 self.core.window().confirmed();
+                self.note_recorded(&collected.settlement);
                 let count: usize = collected.settlement.units.iter().map(|unit| unit.acked.len()).sum();
                 self.core.counters.acked.fetch_add((count - lost.len().min(count)) as u64, Ordering::Relaxed);
                 self.note_lost(&collected, &lost);
@@ -365,6 +369,19 @@ impl Settling {
         }
         self.acks = Some(Collected { settlement, assignments });
         true
+    }
+
+    fn note_recorded(&mut self, settlement: &Settlement) {
+        let mut recorded: Option<HashSet<(UnitId, Token)>> = None;
+        for waiting in &mut self.waiting {
+            let Awaited::Delivery(slot) = &waiting.what else { continue };
+            let recorded = recorded.get_or_insert_with(|| {
+                let of =
+                    |unit: &UnitSettlements| unit.acked.iter().map(|token| (unit.unit, *token)).collect::<Vec<_>>();
+                settlement.units.iter().flat_map(of).collect()
+            });
+            waiting.is_recorded |= recorded.contains(&slot.key());
+        }
     }
 
     /// A lost ack is told to those who hold the delivery's slot, by its token.

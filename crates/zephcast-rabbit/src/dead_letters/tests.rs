@@ -205,7 +205,7 @@ async fn a_look_gives_all_back_in_order() {
     let names = Names::new(&config, &stream, &group).unwrap();
     let mover = Arc::new(Mover::new(control.clone()));
     let brokers = Brokers { control: control.clone(), publishing: control, mover, management: None };
-    topology::group(&brokers.control, None, "test", &config, &names, true).await.unwrap();
+    topology::group(&brokers.control, None, "test", &config, &names, true, None).await.unwrap();
     put(&brokers.mover, &names.dead, 100).await;
     let limits = Limits { consumers: 3, many: 7 };
     let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();

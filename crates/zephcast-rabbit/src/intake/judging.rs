@@ -1,6 +1,7 @@
 //! Messages that were delivered before: who comes from a member that lived, and who may have killed one.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,9 @@ use crate::suspect::Suspect;
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long at most others are waited for that read the hints.
-const OTHERS: Duration = Duration::from_secs(2);
-/// How long at most they are given before the next try.
-const PAUSE: Duration = Duration::from_millis(20);
+const OTHERS: Duration = Duration::from_secs(10);
+/// How long at most they are given before the first try again, and later on.
+const PAUSES: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(320);
 
 impl RabbitIntake {
     /// Decides on everything in doubt, as far as the server takes messages; `false` when it was interrupted.
@@ -143,19 +144,22 @@ pub(crate) async fn read_of(member: &Member, suspects: &[Suspect]) -> Result<Hin
 /// `Unavailable` when others read it all the while.
 async fn read(member: &Member) -> Result<Hints> {
     let until = Instant::now() + OTHERS;
+    let mut longest = *PAUSES.start();
     loop {
-        if let Some(hints) = read_alone(member, until).await? {
+        if let Some(hints) = read_alone(member).await? {
             return Ok(hints);
         }
         if Instant::now() >= until {
             return Err(error(ErrorKind::Unavailable, OPERATION, "other members read the hints all the while"));
         }
-        tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
+        tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+        longest = (longest * 2).min(*PAUSES.end());
     }
 }
 
-/// As [`read`], or `None` when others read at the same time: each of them has a part of it then.
-async fn read_alone(member: &Member, until: Instant) -> Result<Option<Hints>> {
+/// As [`read`], or `None` when others read at the same time: each of them has a part of it then. Whoever sees one before it
+/// begins lets that one read on.
+async fn read_alone(member: &Member) -> Result<Option<Hints>> {
     let mut hints = Hints::default();
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = || member.names.hints.as_str().into();
@@ -167,8 +171,10 @@ async fn read_alone(member: &Member, until: Instant) -> Result<Option<Hints>> {
             Err(failure) => Err(errand.failed(failure)),
         }
     };
-    if matches!(look().await?, None | Some((0, 0))) {
-        return Ok(Some(hints));
+    match look().await? {
+        None | Some((0, 0)) => return Ok(Some(hints)),
+        Some((_, 0)) => {}
+        Some(_) => return Ok(None),
     }
     let consumed = errand.channel().basic_consume(
         queue(),
@@ -188,7 +194,7 @@ async fn read_alone(member: &Member, until: Instant) -> Result<Option<Hints>> {
             }
         }
         let Some((messages, consumers)) = seen.filter(|_| !is_all) else { break };
-        if consumers > 1 || Instant::now() >= until {
+        if consumers > 1 {
             errand.end().await?;
             return Ok(None);
         }

@@ -1,7 +1,6 @@
 //! Suspects: taken one at a time, when nothing else runs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +13,6 @@ use crate::arrival::incoming;
 use crate::config::Topology;
 use crate::hints::Hints;
 use crate::member::{Member, SUSPECTS, words};
-use crate::names::Names;
 use crate::properties::Notes;
 use crate::session::Session;
 use crate::suspect::Suspect;
@@ -25,9 +23,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is asked whether they have a queue by now, where none is made beforehand.
 const RARE_LOOK: Duration = Duration::from_secs(30);
-
-/// How often a group is bound to its stream while nothing comes.
-const BIND: Duration = Duration::from_secs(5);
 
 /// Whether there are suspects, and whose turn it is.
 #[derive(Debug)]
@@ -123,32 +118,6 @@ impl RabbitIntake {
         is_there
     }
 
-    /// Binds the group anew where nothing comes: somebody may have deleted the stream, whose publishers make it again and
-    /// know nothing of its groups.
-    pub(super) async fn keep_bound(&mut self, session: &Session) {
-        if self.bound.elapsed() < BIND || !session.inbox.is_empty() {
-            return;
-        }
-        self.bound = Instant::now();
-        let bound = tokio::select! {
-            biased;
-            // Is not kept waiting.
-            () = session.more() => return,
-            bound = self.unless_needed(session, bind(&self.member, self.misses_stream)) => bound,
-        };
-        match bound {
-            Some(Ok(has_stream)) => {
-                if !has_stream && !self.misses_stream {
-                    let Names { stream, group, .. } = &self.member.names;
-                    tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
-                }
-                self.misses_stream = !has_stream;
-            }
-            Some(Err(error)) => tracing::debug!(%error, "the group could not be bound anew"),
-            None => {}
-        }
-    }
-
     /// How many attempts count of a suspect. What this member has to say itself comes first.
     async fn attempts_of(&self, suspect: &Suspect) -> Result<u32> {
         self.member.tell_outlived(OPERATION, words::PATIENCE).await;
@@ -197,20 +166,4 @@ impl RabbitIntake {
         let incoming = Incoming { suspect: true, ..incoming(session.token(tag), message, &notes, true) };
         Ok(Some(Fetched::Batch(Batch { unit: SUSPECTS, messages: vec![incoming] })))
     }
-}
-
-/// Sees to it that the group is bound to its stream, which may have been missing; whether there is one.
-async fn bind(member: &Member, was_missing: bool) -> Result<bool> {
-    let Member { brokers, names, subscription, is_particular, .. } = member;
-    let control = &brokers.control;
-    match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await {
-        Err(error) if error.kind() == zephcast_core::ErrorKind::NotFound => return Ok(false),
-        there => there?,
-    }
-    // What somebody had decided went with the former stream.
-    if was_missing || !is_particular.load(Ordering::SeqCst) {
-        topology::bind(control, OPERATION, control.config(), names).await?;
-        is_particular.store(false, Ordering::SeqCst);
-    }
-    Ok(true)
 }

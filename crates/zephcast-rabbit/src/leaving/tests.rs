@@ -9,7 +9,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use zephcast_core::driver::{Fetched, Membership, Renewal};
+use zephcast_core::driver::{Driver, Fetched, Membership, Renewal};
 
 use super::*;
 use crate::hints::{self, Mark};
@@ -122,21 +122,18 @@ async fn a_word_that_another_one_is_reading_counts() {
     assert_eq!(attempt, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_of_many_words_counts() {
-    /// Of others: many more than the server sends without a pause.
-    const WORDS: u64 = 3_000;
-    let lab = Lab::start().await;
-    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
-    lab.publish("s.g.suspects").await;
-    let channel = lab.channel().await;
-    channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
-    channel.close(200, "".into()).await.unwrap();
+/// Of others: many more than the server sends without a pause.
+const WORDS: u64 = 3_000;
+
+fn of_another(number: u64) -> Mark {
+    Mark::of(Some(&number.to_be_bytes()), b"", None)
+}
+
+/// Words, each in a message of its own, that these come from members that lived.
+async fn write_hints(lab: &Lab, marks: impl Iterator<Item = Mark>) {
     let (options, channel) =
         (QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() }, lab.channel().await);
     channel.queue_declare("s.g.hints".into(), options, FieldTable::default()).await.unwrap();
-    let of_it = Mark::of(Some(b"one"), b"x", None).as_suspect();
-    let marks = (0..WORDS).map(|other| Mark::of(Some(&other.to_be_bytes()), b"", None)).chain([of_it]);
     for mark in marks {
         let word = hints::write(&[Hint { mark, count: 1, attempts: 0, is_innocent: true }]);
         let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
@@ -144,6 +141,40 @@ async fn the_last_of_many_words_counts() {
     }
     // Answered when all of them are there.
     channel.close(200, "".into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_judge_at_the_same_time_all_come_to_an_end() {
+    const MEMBERS: usize = 12;
+    let lab = Lab::start().await;
+    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    write_hints(&lab, (0..WORDS).map(of_another)).await;
+    let channel = lab.channel().await;
+    for _ in 0..MEMBERS {
+        lab.publish("s.g").await;
+        channel.basic_get("s.g".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
+    }
+    channel.close(200, "".into()).await.unwrap();
+    let members = (0..MEMBERS).map(async |_| {
+        let mut subscription = Lab::subscription();
+        subscription.prefetch = 1;
+        let mut member = lab.driver.join(subscription).await.unwrap();
+        until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Suspects)).await;
+        member
+    });
+    futures_util::future::join_all(members).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_of_many_words_counts() {
+    let lab = Lab::start().await;
+    lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    lab.publish("s.g.suspects").await;
+    let channel = lab.channel().await;
+    channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
+    channel.close(200, "".into()).await.unwrap();
+    let of_it = Mark::of(Some(b"one"), b"x", None).as_suspect();
+    write_hints(&lab, (0..WORDS).map(of_another).chain([of_it])).await;
     let (mut one, mut other) = tokio::join!(lab.join(), lab.join());
     let (one, other) = (attempt_at_suspect(&mut one), attempt_at_suspect(&mut other));
     tokio::pin!(one, other);

@@ -15,7 +15,7 @@ async fn looking_at_it_from_several_sides_at_once_holds_nobody_up() {
     let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
     let names = Names::new(&config, &"s".parse().unwrap(), &"g".parse().unwrap()).unwrap();
     let connection = Connection::new(config.clone(), "test");
-    topology::group(&connection, None, "test", &config, &names, true).await.unwrap();
+    topology::group(&connection, None, "test", &config, &names, true, None).await.unwrap();
     let (session, _questions) = Session::open(&connection, "test", &names, "tag", 10, 1).await.unwrap();
     let session = Arc::new(session);
     let looks: [fn(&Session); 3] = [

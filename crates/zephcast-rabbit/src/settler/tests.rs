@@ -15,6 +15,7 @@ use zephcast_core::{Event, Message, MessageId, Position, PositionStyle};
 use super::*;
 use crate::connection::Connection;
 use crate::errand::Errand;
+use crate::member::UNIT;
 use crate::{RabbitConfig, RabbitDriver, topology};
 
 mod suspects;
@@ -245,7 +246,7 @@ async fn what_may_be_lost_with_its_channel_is_told_by_the_next_commit_alone() {
     let taken = lab.take(1).await;
     assert_eq!(lab.settle(acked(&taken[0])).await.unwrap(), []);
     lab.server.close_all_connections().await.unwrap();
-    let unknown = Undurable { lost: Vec::new(), unknown: vec![UNIT, SUSPECTS] };
+    let unknown = Undurable { unknown: vec![UNIT, SUSPECTS], ..Undurable::default() };
     assert_eq!(lab.member.settler.commit().await.unwrap(), unknown);
     assert_eq!(lab.member.settler.commit().await.unwrap(), Undurable::default());
     while !matches!(lab.fetch().await, Fetched::Lost(_)) {}

@@ -15,8 +15,10 @@ use crate::error::error;
 use crate::management::Management;
 use crate::names::Names;
 
-/// How long the management API is waited for, which alone knows what is bound.
-const GLANCE: Duration = Duration::from_secs(2);
+/// How long a management API is waited for that a URL names; it alone knows what is bound.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one is waited for that may not be there.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// Makes sure that a group gets what it is to get of a stream that exists. What is bound already stays so.
 ///
@@ -45,27 +47,43 @@ pub(crate) async fn bind(
     Ok(())
 }
 
-/// Whether a group that exists gets something in particular, and these settings ask for nothing: then it is left so. It is
-/// not where nobody can say.
+/// Whether a group that exists gets something in particular, and these settings ask for nothing: then it is left so. Where
+/// nobody can say, what was `known` before holds. An API that may not be there is asked once.
 pub(super) async fn is_particular(
     management: Option<&Management>,
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
+    known: Option<bool>,
 ) -> bool {
     if !are_made(config) || !config.bindings.is_empty() {
         return false;
     }
+    if let Some(known) = known.filter(|_| config.management.is_empty()) {
+        return known;
+    }
     let everything = everything(&config.exchange).routing_key;
-    let bound = bound(management, operation, names).await;
-    bound.is_some_and(|bound| !bound.is_empty() && !bound.contains(&everything))
+    match bound(management, operation, config, names).await {
+        Some(bound) => !bound.is_empty() && !bound.contains(&everything),
+        None => known.unwrap_or(false),
+    }
+}
+
+/// Whether a group is bound to its stream by nothing at all; not where nobody can say.
+pub(crate) async fn is_unbound(
+    management: Option<&Management>,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> bool {
+    bound(management, operation, config, names).await.is_some_and(|bound| bound.is_empty())
 }
 
 /// Makes sure that a group gets nothing that these settings do not ask for, as far as anybody can say.
 ///
 /// # Errors
 /// `Conflict`, naming the difference.
-pub(crate) async fn are_alike(
+pub(crate) async fn is_bound_alike(
     management: Option<&Management>,
     operation: &'static str,
     config: &RabbitConfig,
@@ -74,7 +92,7 @@ pub(crate) async fn are_alike(
     if !are_made(config) {
         return Ok(());
     }
-    let bound = bound(management, operation, names).await.unwrap_or_default();
+    let bound = bound(management, operation, config, names).await.unwrap_or_default();
     let is_asked_for = |key: &String| config.bindings.iter().any(|binding| binding.routing_key == *key);
     match bound.iter().find(|key| !is_asked_for(key)) {
         Some(key) => {
@@ -91,16 +109,22 @@ fn are_made(config: &RabbitConfig) -> bool {
 }
 
 /// By what a group is bound; `None` where nobody can say.
-async fn bound(management: Option<&Management>, operation: &'static str, names: &Names) -> Option<Vec<String>> {
+async fn bound(
+    management: Option<&Management>,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Option<Vec<String>> {
+    let patience = if config.management.is_empty() { GLANCE } else { PATIENCE };
     let asked = management?.routing_keys(operation, names.stream.as_str(), &names.queue);
-    match tokio::time::timeout(GLANCE, asked).await {
+    match tokio::time::timeout(patience, asked).await {
         Ok(Ok(bound)) => Some(bound),
         Ok(Err(error)) => {
             tracing::debug!(%error, queue = %names.queue, "by what the queue is bound is not known");
             None
         }
         Err(_) => {
-            tracing::debug!(queue = %names.queue, "by what the queue is bound was not said in {GLANCE:?}");
+            tracing::debug!(queue = %names.queue, "by what the queue is bound was not said in {patience:?}");
             None
         }
     }

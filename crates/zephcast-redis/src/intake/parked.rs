@@ -41,11 +41,11 @@ impl RedisIntake {
         let claimed = self.claim(RETURNED, room, None).await?;
         self.relist = seen;
         if claimed.len() < room {
-            self.member.parked.returned.store(0, Ordering::Relaxed);
+            self.member.parked.none_returned();
         }
         let before = self.buffer.len();
         self.take_claimed(claimed)?;
-        self.give_back_what_does_not_fit(before);
+        self.give_back_what_does_not_fit(before, room);
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl RedisIntake {
         // What there is no room for is this member's and stays so: it is listed again.
         let before = self.buffer.len();
         self.take_claimed(listed)?;
-        let again = self.take_out_what_does_not_fit(before).messages.len();
+        let again = self.take_out_what_does_not_fit(before, page).messages.len();
         if again == 0 {
             ids.extend(&gone);
         } else {

@@ -1,8 +1,6 @@
 //! What a read brought beyond the room that there is: it is given back at once, so that memory does not hold it and others
 //! get it.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use zephcast_core::driver::Incoming;
 use zephcast_core::{Headers, Message, MessageId, Result};
@@ -19,15 +17,15 @@ const SLACK: usize = 1 << 20;
 /// What does not fit.
 pub(super) struct Surplus {
     pub(super) messages: Vec<Incoming>,
-    /// Whether the bytes of all that came are more than there is room for.
+    /// Whether it is because of the bytes of what came.
     pub(super) is_too_large: bool,
 }
 
 impl RedisIntake {
-    /// Of what the buffer got since it was `before` long, takes out what does not fit. Of messages that are too large at
-    /// least one stays. There may be too many when both streams had as many as were asked for.
-    pub(super) fn take_out_what_does_not_fit(&mut self, before: usize) -> Surplus {
-        let room = self.room.bytes.max(SLACK);
+    /// Of what the buffer got since it was `before` long, takes out what does not fit: more messages than `most`, as when both
+    /// streams had that many, and more bytes than there is room for, but for one message.
+    pub(super) fn take_out_what_does_not_fit(&mut self, before: usize, most: usize) -> Surplus {
+        let room = self.room.max(SLACK);
         let (mut bytes, mut largest, mut fitting) = (0, 0, 0);
         for size in self.buffer.sizes(before) {
             bytes += size;
@@ -36,7 +34,7 @@ impl RedisIntake {
         }
         let came = self.buffer.len() - before;
         self.size.learn(came, largest);
-        let fitting = fitting.max(1).min(self.room.messages.saturating_sub(before));
+        let fitting = fitting.max(1).min(most);
         let messages = if fitting < came { self.buffer.split_off(before + fitting) } else { Vec::new() };
         let is_too_large = bytes > room && !messages.is_empty();
         if is_too_large {
@@ -46,8 +44,8 @@ impl RedisIntake {
     }
 
     /// As [`take_out_what_does_not_fit`](Self::take_out_what_does_not_fit), and it goes back with the next fetch.
-    pub(super) fn give_back_what_does_not_fit(&mut self, before: usize) -> Surplus {
-        let surplus = self.take_out_what_does_not_fit(before);
+    pub(super) fn give_back_what_does_not_fit(&mut self, before: usize, most: usize) -> Surplus {
+        let surplus = self.take_out_what_does_not_fit(before, most);
         self.surplus.extend(surplus.messages.iter().map(|incoming| (incoming.token, incoming.attempt)));
         surplus
     }
@@ -73,7 +71,7 @@ impl RedisIntake {
         self.member.lost_from_stream(array(OPERATION, gone)?.len() as u64);
         tracing::debug!(count = self.surplus.len(), stream = %self.member.keys.stream,
             "a read brought more than there is room for; the rest was given back");
-        self.member.parked.returned.fetch_add(self.surplus.len() as u64, Ordering::Relaxed);
+        self.member.parked.gave_back();
         self.surplus.clear();
         Ok(())
     }

@@ -32,7 +32,10 @@ impl Settling {
                 continue;
             }
             let result = match &waiting.what {
-                Awaited::Delivery(slot) if slot.is_lost() => Err(lease_lost()),
+                // Its assignment may have ended since the broker has it.
+                Awaited::Delivery(slot) if slot.is_gone() || (slot.is_lost() && !waiting.is_recorded) => {
+                    Err(lease_lost())
+                }
                 Awaited::Everything => everything.get_or_insert_with(|| self.since_last_commit()).clone(),
                 Awaited::Delivery(..) | Awaited::EverythingOrLost => Ok(()),
             };
