@@ -58,7 +58,7 @@ impl Admin for RabbitAdmin {
             return Err(invalid(OPERATION, text));
         }
         match config.topology {
-            Topology::Check => topology::stream(control, OPERATION, &config, &spec.stream, false).await?,
+            Topology::Check => topology::stream(control, OPERATION, &config, &spec.stream, false).await.map(drop)?,
             _ => topology::declare(control, OPERATION, &config, &spec.stream).await?,
         }
         for names in &groups {

@@ -15,6 +15,7 @@ use zephcast_core::driver::{Batch, Credit, Fetched, Intake};
 use zephcast_core::{Error, ErrorKind, Event, Result};
 
 use self::blockage::Blockage;
+use self::bound::Bound;
 use self::suspects::Lookout;
 use crate::clock::now_ms;
 use crate::error::translate;
@@ -42,8 +43,8 @@ pub(crate) struct RabbitIntake {
     blockage: Blockage,
     /// When the group was bound to its stream last.
     bound: Instant,
-    /// Whether the stream was missing then.
-    misses_stream: bool,
+    /// What was found then.
+    bound_last: Bound,
 }
 
 impl RabbitIntake {
@@ -58,7 +59,7 @@ impl RabbitIntake {
             in_doubt_since: None,
             lookout: Lookout::default(),
             bound: Instant::now(),
-            misses_stream: false,
+            bound_last: Bound::default(),
         }
     }
 

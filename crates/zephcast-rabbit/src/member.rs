@@ -63,32 +63,34 @@ pub(crate) struct Member {
 
 /// Whether what sessions had settled was not known to be durable when they ended. Told by the next commit.
 #[derive(Default)]
-pub(crate) struct LostUnsynced {
-    is_there: AtomicBool,
+pub(crate) struct LostUnsynced(Mutex<Unsynced>);
+
+#[derive(Default)]
+struct Unsynced {
+    is_there: bool,
     /// Whether there is some of sessions whose end the engine knows.
-    is_of_known_end: AtomicBool,
+    is_of_known_end: bool,
 }
 
 impl LostUnsynced {
     pub(crate) fn add(&self) {
-        self.is_there.store(true, Ordering::SeqCst);
+        self.lock().is_there = true;
     }
 
     /// The engine knows by now that every session that ended did.
     pub(crate) fn note_known(&self) {
-        if self.is_there.swap(false, Ordering::SeqCst) {
-            self.is_of_known_end.store(true, Ordering::SeqCst);
-        }
+        let mut unsynced = self.lock();
+        unsynced.is_of_known_end |= std::mem::take(&mut unsynced.is_there);
     }
 
     pub(crate) fn take(&self) -> Undurable {
-        let units =
-            |flag: &AtomicBool| if flag.swap(false, Ordering::SeqCst) { vec![UNIT, SUSPECTS] } else { Vec::new() };
-        Undurable {
-            unknown: units(&self.is_there),
-            unknown_of_lost: units(&self.is_of_known_end),
-            ..Undurable::default()
-        }
+        let Unsynced { is_there, is_of_known_end } = std::mem::take(&mut *self.lock());
+        let units = |is_lost| if is_lost { vec![UNIT, SUSPECTS] } else { Vec::new() };
+        Undurable { unknown: units(is_there), unknown_of_lost: units(is_of_known_end), ..Undurable::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unsynced> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::management::Management;
 use crate::names::Names;
 use crate::roll_call;
 
-/// Makes sure that there is a stream, and that its exchange can be published to.
+/// Makes sure that there is a stream, and that its exchange can be published to; whether it had to be made.
 ///
 /// # Errors
 /// `NotFound` when it is missing and must not be made.
@@ -30,25 +30,27 @@ pub(crate) async fn stream(
     config: &RabbitConfig,
     stream: &StreamName,
     create: bool,
-) -> Result<()> {
+) -> Result<bool> {
     if config.topology == Topology::Expect {
-        return Ok(());
+        return Ok(false);
     }
     if config.exchange == Exchange::Default {
-        let is_made = create && config.topology == Topology::Declare;
-        return if is_made { declare(connection, operation, config, stream).await } else { Ok(()) };
+        if create && config.topology == Topology::Declare {
+            declare(connection, operation, config, stream).await?;
+        }
+        return Ok(false);
     }
     if has_exchange(connection, operation, stream.as_str()).await? {
         // Whoever asks for something in particular is not given something else.
-        return match config.topology == Topology::Declare && config.asks_of_exchange() {
-            true => unless_hidden(declare(connection, operation, config, stream).await),
-            false => Ok(()),
-        };
+        if config.topology == Topology::Declare && config.asks_of_exchange() {
+            unless_hidden(declare(connection, operation, config, stream).await)?;
+        }
+        return Ok(false);
     }
     if !create || config.topology == Topology::Check {
         return Err(missing(operation, stream.as_str()));
     }
-    declare(connection, operation, config, stream).await
+    declare(connection, operation, config, stream).await.map(|()| true)
 }
 
 /// Declares a stream. One that exists alike is fine.
@@ -156,7 +158,7 @@ pub(crate) async fn group(
     create_stream: bool,
     known: Option<Found>,
 ) -> Result<Found> {
-    match config.topology {
+    let known = match config.topology {
         Topology::Expect => return Ok(Found::default()),
         Topology::Check => {
             stream(connection, operation, config, &names.stream, false).await?;
@@ -165,8 +167,12 @@ pub(crate) async fn group(
                 None => Err(missing_group(operation, names.stream.as_str(), names.group.as_str())),
             };
         }
-        Topology::Declare => stream(connection, operation, config, &names.stream, create_stream).await?,
-    }
+        Topology::Declare => {
+            let is_new = stream(connection, operation, config, &names.stream, create_stream).await?;
+            // Nothing is bound to that.
+            if is_new { Some(Found::default()) } else { known }
+        }
+    };
     let found = declare_group(connection, management, operation, config, names, known).await;
     found.map_err(|error| unless_deleted(operation, error))
 }

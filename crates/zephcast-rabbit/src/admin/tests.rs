@@ -1,12 +1,14 @@
 //! On a real server: what must not be made is not, and what others made stays as it is.
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use zephcast_core::driver::Driver;
 
 use super::*;
 use crate::RabbitDriver;
-use crate::lab::{Lab, PATIENCE};
+use crate::lab::{Lab, NORMAL, PATIENCE, fetch};
 
 #[tokio::test]
 async fn who_only_checks_or_expects_makes_nothing() {
@@ -104,4 +106,24 @@ async fn a_group_is_bound_though_nobody_can_say_by_what_it_is() {
     assert_eq!(bound_by(&lab).await, [""; 0]);
     client("?management=http://127.0.0.1:1").await.admin().create_stream(&spec).await.unwrap();
     assert_eq!(bound_by(&lab).await, ["#"]);
+}
+
+#[tokio::test]
+async fn a_group_whose_stream_was_made_anew_is_bound_whatever_it_got_before() {
+    let lab = Lab::start().await;
+    let mut spec = StreamSpec::new("s".parse().unwrap());
+    spec.groups = vec!["g".parse().unwrap()];
+    spec.settings.insert("binding".into(), "a.#".into());
+    lab.driver.admin().create_stream(&spec).await.unwrap();
+    let mut member = lab.join().await;
+    let channel = lab.channel().await;
+    channel.exchange_delete("s".into(), ExchangeDeleteOptions::default()).await.unwrap();
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare("s".into(), ExchangeKind::Topic, options, FieldTable::default()).await.unwrap();
+    let bound = async {
+        while bound_by(&lab).await != ["#"] {
+            fetch(&mut member, NORMAL).await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, bound).await.expect("is bound again");
 }

@@ -22,44 +22,59 @@ impl RabbitIntake {
             return;
         }
         self.bound = Instant::now();
-        let bound = tokio::select! {
+        let Bound { has_stream, is_bound } = tokio::select! {
             biased;
             // Is not kept waiting.
             () = session.more() => return,
-            bound = self.unless_needed(session, bind(&self.member, self.misses_stream)) => bound,
+            bound = self.unless_needed(session, bind(&self.member, self.bound_last)) => match bound {
+                Some(Ok(bound)) => bound,
+                Some(Err(error)) => return tracing::debug!(%error, "the group could not be bound anew"),
+                None => return,
+            },
         };
-        match bound {
-            Some(Ok(has_stream)) => {
-                if !has_stream && !self.misses_stream {
-                    let Names { stream, group, .. } = &self.member.names;
-                    tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
-                }
-                self.misses_stream = !has_stream;
-            }
-            Some(Err(error)) => tracing::debug!(%error, "the group could not be bound anew"),
-            None => {}
+        if !has_stream && self.bound_last.has_stream {
+            let Names { stream, group, .. } = &self.member.names;
+            tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
         }
+        self.bound_last = Bound { has_stream, is_bound };
     }
 }
 
-/// Sees to it that the group is bound to its stream, which may have been missing; whether there is one.
-async fn bind(member: &Member, was_missing: bool) -> Result<bool> {
+/// What was found when the group was bound to its stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    has_stream: bool,
+    /// Whether anything was bound, as far as anybody can say.
+    is_bound: bool,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self { has_stream: true, is_bound: true }
+    }
+}
+
+/// Sees to it that the group is bound to its stream.
+async fn bind(member: &Member, last: Bound) -> Result<Bound> {
     let Member { brokers, names, subscription, .. } = member;
     let control = &brokers.control;
-    match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        there => there?,
-    }
-    let is_particular = member.group().is_some_and(|group| group.is_particular);
-    let management = brokers.management.as_ref();
-    // What somebody had decided went with the former stream.
-    let is_undone =
-        was_missing || (is_particular && topology::is_unbound(management, OPERATION, control.config(), names).await);
-    if is_undone || !is_particular {
-        topology::bind(control, OPERATION, control.config(), names).await?;
-        if let Some(group) = member.group().as_mut() {
-            group.is_particular = false;
+    let is_new = match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await
+    {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Bound { has_stream: false, ..last }),
+        made => made?,
+    };
+    if member.group().is_some_and(|group| group.is_particular) && !is_new && last.has_stream {
+        let management = brokers.management.as_ref();
+        let is_bound = !topology::is_unbound(management, OPERATION, control.config(), names).await;
+        // Somebody may be about to bind it by something else.
+        if is_bound || last.is_bound {
+            return Ok(Bound { has_stream: true, is_bound });
         }
     }
-    Ok(true)
+    // What somebody had decided went with the former stream.
+    topology::bind(control, OPERATION, control.config(), names).await?;
+    if let Some(group) = member.group().as_mut() {
+        group.is_particular = false;
+    }
+    Ok(Bound::default())
 }

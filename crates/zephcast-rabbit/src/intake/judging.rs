@@ -28,7 +28,7 @@ use crate::suspect::Suspect;
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long at most others are waited for that read the hints.
-const OTHERS: Duration = Duration::from_secs(10);
+const OTHERS: Duration = Duration::from_secs(4);
 /// How long at most they are given before the first try again, and later on.
 const PAUSES: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(320);
 
@@ -194,7 +194,8 @@ async fn read_alone(member: &Member) -> Result<Option<Hints>> {
             }
         }
         let Some((messages, consumers)) = seen.filter(|_| !is_all) else { break };
-        if consumers > 1 {
+        // None where the queue was deleted and made again.
+        if consumers != 1 {
             errand.end().await?;
             return Ok(None);
         }

@@ -206,7 +206,9 @@ async fn a_connection_that_is_blocked_holds_up_publishes_and_no_acks() {
 
 /// A way to the server that can be made bad, and a connection by it with this request timeout.
 async fn by_proxy(timeout: Duration) -> (RabbitServer, Proxy, Arc<Connection>) {
-    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    // Later versions take less, unless they are told to.
+    let options = RabbitOptions::default().setting("max_message_size", 128 << 20);
+    let server = RabbitServer::start(options).await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let url = format!("amqp://guest:guest@{}/%2f?heartbeat=60", proxy.addr());
     let config = RabbitConfig::from_url(&url).unwrap().request_timeout(timeout);
