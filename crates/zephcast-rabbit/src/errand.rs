@@ -86,6 +86,11 @@ impl Drop for Errand<'_> {
         runtime.spawn(async move {
             // Answered after a call that nobody waits for any more, of which it is known by then whether it was refused.
             if link.answer(channel.basic_qos(1, BasicQosOptions::default())).await.is_err() {
+                return link.bury(channel);
+            }
+            // A consumer that nobody waits for any more keeps its channel in the client library, and messages.
+            let closed = channel.close(lapin::protocol::constants::REPLY_SUCCESS, "OK".into());
+            if link.answer(closed).await.is_err() {
                 link.bury(channel);
             }
         });

@@ -47,3 +47,23 @@ async fn a_refusal_that_nobody_waits_for_any_more_costs_the_channel_alone() {
     }
     assert!(Arc::ptr_eq(&link, &connection.link("test").await.unwrap()), "it is the same connection");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_nobody_waits_for_any_more_is_gone() {
+    const WAY: Duration = Duration::from_millis(20);
+    const QUEUE: &str = "there";
+    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let connection = Connection::new(Arc::new(RabbitConfig::new("127.0.0.1", proxy.addr().port())), "test");
+    let errand = Errand::begin(&connection, "declare").await.unwrap();
+    errand.call(errand.channel().queue_declare(QUEUE.into(), <_>::default(), FieldTable::default())).await.unwrap();
+    proxy.set_latency(WAY);
+    for part in 0..10 {
+        let errand = Errand::begin(&connection, "consume").await.unwrap();
+        let consumed = errand.channel().basic_consume(QUEUE.into(), "".into(), <_>::default(), FieldTable::default());
+        // Given up while the question or its answer is on its way.
+        drop(tokio::time::timeout(WAY * 2 * part / 10, errand.call(consumed)).await);
+    }
+    let gone = async { while topology::queue(&connection, "test", QUEUE).await.unwrap() != Some((0, 0)) {} };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("nobody consumes");
+}

@@ -41,7 +41,8 @@ impl RabbitIntake {
                 biased;
                 () = self.member.interrupted.notified() => return Ok(false),
                 () = session.link.ended() => return Ok(true),
-                hints = read(&self.member) => hints?,
+                // Of what is not known by then, nothing is said.
+                hints = read(&self.member) => hints?.unwrap_or_default(),
             };
             let doubtful = session.inbox.doubtful(|arrival| acquit(session, arrival, &hints));
             if doubtful.is_empty() {
@@ -129,28 +130,30 @@ fn acquit_for_good(session: &Session, tag: u64, attempts: u32, error: &Error) {
 }
 
 /// What is known of suspects. Whoever has one from a member that lived may be faster than its word.
+///
+/// # Errors
+/// `Unavailable` when others read the hints all the while: they may have the word of one.
 pub(crate) async fn read_of(member: &Member, suspects: &[Suspect]) -> Result<Hints> {
-    let hints = read(member).await?;
+    let read = async || {
+        let others = || error(ErrorKind::Unavailable, OPERATION, "other members read the hints all the while");
+        read(member).await?.ok_or_else(others)
+    };
+    let hints = read().await?;
     if suspects.iter().all(|suspect| suspect.has_word(&hints)) {
         return Ok(hints);
     }
     tokio::time::sleep(PATIENCE).await;
-    read(member).await
+    read().await
 }
 
-/// Reads all that is written down, and leaves it where it is.
-///
-/// # Errors
-/// `Unavailable` when others read it all the while.
-async fn read(member: &Member) -> Result<Hints> {
+/// Reads all that is written down, and leaves it where it is; `None` when others read it all the while.
+async fn read(member: &Member) -> Result<Option<Hints>> {
     let until = Instant::now() + OTHERS;
     let mut longest = *PAUSES.start();
     loop {
-        if let Some(hints) = read_alone(member).await? {
+        let hints = read_alone(member).await?;
+        if hints.is_some() || Instant::now() >= until {
             return Ok(hints);
-        }
-        if Instant::now() >= until {
-            return Err(error(ErrorKind::Unavailable, OPERATION, "other members read the hints all the while"));
         }
         tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
         longest = (longest * 2).min(*PAUSES.end());
