@@ -41,7 +41,8 @@ async fn a_frozen_broker_is_told_within_the_time_of_a_request() {
         assert!(error.is_retryable(), "{error:?}");
     }
     assert!(took < Duration::from_secs(15), "{took:?}");
-    let until = Instant::now() + Duration::from_secs(30);
+    // A busy machine takes long to have it back.
+    let until = Instant::now() + Duration::from_secs(90);
     while let Err(error) = driver.group_status(&stream, &group).await {
         assert!(error.is_retryable() && Instant::now() < until, "{error:?}");
     }
