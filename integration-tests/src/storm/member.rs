@@ -101,8 +101,8 @@ async fn serve(
 async fn confirm(consumer: &Consumer, name: &str, history: &History, acked: &mut Vec<u64>) {
     match consumer.commit().await {
         Ok(()) => acked.drain(..).for_each(|number| history.settled(name, number)),
-        // It is not said which of them came too late.
-        Err(error) if error.kind() == ErrorKind::LeaseLost => acked.clear(),
-        Err(error) => panic!("a commit ends well or too late: {error}"),
+        // It is not said which of them came too late, or may have.
+        Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Unavailable) => acked.clear(),
+        Err(error) => panic!("a commit ends well, too late or unknown: {error}"),
     }
 }
