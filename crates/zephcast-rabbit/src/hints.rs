@@ -158,7 +158,7 @@ impl Hints {
         self.known.get(&mark).map(|hint| hint.attempts)
     }
 
-    /// Reads what [`write`] and [`pardon`] wrote, at this time of day.
+    /// Reads what [`write()`] and [`write_pardons`] wrote, at this time of day.
     ///
     /// # Errors
     /// `Broker` when it is something else.
