@@ -114,16 +114,22 @@ pub(crate) async fn has_exchange(connection: &Connection, operation: &'static st
 /// Whether there is a queue of this name; how many messages are ready in it and how many consume.
 pub(crate) async fn queue(connection: &Connection, operation: &'static str, name: &str) -> Result<Option<(u64, u64)>> {
     let errand = Errand::begin(connection, operation).await?;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let asked = errand.channel().queue_declare(name.into(), options, FieldTable::default());
-    match errand.try_call(asked).await {
-        Ok(queue) => Ok(Some((queue.message_count().into(), queue.consumer_count().into()))),
+    match figures(&errand, name).await {
+        Ok(figures) => Ok(Some(figures)),
         Err(failure) if failure.has_code(code::NOT_FOUND) => match errand.failed(failure) {
             away if away.is_retryable() => Err(away),
             _ => Ok(None),
         },
         Err(failure) => Err(errand.failed(failure)),
     }
+}
+
+/// How many messages are ready in a queue, and how many consume.
+pub(crate) async fn figures(errand: &Errand<'_>, name: &str) -> Result<(u64, u64), CallFailure> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = errand.channel().queue_declare(name.into(), options, FieldTable::default());
+    let queue = errand.try_call(asked).await?;
+    Ok((queue.message_count().into(), queue.consumer_count().into()))
 }
 
 fn found(errand: &Errand<'_>, answer: Result<(), CallFailure>) -> Result<bool> {

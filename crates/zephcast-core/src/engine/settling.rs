@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::deadline::after;
-use crate::driver::{Disposition, Settlement, Settler, Undurable, UnitSettlements};
+use crate::driver::{Disposition, Settlement, Settler, Undurable};
 use crate::retry::Reconnect;
 use crate::{Error, ErrorKind, Event, Result, Token, UnitId};
 
@@ -376,9 +376,8 @@ impl Settling {
         for waiting in &mut self.waiting {
             let Awaited::Delivery(slot) = &waiting.what else { continue };
             let recorded = recorded.get_or_insert_with(|| {
-                let of =
-                    |unit: &UnitSettlements| unit.acked.iter().map(|token| (unit.unit, *token)).collect::<Vec<_>>();
-                settlement.units.iter().flat_map(of).collect()
+                let units = settlement.units.iter();
+                units.flat_map(|unit| unit.acked.iter().map(|token| (unit.unit, *token))).collect()
             });
             waiting.is_recorded |= recorded.contains(&slot.key());
         }

@@ -69,12 +69,17 @@ async fn bound_by(lab: &Lab) -> Vec<String> {
     listed.lines().filter_map(|line| line.strip_prefix("s\t")).map(str::to_owned).collect()
 }
 
-#[tokio::test]
-async fn a_group_that_gets_something_in_particular_gets_nothing_else() {
-    let lab = Lab::start().await;
+fn bound_by_a() -> StreamSpec {
     let mut spec = StreamSpec::new("s".parse().unwrap());
     spec.groups = vec!["g".parse().unwrap()];
     spec.settings.insert("binding".into(), "a.#".into());
+    spec
+}
+
+#[tokio::test]
+async fn a_group_that_gets_something_in_particular_gets_nothing_else() {
+    let lab = Lab::start().await;
+    let mut spec = bound_by_a();
     let admin = lab.driver.admin();
     admin.create_stream(&spec).await.unwrap();
     let mut without = spec.clone();
@@ -111,9 +116,7 @@ async fn a_group_is_bound_though_nobody_can_say_by_what_it_is() {
 #[tokio::test]
 async fn a_group_whose_stream_was_made_anew_is_bound_whatever_it_got_before() {
     let lab = Lab::start().await;
-    let mut spec = StreamSpec::new("s".parse().unwrap());
-    spec.groups = vec!["g".parse().unwrap()];
-    spec.settings.insert("binding".into(), "a.#".into());
+    let spec = bound_by_a();
     lab.driver.admin().create_stream(&spec).await.unwrap();
     let mut member = lab.join().await;
     let channel = lab.channel().await;

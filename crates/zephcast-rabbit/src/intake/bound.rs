@@ -22,7 +22,7 @@ impl RabbitIntake {
             return;
         }
         self.bound = Instant::now();
-        let Bound { has_stream, is_bound } = tokio::select! {
+        let bound = tokio::select! {
             biased;
             // Is not kept waiting.
             () = session.more() => return,
@@ -32,11 +32,11 @@ impl RabbitIntake {
                 None => return,
             },
         };
-        if !has_stream && self.bound_last.has_stream {
+        if !bound.has_stream && self.bound_last.has_stream {
             let Names { stream, group, .. } = &self.member.names;
             tracing::warn!(%stream, %group, "the stream does not exist any more: nothing comes until it is created");
         }
-        self.bound_last = Bound { has_stream, is_bound };
+        self.bound_last = bound;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::options::BasicConsumeOptions;
 use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 use zephcast_core::{Error, ErrorKind, Result};
@@ -23,6 +23,7 @@ use crate::member::Member;
 use crate::properties;
 use crate::session::Session;
 use crate::suspect::Suspect;
+use crate::topology;
 
 /// How long a member that lived is given to say so, after its messages came here.
 pub(super) const PATIENCE: Duration = Duration::from_millis(300);
@@ -165,14 +166,12 @@ async fn read(member: &Member) -> Result<Option<Hints>> {
 async fn read_alone(member: &Member) -> Result<Option<Hints>> {
     let mut hints = Hints::default();
     let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
-    let queue = || member.names.hints.as_str().into();
-    let look = async || {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        match errand.try_call(errand.channel().queue_declare(queue(), options, FieldTable::default())).await {
-            Ok(queue) => Ok(Some((queue.message_count(), queue.consumer_count()))),
-            Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
-            Err(failure) => Err(errand.failed(failure)),
-        }
+    let queue = member.names.hints.as_str();
+    let look = async || match topology::figures(&errand, queue).await {
+        Ok(figures) => Ok(Some(figures)),
+        // Hints whose server is away are lost for now.
+        Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
+        Err(failure) => Err(errand.failed(failure)),
     };
     match look().await? {
         None | Some((0, 0)) => return Ok(Some(hints)),
@@ -180,7 +179,7 @@ async fn read_alone(member: &Member) -> Result<Option<Hints>> {
         Some(_) => return Ok(None),
     }
     let consumed = errand.channel().basic_consume(
-        queue(),
+        queue.into(),
         ShortString::default(),
         BasicConsumeOptions::default(),
         FieldTable::default(),

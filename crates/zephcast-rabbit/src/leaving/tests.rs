@@ -106,11 +106,7 @@ async fn a_word_that_another_one_is_reading_counts() {
     /// How long it takes that one.
     const READING: Duration = Duration::from_millis(700);
     let lab = Lab::start().await;
-    let mut member = lab.join().await;
-    lab.publish("s.g.suspects").await;
-    assert_eq!(attempt_at_suspect(&mut member).await, 1);
-    lab.break_off().await;
-    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    let mut member = outlives_a_suspect(&lab).await;
     let channel = lab.channel().await;
     let mut other = reads_hints(&channel).await;
     other.next().await.expect("a word").unwrap();
@@ -185,11 +181,7 @@ async fn the_last_of_many_words_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_known_is_said_though_nobody_can_look_for_what_is_not() {
     let lab = Lab::start().await;
-    let mut member = lab.join().await;
-    lab.publish("s.g.suspects").await;
-    assert_eq!(attempt_at_suspect(&mut member).await, 1);
-    lab.break_off().await;
-    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    let mut member = outlives_a_suspect(&lab).await;
     lab.publish("s.g").await;
     until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_))).await;
     takes_a_suspect_in_hand(&mut member).await;
@@ -211,6 +203,16 @@ async fn what_is_known_is_said_though_nobody_can_look_for_what_is_not() {
     // Of the suspect it is said when that can be looked up.
     channel.close(200, "".into()).await.unwrap();
     assert_eq!(attempt_at_suspect(&mut member).await, 1);
+}
+
+/// A member that had a suspect when its connection broke, lives, and said so.
+async fn outlives_a_suspect(lab: &Lab) -> Membership {
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    assert_eq!(attempt_at_suspect(&mut member).await, 1);
+    lab.break_off().await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Assigned(_))).await;
+    member
 }
 
 async fn attempt_at_suspect(member: &mut Membership) -> u32 {
