@@ -72,8 +72,8 @@ pub(crate) struct Member {
 #[derive(Default)]
 pub(crate) struct Parked {
     returned: AtomicU64,
-    /// Whether this member gave something back since it took all: a look that began before does not know.
-    gave_back: AtomicBool,
+    /// Whether something was given back that the last look may not know of.
+    given_back: AtomicBool,
     pub(crate) suspects: AtomicU64,
     /// Whether there was a look since the engine was last told of suspects.
     news: AtomicBool,
@@ -89,18 +89,18 @@ impl Parked {
 
     /// Whether there is something that was given back, by what is known.
     pub(crate) fn has_returned(&self) -> bool {
-        self.returned.load(Ordering::Relaxed) > 0 || self.gave_back.load(Ordering::Relaxed)
+        self.returned.load(Ordering::Relaxed) > 0 || self.given_back.load(Ordering::Relaxed)
     }
 
-    /// This member gave something back.
-    pub(crate) fn gave_back(&self) {
-        self.gave_back.store(true, Ordering::Relaxed);
+    /// Something was given back, whatever a look that is under way will find.
+    pub(crate) fn given_back(&self) {
+        self.given_back.store(true, Ordering::Relaxed);
     }
 
     /// All of it was taken.
     pub(crate) fn none_returned(&self) {
         self.returned.store(0, Ordering::Relaxed);
-        self.gave_back.store(false, Ordering::Relaxed);
+        self.given_back.store(false, Ordering::Relaxed);
     }
 
     /// Whether the last look found suspects that the engine was not told of.
@@ -186,11 +186,14 @@ impl Member {
             true => missing(OPERATION, &self.keys.stream),
             false => failure.into_error(OPERATION),
         });
-        let [now, gone, start] = elements(OPERATION, answer?)?;
+        let [now, gone, start, has_returned] = elements(OPERATION, answer?)?;
         // If all is lost and the group begins again, nothing that came meanwhile is skipped.
         *lock(&self.start) = text(OPERATION, start)?;
         lock(&self.fence).begin(count(OPERATION, &now)?, again);
         self.lost_from_stream(count(OPERATION, &gone)?);
+        if count(OPERATION, &has_returned)? > 0 {
+            self.parked.given_back();
+        }
         Ok(())
     }
 

@@ -71,7 +71,7 @@ impl RedisIntake {
         self.member.lost_from_stream(array(OPERATION, gone)?.len() as u64);
         tracing::debug!(count = self.surplus.len(), stream = %self.member.keys.stream,
             "a read brought more than there is room for; the rest was given back");
-        self.member.parked.gave_back();
+        self.member.parked.given_back();
         self.surplus.clear();
         Ok(())
     }

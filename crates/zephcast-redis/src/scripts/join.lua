@@ -1,9 +1,10 @@
--- Enters the member, after `group`. Returns the time, how many are gone, and after which entry the group began.
+-- Enters the member, after `group`. Returns the time, how many are gone, after which entry the group began, and whether
+-- something was given back, which comes before anything new.
 local now = server_ms()
 write_report(redis.call, lease, now, '0', now)
 
 -- What an earlier process of this name held when it ended: one of these may have ended it.
-local gone = 0
+local gone, has_returned = 0, 0
 if ARGV[7] == '0' then
   for k = 1, 2 do
     while true do
@@ -16,4 +17,7 @@ if ARGV[7] == '0' then
     redis.call('XGROUP', 'CREATECONSUMER', KEYS[k], group, me)
   end
 end
-return {now, gone, start}
+for k = 1, 2 do
+  if #pending_of(KEYS[k], RETURNED, 0, '-', 1) > 0 then has_returned = 1 end
+end
+return {now, gone, start, has_returned}

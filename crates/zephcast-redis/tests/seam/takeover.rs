@@ -1,5 +1,6 @@
 //! What happens to what a member held: it died, it left, its name came back.
 
+use crate::member::position;
 use crate::prelude::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +182,7 @@ async fn what_is_trimmed_while_it_is_handled_can_still_be_settled() {
     assert!(member.ack(&held[..1]).await.is_empty());
     let dead = Disposition::Dead {
         message: Box::new(held[1].message.clone()),
-        origin: crate::member::position(&held[1]),
+        origin: position(&held[1]),
         published_ms: None,
         attempts: 1,
         failure: crate::member::failure(),
@@ -229,7 +230,7 @@ async fn what_is_held_goes_back_before_a_read_is_waited_for() {
     let mut member = Joined::with(&driver, &stream, long).await;
     let held = member.receive(1).await;
     giver.leave(&[(given[0].token, 0)]).await;
-    server.cli(&["XDEL", stream.as_str(), &crate::member::position(&given[0]).to_string()]);
+    server.cli(&["XDEL", stream.as_str(), &position(&given[0]).to_string()]);
     // Said while a read waits, which goes on waiting.
     assert_eq!(member.told_of_missing().await, 1);
     let began = Instant::now();
@@ -238,4 +239,21 @@ async fn what_is_held_goes_back_before_a_read_is_waited_for() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let parked = server.cli(&["XPENDING", stream.as_str(), "g", "-", "+", "10", "zephcast/returned"]);
     assert!(parked.contains("zephcast/returned"), "{left:?}, and it is still held: {parked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_joins_takes_what_was_given_back_before_anything_new() {
+    let server = Server::own(&[]);
+    let driver = server.driver().await;
+    let stream = unique_stream("given-back");
+    let positions = publish(&driver, &stream, &messages(6)).await;
+    let mut first = Joined::new(&driver, &stream, "first").await;
+    let held = first.receive(3).await;
+    first.leave(&[(held[0].token, 0), (held[1].token, 0), (held[2].token, 0)]).await;
+    // A look at the group could come before the first read, or after it.
+    assert_eq!(server.cli(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-xinfo|consumers"]), "OK");
+    let blind = RedisDriver::connect(server.config().user("app").password("pw")).await.unwrap();
+    let mut second = Joined::new(&blind, &stream, "second").await;
+    let received: Vec<Position> = second.receive(6).await.iter().map(position).collect();
+    assert_eq!(received, positions);
 }
