@@ -24,7 +24,7 @@ use crate::topology;
 pub struct RabbitDriver {
     config: Arc<RabbitConfig>,
     capabilities: Capabilities,
-    brokers: Arc<Brokers>,
+    pub(crate) brokers: Arc<Brokers>,
     admin: RabbitAdmin,
 }
 

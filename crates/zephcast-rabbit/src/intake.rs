@@ -68,7 +68,7 @@ impl RabbitIntake {
         let Some(session) = self.member.session() else {
             let is_new = self.member.open(OPERATION).await?;
             self.lookout = Lookout::default();
-            self.bound = Instant::now();
+            (self.bound, self.bound_last) = (Instant::now(), Bound::default());
             if is_new {
                 self.news.push_back(Fetched::Event(Event::Recreated));
             }

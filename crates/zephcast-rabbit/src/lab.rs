@@ -7,8 +7,9 @@ use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, ConnectionProperties};
 use zephcast_core::GroupStatus;
-use zephcast_core::driver::{Credit, Driver, Fetched, Membership, Subscription};
+use zephcast_core::driver::{Credit, Driver, Fetched, Membership, StreamSpec, Subscription};
 
+use crate::member::Member;
 use crate::{RabbitConfig, RabbitDriver};
 
 /// The longest that anything awaited here may take.
@@ -43,6 +44,13 @@ impl Lab {
         self.driver.join(Self::subscription()).await.unwrap()
     }
 
+    /// What the halves of a member share that makes no stream.
+    pub(crate) async fn begin(&self) -> Arc<Member> {
+        let mut subscription = Self::subscription();
+        subscription.create = false;
+        Member::begin(self.driver.brokers.clone(), subscription).await.unwrap()
+    }
+
     /// On a connection of its own, which lasts as long as this.
     pub(crate) async fn channel(&self) -> Channel {
         let url = format!("amqp://guest:guest@{}/%2f", self.server.addr());
@@ -60,6 +68,21 @@ impl Lab {
         channel.basic_publish("".into(), queue.into(), options, &payload, properties).await.unwrap();
         // Answered when it is stored.
         channel.close(200, "".into()).await.unwrap();
+    }
+
+    /// A stream and its group, which gets what begins with `a.`.
+    pub(crate) fn bound_by_a() -> StreamSpec {
+        let mut spec = StreamSpec::new("s".parse().unwrap());
+        spec.groups = vec!["g".parse().unwrap()];
+        spec.settings.insert("binding".into(), "a.#".into());
+        spec
+    }
+
+    /// By what the group's queue is bound to its stream.
+    pub(crate) async fn bound_by(&self) -> Vec<String> {
+        let list = ["list_bindings", "--no-table-headers", "source_name", "routing_key"];
+        let listed = self.server.ctl(&list).await.unwrap();
+        listed.lines().filter_map(|line| line.strip_prefix("s\t")).map(str::to_owned).collect()
     }
 
     pub(crate) async fn status(&self) -> GroupStatus {

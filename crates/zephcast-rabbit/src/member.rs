@@ -97,6 +97,13 @@ impl LostUnsynced {
 impl Member {
     /// Joins: makes sure that the group exists, and subscribes.
     pub(crate) async fn join(brokers: Arc<Brokers>, subscription: Subscription) -> Result<Membership> {
+        let member = Self::begin(brokers, subscription).await?;
+        let intake = Box::new(RabbitIntake::new(member.clone()));
+        Ok(Membership { intake, settler: Arc::new(RabbitSettler::new(member)) })
+    }
+
+    /// What its two halves share, of one that has joined.
+    pub(crate) async fn begin(brokers: Arc<Brokers>, subscription: Subscription) -> Result<Arc<Self>> {
         const OPERATION: &str = "join";
         let names = Names::new(brokers.control.config(), &subscription.stream, &subscription.group)?;
         if brokers.control.config().queue_type == QueueType::Stream {
@@ -125,8 +132,7 @@ impl Member {
             interrupted: Notify::new(),
         });
         member.open(OPERATION).await?;
-        let intake = Box::new(RabbitIntake::new(member.clone()));
-        Ok(Membership { intake, settler: Arc::new(RabbitSettler::new(member)) })
+        Ok(member)
     }
 
     /// A new session: one attempt. Whether the group's queue had to be made, by this one or by those before that failed.

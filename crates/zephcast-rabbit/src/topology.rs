@@ -9,7 +9,7 @@ use lapin::types::{FieldTable, ShortString};
 use zephcast_core::{Error, ErrorKind, Result, StreamName};
 
 use self::arguments::{insert, log, of_group, quorum, text};
-pub(crate) use self::bindings::{bind, is_bound_alike, is_unbound};
+pub(crate) use self::bindings::{bind, is_bound, is_bound_alike};
 use crate::RabbitConfig;
 use crate::config::{Exchange, QueueType, Topology};
 use crate::connection::Connection;

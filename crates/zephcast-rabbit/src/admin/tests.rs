@@ -1,14 +1,12 @@
 //! On a real server: what must not be made is not, and what others made stays as it is.
 
 use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
-use lapin::ExchangeKind;
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use zephcast_core::driver::Driver;
 
 use super::*;
 use crate::RabbitDriver;
-use crate::lab::{Lab, NORMAL, PATIENCE, fetch};
+use crate::lab::{Lab, PATIENCE};
 
 #[tokio::test]
 async fn who_only_checks_or_expects_makes_nothing() {
@@ -62,24 +60,10 @@ async fn of_a_queue_that_is_named_nobody_says_whose_it_is() {
     assert_eq!(queues, "");
 }
 
-/// By what the group's queue is bound to its stream.
-async fn bound_by(lab: &Lab) -> Vec<String> {
-    let list = ["list_bindings", "--no-table-headers", "source_name", "routing_key"];
-    let listed = lab.server.ctl(&list).await.unwrap();
-    listed.lines().filter_map(|line| line.strip_prefix("s\t")).map(str::to_owned).collect()
-}
-
-fn bound_by_a() -> StreamSpec {
-    let mut spec = StreamSpec::new("s".parse().unwrap());
-    spec.groups = vec!["g".parse().unwrap()];
-    spec.settings.insert("binding".into(), "a.#".into());
-    spec
-}
-
 #[tokio::test]
 async fn a_group_that_gets_something_in_particular_gets_nothing_else() {
     let lab = Lab::start().await;
-    let mut spec = bound_by_a();
+    let mut spec = Lab::bound_by_a();
     let admin = lab.driver.admin();
     admin.create_stream(&spec).await.unwrap();
     let mut without = spec.clone();
@@ -90,10 +74,10 @@ async fn a_group_that_gets_something_in_particular_gets_nothing_else() {
     spec.settings.insert("binding".into(), "b.#".into());
     let refused = admin.create_stream(&spec).await.unwrap_err();
     assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("a.#"), "{refused}");
-    assert_eq!(bound_by(&lab).await, ["a.#"]);
+    assert_eq!(lab.bound_by().await, ["a.#"]);
     spec.settings.insert("binding".into(), "b.#,a.#".into());
     admin.create_stream(&spec).await.unwrap();
-    assert_eq!(bound_by(&lab).await, ["a.#", "b.#"]);
+    assert_eq!(lab.bound_by().await, ["a.#", "b.#"]);
 }
 
 #[tokio::test]
@@ -108,25 +92,7 @@ async fn a_group_is_bound_though_nobody_can_say_by_what_it_is() {
     client("").await.admin().create_stream(&spec).await.unwrap();
     let nothing = FieldTable::default();
     lab.channel().await.queue_unbind("s.g".into(), "s".into(), "#".into(), nothing).await.unwrap();
-    assert_eq!(bound_by(&lab).await, [""; 0]);
+    assert_eq!(lab.bound_by().await, [""; 0]);
     client("?management=http://127.0.0.1:1").await.admin().create_stream(&spec).await.unwrap();
-    assert_eq!(bound_by(&lab).await, ["#"]);
-}
-
-#[tokio::test]
-async fn a_group_whose_stream_was_made_anew_is_bound_whatever_it_got_before() {
-    let lab = Lab::start().await;
-    let spec = bound_by_a();
-    lab.driver.admin().create_stream(&spec).await.unwrap();
-    let mut member = lab.join().await;
-    let channel = lab.channel().await;
-    channel.exchange_delete("s".into(), ExchangeDeleteOptions::default()).await.unwrap();
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare("s".into(), ExchangeKind::Topic, options, FieldTable::default()).await.unwrap();
-    let bound = async {
-        while bound_by(&lab).await != ["#"] {
-            fetch(&mut member, NORMAL).await;
-        }
-    };
-    tokio::time::timeout(2 * PATIENCE, bound).await.expect("is bound again");
+    assert_eq!(lab.bound_by().await, ["#"]);
 }

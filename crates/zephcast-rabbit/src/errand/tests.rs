@@ -7,6 +7,7 @@ use lapin::types::FieldTable;
 
 use super::*;
 use crate::RabbitConfig;
+use crate::lab::{Lab, PATIENCE};
 use crate::topology;
 
 /// More than there are numbers for channels, by the server's default of 2,047.
@@ -66,4 +67,32 @@ async fn a_consumer_that_nobody_waits_for_any_more_is_gone() {
     }
     let gone = async { while topology::queue(&connection, "test", QUEUE).await.unwrap() != Some((0, 0)) {} };
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("nobody consumes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_is_never_out_of_sight_when_its_reader_is_given_up() {
+    const WAY: Duration = Duration::from_millis(20);
+    const MESSAGES: u32 = 3;
+    let lab = Lab::start().await;
+    let others = Connection::new(Arc::new(RabbitConfig::from_url(&lab.server.url()).unwrap()), "test");
+    let declaring = Errand::begin(&others, "declare").await.unwrap();
+    declaring.call(declaring.channel().queue_declare("q".into(), <_>::default(), <_>::default())).await.unwrap();
+    for _ in 0..MESSAGES {
+        lab.publish("q").await;
+    }
+    let proxy = Proxy::start(lab.server.addr()).await.unwrap();
+    let connection = Connection::new(Arc::new(RabbitConfig::new("127.0.0.1", proxy.addr().port())), "test");
+    let mut errand = Errand::begin(&connection, "read").await.unwrap();
+    errand.read("q").await.unwrap();
+    proxy.set_latency(WAY);
+    let look = tokio::time::timeout(WAY, topology::figures(&errand, "q")).await;
+    assert!(look.is_err(), "given up while it is on its way");
+    drop(errand);
+    let back = async {
+        // Whoever sees neither messages nor a reader takes the queue for empty.
+        while let figures @ (0, consumers) = topology::queue(&others, "test", "q").await.unwrap().expect("is there") {
+            assert_eq!(consumers, 1, "{figures:?}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, back).await.expect("goes back");
 }

@@ -40,11 +40,11 @@ impl RabbitIntake {
     }
 }
 
-/// What was found when the group was bound to its stream.
+/// What was found at a look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     has_stream: bool,
-    /// Whether anything was bound, as far as anybody can say.
+    /// Whether the group was bound to it by anything, as far as anybody can say.
     is_bound: bool,
 }
 
@@ -60,21 +60,24 @@ async fn bind(member: &Member, last: Bound) -> Result<Bound> {
     let control = &brokers.control;
     let is_new = match topology::stream(control, OPERATION, control.config(), &names.stream, subscription.create).await
     {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Bound { has_stream: false, ..last }),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Bound { has_stream: false, is_bound: false }),
         made => made?,
     };
-    if member.group().is_some_and(|group| group.is_particular) && !is_new && last.has_stream {
-        let management = brokers.management.as_ref();
-        let is_bound = !topology::is_unbound(management, OPERATION, control.config(), names).await;
-        // Somebody may be about to bind it by something else.
+    if !is_new && member.group().is_some_and(|group| group.is_particular) {
+        let is_bound = topology::is_bound(brokers.management.as_ref(), OPERATION, control.config(), names).await;
+        let is_bound = is_bound.unwrap_or(last.is_bound);
+        // Where it is not, somebody may be about to bind it by something else.
         if is_bound || last.is_bound {
             return Ok(Bound { has_stream: true, is_bound });
         }
     }
-    // What somebody had decided went with the former stream.
-    topology::bind(control, OPERATION, control.config(), names).await?;
+    // What somebody had decided went with the former stream, also where this ends half way.
     if let Some(group) = member.group().as_mut() {
         group.is_particular = false;
     }
+    topology::bind(control, OPERATION, control.config(), names).await?;
     Ok(Bound::default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::poll_immediate;
-use lapin::options::BasicConsumeOptions;
-use lapin::types::{FieldTable, ShortString};
 use tokio::time::Instant;
 use zephcast_core::{Error, ErrorKind, Result};
 
@@ -18,7 +14,6 @@ use crate::clock::now_ms;
 use crate::errand::Errand;
 use crate::error::{code, error};
 use crate::hints::Hints;
-use crate::link::CallFailure;
 use crate::member::Member;
 use crate::properties;
 use crate::session::Session;
@@ -37,15 +32,17 @@ impl RabbitIntake {
     /// Decides on everything in doubt, as far as the server takes messages; `false` when it was interrupted.
     pub(super) async fn judge(&mut self, session: &Arc<Session>) -> Result<bool> {
         let until = *self.in_doubt_since.get_or_insert_with(Instant::now) + PATIENCE;
+        // Where others read them all the while, what was read before holds.
+        let mut known = Hints::default();
         loop {
             let hints = tokio::select! {
                 biased;
                 () = self.member.interrupted.notified() => return Ok(false),
                 () = session.link.ended() => return Ok(true),
-                // Of what is not known by then, nothing is said.
-                hints = read(&self.member) => hints?.unwrap_or_default(),
+                hints = read(&self.member) => hints?,
             };
-            let doubtful = session.inbox.doubtful(|arrival| acquit(session, arrival, &hints));
+            known = hints.unwrap_or(known);
+            let doubtful = session.inbox.doubtful(|arrival| acquit(session, arrival, &known));
             if doubtful.is_empty() {
                 break;
             }
@@ -53,7 +50,7 @@ impl RabbitIntake {
                 if self.blockage.is_there() {
                     return Ok(true);
                 }
-                let moved = self.move_suspects(session, doubtful, &hints).await;
+                let moved = self.move_suspects(session, doubtful, &known).await;
                 self.unless_blocked(moved)?;
                 break;
             }
@@ -165,37 +162,37 @@ async fn read(member: &Member) -> Result<Option<Hints>> {
 /// begins lets that one read on.
 async fn read_alone(member: &Member) -> Result<Option<Hints>> {
     let mut hints = Hints::default();
-    let errand = Errand::begin(&member.brokers.control, OPERATION).await?;
+    let mut errand = Errand::begin(&member.brokers.control, OPERATION).await?;
     let queue = member.names.hints.as_str();
-    let look = async || match topology::figures(&errand, queue).await {
+    let look = async |errand: &Errand<'_>| match topology::figures(errand, queue).await {
         Ok(figures) => Ok(Some(figures)),
         // Hints whose server is away are lost for now.
         Err(failure) if failure.has_code(code::NOT_FOUND) => Ok(None),
         Err(failure) => Err(errand.failed(failure)),
     };
-    match look().await? {
+    match look(&errand).await? {
         None | Some((0, 0)) => return Ok(Some(hints)),
         Some((_, 0)) => {}
         Some(_) => return Ok(None),
     }
-    let consumed = errand.channel().basic_consume(
-        queue.into(),
-        ShortString::default(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    let mut consumer = errand.call(consumed).await?;
+    match errand.read(queue).await {
+        // It was deleted meanwhile.
+        Err(failure) if failure.has_code(code::NOT_FOUND) => return Ok(None),
+        begun => begun.map_err(|failure| errand.failed(failure))?,
+    }
     // A queue without messages has sent all that it had, which is here when the server answers once more.
     let mut is_all = false;
     loop {
-        let seen = look().await?;
-        while let Some(Some(next)) = poll_immediate(consumer.next()).await {
-            let delivery = next.map_err(|source| errand.failed(CallFailure::Said(source)))?;
-            if let Err(error) = hints.read(&delivery.data, now_ms()) {
+        // Deleted under its reader: the channel, which is over, brings nothing more.
+        let Some((messages, consumers)) = look(&errand).await? else { return Ok(Some(hints)) };
+        while let Some(delivery) = errand.next_read().await {
+            if let Err(error) = hints.read(&delivery?.data, now_ms()) {
                 tracing::debug!(%error, "a hint was passed over");
             }
         }
-        let Some((messages, consumers)) = seen.filter(|_| !is_all) else { break };
+        if is_all {
+            break;
+        }
         // None where the queue was deleted and made again.
         if consumers != 1 {
             errand.end().await?;

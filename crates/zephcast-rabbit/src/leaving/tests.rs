@@ -13,6 +13,7 @@ use zephcast_core::driver::{Driver, Fetched, Membership, Renewal};
 
 use super::*;
 use crate::hints::{self, Mark};
+use crate::intake::judging;
 use crate::lab::{Lab, NORMAL, PATIENCE, SUSPECT, fetch, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,6 +163,31 @@ async fn members_that_judge_at_the_same_time_all_come_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_that_are_made_anew_under_their_reader_are_not_read_for_ever() {
+    let lab = Lab::start().await;
+    lab.driver.admin().create_stream(&Lab::bound_by_a()).await.unwrap();
+    let (member, channel) = (lab.begin().await, lab.channel().await);
+    for _ in 0..10 {
+        write_hints(&lab, (0..WORDS).map(of_another)).await;
+        let remaking = async {
+            let is_read = async || {
+                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                let queue = channel.queue_declare("s.g.hints".into(), options, FieldTable::default()).await.unwrap();
+                queue.consumer_count() > 0
+            };
+            // Or it was done before it was seen.
+            let seen = tokio::time::timeout(Duration::from_millis(100), async { while !is_read().await {} });
+            drop(seen.await);
+            channel.queue_delete("s.g.hints".into(), QueueDeleteOptions::default()).await.unwrap();
+            write_hints(&lab, std::iter::once(of_another(0))).await;
+        };
+        let reading = tokio::time::timeout(PATIENCE, judging::read_of(&member, &[]));
+        let (read, ()) = tokio::join!(reading, remaking);
+        read.expect("in time").expect("it is alone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_of_many_words_counts() {
     let lab = Lab::start().await;
     lab.join().await.settler.leave(Vec::new(), PATIENCE).await.unwrap();
@@ -203,6 +229,39 @@ async fn what_is_known_is_said_though_nobody_can_look_for_what_is_not() {
     // Of the suspect it is said when that can be looked up.
     channel.close(200, "".into()).await.unwrap();
     assert_eq!(attempt_at_suspect(&mut member).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_waits_for_what_its_member_is_saying() {
+    /// How long somebody else keeps the hints.
+    const READING: Duration = Duration::from_millis(300);
+    let lab = Lab::start().await;
+    let mut member = outlives_a_suspect(&lab).await;
+    takes_a_suspect_in_hand(&mut member).await;
+    let channel = lab.channel().await;
+    let mut other = reads_hints(&channel).await;
+    other.next().await.expect("a word").unwrap();
+    lab.break_off().await;
+    until(&mut member, NORMAL, |fetched| matches!(fetched, Fetched::Lost(_))).await;
+    let renewing = async {
+        member.settler.renew(Renewal::default()).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let leaving = member.settler.leave(Vec::new(), PATIENCE);
+    let ending = async {
+        // Its process ends when it has left, whatever it is at.
+        tokio::select! {
+            biased;
+            () = renewing => unreachable!("it never ends"),
+            left = leaving => left.unwrap(),
+        }
+    };
+    let reading = async {
+        tokio::time::sleep(READING).await;
+        channel.close(200, "".into()).await.unwrap();
+    };
+    tokio::join!(ending, reading);
+    assert_eq!(attempt_at_suspect(&mut lab.join().await).await, 1);
 }
 
 /// A member that had a suspect when its connection broke, lives, and said so.

@@ -69,14 +69,14 @@ pub(super) async fn is_particular(
     }
 }
 
-/// Whether a group is bound to its stream by nothing at all; not where nobody can say.
-pub(crate) async fn is_unbound(
+/// Whether a group is bound to its stream by anything; `None` where nobody can say.
+pub(crate) async fn is_bound(
     management: Option<&Management>,
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
-) -> bool {
-    bound(management, operation, config, names).await.is_some_and(|bound| bound.is_empty())
+) -> Option<bool> {
+    bound(management, operation, config, names).await.map(|bound| !bound.is_empty())
 }
 
 /// Makes sure that a group gets nothing that these settings do not ask for, as far as anybody can say.

@@ -247,7 +247,7 @@ async fn whoever_joins_takes_what_was_given_back_before_anything_new() {
     let driver = server.driver().await;
     let stream = unique_stream("given-back");
     let positions = publish(&driver, &stream, &messages(6)).await;
-    let mut first = Joined::new(&driver, &stream, "first").await;
+    let mut first = Joined::with(&driver, &stream, |_| ()).await;
     let held = first.receive(3).await;
     first.leave(&[(held[0].token, 0), (held[1].token, 0), (held[2].token, 0)]).await;
     // A look at the group could come before the first read, or after it.
