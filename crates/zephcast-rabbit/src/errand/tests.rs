@@ -84,14 +84,17 @@ async fn what_is_read_is_never_out_of_sight_when_its_reader_is_given_up() {
     let connection = Connection::new(Arc::new(RabbitConfig::new("127.0.0.1", proxy.addr().port())), "test");
     let mut errand = Errand::begin(&connection, "read").await.unwrap();
     errand.read("q").await.unwrap();
+    let figures = async || topology::queue(&others, "test", "q").await.unwrap().expect("is there");
+    let read = async { while figures().await != (0, 1) {} };
+    tokio::time::timeout(PATIENCE, read).await.expect("is on its way to the reader");
     proxy.set_latency(WAY);
     let look = tokio::time::timeout(WAY, topology::figures(&errand, "q")).await;
     assert!(look.is_err(), "given up while it is on its way");
     drop(errand);
     let back = async {
         // Whoever sees neither messages nor a reader takes the queue for empty.
-        while let figures @ (0, consumers) = topology::queue(&others, "test", "q").await.unwrap().expect("is there") {
-            assert_eq!(consumers, 1, "{figures:?}");
+        while let (0, consumers) = figures().await {
+            assert_eq!(consumers, 1);
         }
     };
     tokio::time::timeout(PATIENCE, back).await.expect("goes back");
