@@ -74,18 +74,12 @@ pub(crate) async fn pardon(member: &Member, session: &Session) -> Result<()> {
 
 /// Gives everything back and closes the session's channels: what is settled is, and what comes again is innocent.
 pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>, returned: &[Returned]) -> Result<()> {
-    // Before the member takes no more: what passes through the queue's log is given a message then, and what is on its way
-    // is with others at once.
+    // What is on its way is with others as soon as the channels close.
     let (synced, pardoned) = tokio::join!(session.sync(), pardon(member, session));
     synced.map_err(|failure| member.failed(session, OPERATION, failure))?;
     if let Err(error) = pardoned {
         tracing::debug!(%error, "what is on its way is not pardoned");
     }
-    // Where one consumer has the queue, the next one would be given what comes after all that is held here.
-    if !session.is_single() {
-        session.cancel().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
-    }
-    // What was on its way when the member took no more.
     session.look();
     let hints: Vec<Hint> = session.held().iter().filter_map(|(_, held)| Some(held.hint()?.innocent())).collect();
     member.write_hints(OPERATION, &hints).await;
@@ -95,7 +89,7 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
         suspect::give_back(member, session, tag, named.map(|named| named.attempts)).await?;
     }
     session.sync_messages().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
-    session.give_back_in_order().await;
+    session.give_back_in_order().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     let timeout = member.connection.config().request_timeout;
     session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))
 }

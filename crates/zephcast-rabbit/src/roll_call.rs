@@ -45,6 +45,10 @@ pub(crate) struct Report {
     /// How many messages the server hands to it without a settlement. Members of earlier versions do not say.
     #[serde(default)]
     pub(crate) prefetch: Option<u32>,
+    /// Where one consumer at a time is given the queue's messages: whether this one was given any, as it is given
+    /// all that comes then.
+    #[serde(default)]
+    pub(crate) is_active: Option<bool>,
 }
 
 /// Declares what members are asked by.
@@ -102,6 +106,7 @@ fn report(member: &Member, session: &Session) -> Report {
         working_ms: member.working_for().map(milliseconds),
         lease_ms: milliseconds(member.subscription.lease),
         prefetch: Some(prefetch.into()),
+        is_active: session.is_active(),
     }
 }
 
@@ -138,7 +143,7 @@ pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -
     let (exchange, key) = (names.members.as_str().into(), ShortString::default());
     errand.call(channel.basic_publish(exchange, key, BasicPublishOptions::default(), b"", properties)).await?;
     let until = Instant::now() + PATIENCE;
-    while consumers_of(&reports) < expected {
+    while !are_all(&reports, expected) {
         // An end is that of a group that no member of ours ever joined: there is no exchange.
         let Ok(Some(Ok(answer))) = tokio::time::timeout_at(until, answers.next()).await else { break };
         if let Ok(report) = serde_json::from_slice(&answer.data) {
@@ -152,6 +157,16 @@ pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -
 pub(crate) fn consumers_of(reports: &[Report]) -> u64 {
     // Whatever somebody may have answered.
     reports.iter().fold(0, |sum, report| sum.saturating_add(report.consumers))
+}
+
+/// Whether nobody else consumes, where so many do by the broker's count. It does not count who waits for a turn.
+fn are_all(reports: &[Report], consumers: u64) -> bool {
+    consumers_of(reports) >= consumers && reports.iter().all(|report| report.is_active.is_none())
+}
+
+/// Whether nobody else can have messages, where so many consume by the broker's count.
+pub(crate) fn have_all(reports: &[Report], consumers: u64) -> bool {
+    are_all(reports, consumers) || reports.iter().any(|report| report.is_active == Some(true))
 }
 
 /// The task that answers for a session. It ends with this, and with it the channel on which its member is asked.
@@ -169,3 +184,6 @@ impl Drop for Answering {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupN
     let names = Names::new(brokers.control.config(), stream, group)?;
     let (ready, consumers) = existing(brokers, OPERATION, &names).await?;
     let reports = roll_call::ask(&brokers.publishing, &names, consumers).await?;
-    let is_complete = roll_call::consumers_of(&reports) >= consumers;
+    let is_complete = roll_call::have_all(&reports, consumers);
     let mut others = match is_complete {
         true => Others::none(&reports),
         false => Others::look(brokers, &names, &reports).await,

@@ -145,15 +145,20 @@ impl Session {
 
     /// Sends back first what would come after newer messages otherwise: the server gives back consumer by consumer, and what
     /// came by one that only passed through lies between the others'. With too much before it, it comes last.
-    pub(crate) async fn give_back_in_order(&self) {
+    ///
+    /// Only then the member takes no more before its channel closes: what is on its way to a consumer that is cancelled goes
+    /// back at once, before anything that it holds.
+    pub(crate) async fn give_back_in_order(&self) -> Result<(), CallFailure> {
         let tags: Vec<(u64, ConsumerNumber)> = self.held().iter().map(|(tag, held)| (tag, held.consumer)).collect();
         let first = tags.iter().rposition(|(_, consumer)| *consumer == PASSING).map_or(0, |last| last + 1);
         // The server keeps back what is more, and forgets its order.
-        if first as u64 > KEPT_BACK {
-            return;
+        if first == 0 || first as u64 > KEPT_BACK {
+            return Ok(());
         }
+        self.cancel().await?;
         for (tag, _) in tags.into_iter().take(first) {
             self.give_back(tag).await;
         }
+        Ok(())
     }
 }

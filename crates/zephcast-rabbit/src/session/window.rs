@@ -49,6 +49,11 @@ impl Session {
         self.is_single || self.is_exclusive
     }
 
+    /// Where one consumer at a time is given the queue's messages: whether this one was.
+    pub(crate) fn is_active(&self) -> Option<bool> {
+        self.is_single.then(|| self.held().began())
+    }
+
     /// How many messages the server hands out without a settlement.
     pub(crate) fn prefetch(&self) -> u16 {
         self.window().as_ref().map_or(0, |window| window.prefetch)
