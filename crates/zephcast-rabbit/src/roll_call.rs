@@ -166,7 +166,8 @@ fn are_all(reports: &[Report], consumers: u64) -> bool {
 
 /// Whether nobody else can have messages, where so many consume by the broker's count.
 pub(crate) fn have_all(reports: &[Report], consumers: u64) -> bool {
-    are_all(reports, consumers) || reports.iter().any(|report| report.is_active == Some(true))
+    let has_active = || reports.iter().any(|report| report.is_active == Some(true));
+    are_all(reports, consumers) || (consumers_of(reports) >= consumers && has_active())
 }
 
 /// The task that answers for a session. It ends with this, and with it the channel on which its member is asked.

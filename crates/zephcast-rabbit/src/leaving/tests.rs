@@ -17,6 +17,7 @@ use super::*;
 use crate::hints::{self, Mark};
 use crate::intake::judging;
 use crate::lab::{Lab, NORMAL, PATIENCE, SUSPECT, fetch, until};
+use crate::topology;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_what_it_did_not_judge_a_member_says_nothing() {
@@ -172,11 +173,8 @@ async fn hints_that_are_made_anew_under_their_reader_are_not_read_for_ever() {
     for _ in 0..10 {
         write_hints(&lab, (0..WORDS).map(of_another)).await;
         let remaking = async {
-            let is_read = async || {
-                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                let queue = channel.queue_declare("s.g.hints".into(), options, FieldTable::default()).await.unwrap();
-                queue.consumer_count() > 0
-            };
+            let look = async || topology::queue(&member.brokers.control, "test", "s.g.hints").await.unwrap();
+            let is_read = async || look().await.is_some_and(|(_, readers)| readers > 0);
             // Or it was done before it was seen.
             let seen = tokio::time::timeout(Duration::from_millis(100), async { while !is_read().await {} });
             drop(seen.await);
