@@ -1,23 +1,34 @@
 //! On a real server: a session is looked at while it lives.
 
-use integration_tests::rabbit_server::{RabbitOptions, RabbitServer};
-use lapin::options::QueueDeleteOptions;
+use lapin::BasicProperties;
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeleteOptions};
 use zephcast_core::driver::Fetched;
 
 use super::*;
 use crate::RabbitConfig;
 use crate::lab::{Lab, NORMAL, PATIENCE, until};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn looking_at_it_from_several_sides_at_once_holds_nobody_up() {
-    const LOOKS: usize = 100_000;
-    let server = RabbitServer::start(RabbitOptions::default()).await.unwrap();
-    let config = Arc::new(RabbitConfig::from_url(&server.url()).unwrap());
+/// A session that no member has, of a group with so many messages: their numbers.
+async fn alone(lab: &Lab, prefetch: u16, messages: usize) -> Session {
+    let config = Arc::new(RabbitConfig::from_url(&lab.server.url()).unwrap());
     let names = Names::new(&config, &"s".parse().unwrap(), &"g".parse().unwrap()).unwrap();
     let connection = Connection::new(config.clone(), "test");
     topology::group(&connection, None, "test", &config, &names, true, None).await.unwrap();
-    let (session, _questions) = Session::open(&connection, "test", &names, "tag", 10, 1).await.unwrap();
-    let session = Arc::new(session);
+    let channel = lab.channel().await;
+    for number in 0..messages {
+        let (options, payload) = (BasicPublishOptions::default(), number.to_string());
+        let published =
+            channel.basic_publish("".into(), "s.g".into(), options, payload.as_bytes(), BasicProperties::default());
+        published.await.unwrap();
+    }
+    Session::open(&connection, "test", &names, "tag", prefetch, 1).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_at_it_from_several_sides_at_once_holds_nobody_up() {
+    const LOOKS: usize = 100_000;
+    let lab = Lab::start().await;
+    let session = Arc::new(alone(&lab, 10, 0).await);
     let looks: [fn(&Session); 3] = [
         |session| assert_eq!(session.census().in_flight, 0),
         |session| assert!(!session.is_full()),
@@ -63,4 +74,33 @@ async fn a_session_that_ends_leaves_no_channel_and_no_queue_behind() {
     // The session that there is answers: of others nobody knows a lease.
     let answers = async { while lab.status().await.members.iter().all(|member| member.lease.is_none()) {} };
     tokio::time::timeout(PATIENCE, answers).await.expect("answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_while_settlements_passed_through_the_log_goes_back_in_order() {
+    const PREFETCH: u16 = 10;
+    const ALL: usize = 20;
+    let lab = Lab::start().await;
+    let session = alone(&lab, PREFETCH, ALL).await;
+    let filled = async {
+        while !session.is_full() {
+            session.look();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, filled).await.expect("comes in time");
+    let first = session.held().iter().next().map(|(tag, _)| tag).unwrap();
+    session.ack(first).await;
+    session.sync_messages().await.unwrap();
+    let passing = session.held().iter().filter(|(_, held)| held.consumer == window::PASSING).count();
+    assert_eq!(passing, 1, "one came on the way");
+
+    session.give_back_in_order().await.unwrap();
+    session.close(PATIENCE).await.unwrap();
+    let (channel, mut left) = (lab.channel().await, Vec::new());
+    while let Some(message) = channel.basic_get("s.g".into(), BasicGetOptions { no_ack: true }).await.unwrap() {
+        left.push(String::from_utf8(message.delivery.data).unwrap());
+    }
+    let expected: Vec<String> = (1..ALL).map(|number| number.to_string()).collect();
+    assert_eq!(left, expected);
 }
