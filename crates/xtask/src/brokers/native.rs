@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::recipe::POLL;
 use super::record::{self, How, Node, Record};
+use super::turn::turn_at_ports;
 use super::{Broker, Wanted, ports};
 use crate::workspace::Workspace;
 
@@ -41,6 +42,7 @@ pub(super) async fn start(broker: Broker, wanted: &Wanted, workspace: &Workspace
     }
     fs::create_dir_all(&data)?;
     let recipe = broker.recipe();
+    let _turn = turn_at_ports(broker).await?;
     let free = ports::free(recipe.first_port, wanted.nodes() * recipe.ports)?;
     let (clients, _) = free.split_at(wanted.nodes());
     // Clients' ports first, so that they follow each other in a URL.
