@@ -41,6 +41,9 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
     member.tell_outlived(OPERATION, left() / 2).await;
     let gave_back = tokio::time::timeout_at(until, give_everything_back(member, session, returned)).await;
     gave_back.map_err(|_| late(OPERATION))??;
+    // What came since it was said what goes back went back as well.
+    member.lose(session);
+    member.tell_outlived(OPERATION, left()).await;
     close(member, left()).await;
     Ok(())
 }

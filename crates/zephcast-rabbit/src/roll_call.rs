@@ -45,8 +45,8 @@ pub(crate) struct Report {
     /// How many messages the server hands to it without a settlement. Members of earlier versions do not say.
     #[serde(default)]
     pub(crate) prefetch: Option<u32>,
-    /// Where one consumer at a time is given the queue's messages: whether this one was given any, as it is given
-    /// all that comes then.
+    /// Where one consumer at a time is given the queue's messages: whether this one was given any. It is given all
+    /// that comes then, unless one of a higher priority takes its turn.
     #[serde(default)]
     pub(crate) is_active: Option<bool>,
 }

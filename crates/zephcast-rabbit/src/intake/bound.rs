@@ -64,8 +64,12 @@ async fn bind(member: &Member, last: Bound) -> Result<Bound> {
         made => made?,
     };
     if !is_new && member.group().is_some_and(|group| group.is_particular) {
-        let is_bound = topology::is_bound(brokers.management.as_ref(), OPERATION, control.config(), names).await;
-        let is_bound = is_bound.unwrap_or(last.is_bound);
+        let is_bound = match topology::is_bound(brokers.management.as_ref(), OPERATION, control.config(), names).await {
+            Some(is_bound) => is_bound,
+            // It stays as it was seen last.
+            None if last.has_stream => return Ok(last),
+            None => false,
+        };
         // Where it is not, somebody may be about to bind it by something else.
         if is_bound || last.is_bound {
             return Ok(Bound { has_stream: true, is_bound });

@@ -67,6 +67,20 @@ async fn a_suspect_that_it_did_not_judge_goes_back_with_the_attempts_that_it_had
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_that_was_tried_is_none_when_it_comes_again_to_the_one_that_leaves() {
+    let lab = Lab::start().await;
+    let mut member = lab.join().await;
+    lab.publish("s.g.suspects").await;
+    let suspect = until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Batch(_))).await;
+    let Fetched::Batch(batch) = suspect else { unreachable!("is one") };
+    let tried = Returned { unit: SUSPECTS, token: batch.messages[0].token, attempts: batch.messages[0].attempt };
+    member.settler.leave(vec![tried], PATIENCE).await.unwrap();
+    let mut next = lab.join().await;
+    let came = until(&mut next, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
+    assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_died_of_a_suspect_that_was_in_hand_untried_when_connections_broke() {
     let lab = Lab::start().await;
     let mut member = lab.join().await;

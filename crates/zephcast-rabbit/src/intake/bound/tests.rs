@@ -1,11 +1,14 @@
 //! On a real server: somebody else makes the stream of a group anew.
 
+use std::sync::Arc;
+
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 use zephcast_core::driver::Driver;
 
 use super::*;
+use crate::brokers::Brokers;
 use crate::lab::Lab;
 
 async fn delete_stream(channel: &Channel) {
@@ -61,4 +64,22 @@ async fn what_its_owner_binds_anew_is_left_so() {
     bind_by_a(&channel).await;
     bind(&member, last).await.unwrap();
     assert_eq!(lab.bound_by().await, ["a.#"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_its_owner_binds_is_left_so_while_nobody_can_say_whether_there_is_anything() {
+    let lab = Lab::start().await;
+    lab.driver.admin().create_stream(&Lab::bound_by_a()).await.unwrap();
+    let Brokers { control, publishing, mover, .. } = &*lab.driver.brokers;
+    let brokers =
+        Brokers { control: control.clone(), publishing: publishing.clone(), mover: mover.clone(), management: None };
+    let mut subscription = Lab::subscription();
+    subscription.create = false;
+    let member = Member::begin(Arc::new(brokers), subscription).await.unwrap();
+    // As when somebody could say it until now, and saw the group between an unbind and a bind.
+    lab.channel().await.queue_unbind("s.g".into(), "s".into(), "#".into(), FieldTable::default()).await.unwrap();
+    member.group().as_mut().unwrap().is_particular = true;
+    let last = bind(&member, Bound { has_stream: true, is_bound: false }).await.unwrap();
+    assert_eq!(lab.bound_by().await, ["a.#"]);
+    assert!(!last.is_bound, "it is as it was");
 }
