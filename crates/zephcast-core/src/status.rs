@@ -73,6 +73,9 @@ pub struct MemberStatus {
     /// How many messages the broker hands to it without a settlement. `None` where there is no such limit, or nobody
     /// tells.
     pub prefetch: Option<u32>,
+    /// How many deliveries it has acknowledged or given up since it joined, where members tell: progress that no figure of
+    /// the broker shows. `None` where the broker's figures do, or nobody tells.
+    pub settled: Option<u64>,
     /// How long since it was last heard of.
     pub idle: Option<Duration>,
     /// How long the delivery that it has been working on longest has been handed out, as the member reported.

@@ -47,6 +47,8 @@ pub(crate) struct Member {
     /// What the group was found to be.
     group: Mutex<Option<Found>>,
     epochs: AtomicU64,
+    /// How many deliveries it has acknowledged or given up.
+    pub(crate) settled: AtomicU64,
     pub(crate) lost_unsynced: LostUnsynced,
     outlived: Mutex<Outlived>,
     /// Held by whoever says what was outlived.
@@ -122,6 +124,7 @@ impl Member {
             is_new: AtomicBool::new(false),
             group: Mutex::default(),
             epochs: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             lost_unsynced: LostUnsynced::default(),
             outlived: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
@@ -233,6 +236,11 @@ impl Member {
         if session.take_unsynced() {
             self.lost_unsynced.add();
         }
+    }
+
+    /// So many deliveries are acknowledged or given up.
+    pub(crate) fn note_settled(&self, count: usize) {
+        self.settled.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Has the next fetch tell it.

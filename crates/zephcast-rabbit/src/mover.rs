@@ -40,6 +40,14 @@ pub(crate) struct Mover {
     known: Mutex<HashSet<String>>,
 }
 
+/// Copies on their way.
+pub(crate) struct Sent {
+    operation: &'static str,
+    queues: Vec<ShortString>,
+    lane: Arc<Lane>,
+    outcomes: oneshot::Receiver<Vec<Outcome>>,
+}
+
 impl Mover {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self { connection, lane: tokio::sync::Mutex::default(), known: Mutex::default() }
@@ -74,18 +82,23 @@ impl Mover {
         Ok(self.connection.link(operation).await?.frame_max().saturating_sub(properties::EXPIRATION_BYTES))
     }
 
-    /// Stores copies, each in the queue of its routing key: an answer for each.
+    /// Stores copies, each in the queue of its routing key: an answer for each. Stored again after an error, one may be there
+    /// twice.
     pub(crate) async fn store(&self, operation: &'static str, copies: Vec<Outgoing>) -> Result<Vec<Result<()>>> {
-        self.store_by(operation, &ShortString::default(), copies).await
+        let mut sent = self.send(operation, &ShortString::default(), copies).await?;
+        self.answers(&mut sent).await
     }
 
-    /// As [`store`](Self::store), by this exchange.
-    pub(crate) async fn store_by(
+    /// Sends copies by this exchange, each to the queue of its routing key.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: given up, none is sent.
+    pub(crate) async fn send(
         &self,
         operation: &'static str,
         exchange: &ShortString,
         mut copies: Vec<Outgoing>,
-    ) -> Result<Vec<Result<()>>> {
+    ) -> Result<Sent> {
         let queues: Vec<ShortString> = copies.iter().map(|copy| copy.routing_key.clone()).collect();
         let mut current = self.lane.lock().await;
         if let Some(reason) = self.connection.blocked() {
@@ -103,24 +116,23 @@ impl Mover {
             copy.exchange.clone_from(exchange);
         }
         let outcomes = lane.publish(copies);
-        drop(current);
-        let outcomes = self.outcomes(operation, &lane, outcomes).await?;
-        let answers = queues.iter().zip(outcomes).map(|(queue, outcome)| self.answer(operation, queue, outcome));
-        Ok(answers.collect())
+        Ok(Sent { operation, queues, lane, outcomes })
     }
 
-    /// Waits for outcomes. The lane finds out when the server is silent; one that takes nothing is not waited for any longer
-    /// than for an answer.
-    async fn outcomes(
-        &self,
-        operation: &'static str,
-        lane: &Lane,
-        mut outcomes: oneshot::Receiver<Vec<Outcome>>,
-    ) -> Result<Vec<Outcome>> {
+    /// Waits for what becomes of copies: an answer for each. The lane finds out when the server is silent; one that takes
+    /// nothing is not waited for any longer than for an answer.
+    ///
+    /// # Errors
+    /// `Blocked` when the server takes nothing: this may be called again then, and only then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: this may be called again.
+    pub(crate) async fn answers(&self, sent: &mut Sent) -> Result<Vec<Result<()>>> {
+        let Sent { operation, queues, lane, outcomes } = sent;
         let timeout = self.connection.config().request_timeout.min(LONGEST);
-        loop {
-            match tokio::time::timeout(timeout, &mut outcomes).await {
-                Ok(Ok(outcomes)) => return Ok(outcomes),
+        let outcomes = loop {
+            match tokio::time::timeout(timeout, &mut *outcomes).await {
+                Ok(Ok(outcomes)) => break outcomes,
                 Ok(Err(_)) => return Err(error(ErrorKind::Unavailable, operation, "the connection was lost")),
                 Err(_) => {
                     if let Some(reason) = lane.blocked() {
@@ -128,7 +140,9 @@ impl Mover {
                     }
                 }
             }
-        }
+        };
+        let answers = queues.iter().zip(outcomes).map(|(queue, outcome)| self.answer(operation, queue, outcome));
+        Ok(answers.collect())
     }
 
     fn answer(&self, operation: &'static str, queue: &ShortString, outcome: Outcome) -> Result<(), Error> {

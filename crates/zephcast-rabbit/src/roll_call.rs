@@ -3,6 +3,7 @@
 //! Each listens on a queue of its own, which goes with its session; all are asked at once by a fanout exchange, and
 //! answer where the question says. Nothing is kept at the broker.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ pub(crate) struct Report {
     /// How many messages the server hands to it without a settlement. Members of earlier versions do not say.
     #[serde(default)]
     pub(crate) prefetch: Option<u32>,
+    /// How many deliveries it has acknowledged or given up since it joined. Members of earlier versions do not say.
+    #[serde(default)]
+    pub(crate) settled: Option<u64>,
     /// Where one consumer at a time is given the queue's messages: whether this one was given any. It is given all
     /// that comes then, unless one of a higher priority takes its turn.
     #[serde(default)]
@@ -106,6 +110,7 @@ fn report(member: &Member, session: &Session) -> Report {
         working_ms: member.working_for().map(milliseconds),
         lease_ms: milliseconds(member.subscription.lease),
         prefetch: Some(prefetch.into()),
+        settled: Some(member.settled.load(Ordering::Relaxed)),
         is_active: session.is_active(),
     }
 }

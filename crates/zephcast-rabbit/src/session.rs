@@ -3,6 +3,7 @@
 //! Delivery tags mean something on their channel alone. When the channel ends, the session does, and what is settled by a
 //! tag of it later is lost: never is a tag used on a later channel.
 
+mod copies;
 mod settling;
 mod suspects;
 mod taken_back;
@@ -19,6 +20,8 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{ErrorKind, Result, Token};
 
+pub(crate) use self::copies::CopyOf;
+use self::copies::Left;
 pub(crate) use self::suspects::GoingBack;
 use self::suspects::Suspects;
 use self::taken_back::TakenBack;
@@ -67,6 +70,7 @@ pub(crate) struct Session {
     /// What was held for too long, suspects apart.
     pub(crate) taken_back: TakenBack,
     unsynced: Unsynced,
+    left: Arc<Left>,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -128,6 +132,7 @@ impl Session {
             held: Mutex::default(),
             taken_back: TakenBack::default(),
             unsynced: Unsynced::default(),
+            left: Arc::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,

@@ -49,11 +49,12 @@ impl RabbitSettler {
         }
         // One frame for everything up to the frontier, which the broker settles at once. Suspects have none.
         let frontier = unit.frontier.filter(|_| unit.unit != SUSPECTS).and_then(|frontier| session.tag_of(frontier));
-        let end = session.ack_up_to(frontier.unwrap_or(0)).await;
+        let (end, mut count) = session.ack_up_to(frontier.unwrap_or(0)).await;
         // What is done above it must not wait for what is not.
         for tag in acked.iter().filter(|tag| **tag > end) {
-            moves::settled(session, unit.unit, *tag).await;
+            count += usize::from(moves::settled(session, unit.unit, *tag).await);
         }
+        self.member.note_settled(count);
         // What was held for too long is with the group again, or on its way there, whatever was done here.
         let taken_back = if unit.unit == SUSPECTS { &session.suspects.taken_back } else { &session.taken_back };
         let late = taken_back.among(others.iter().map(|(tag, _)| *tag).chain(acked));

@@ -210,6 +210,7 @@ fn member(report: &Report) -> Option<MemberStatus> {
         units: vec![UNIT],
         in_flight: Some(report.in_flight),
         prefetch: report.prefetch,
+        settled: report.settled,
         // It has just answered.
         idle: Some(Duration::ZERO),
         oldest_delivery: oldest,
@@ -229,6 +230,7 @@ fn stranger(consumer: &ConsumerFigures) -> Option<MemberStatus> {
         in_flight: consumer.unacked,
         // To the server, none at a time are as many as there are.
         prefetch: consumer.prefetch.filter(|limit| *limit > 0).and_then(|limit| u32::try_from(limit).ok()),
+        settled: None,
         idle: consumer.idle,
         oldest_delivery: None,
         lease: None,

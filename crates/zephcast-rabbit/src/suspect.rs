@@ -6,7 +6,7 @@ use zephcast_core::{Message, Result};
 
 use crate::hints::{Hint, Hints, Mark};
 use crate::intake::judging;
-use crate::member::Member;
+use crate::member::{Member, SUSPECTS};
 use crate::properties::{self, Decoded, Notes, Original};
 use crate::session::Session;
 
@@ -104,12 +104,12 @@ impl Suspect {
 /// it, with the count that it had; else it has not killed, and is one of the group's messages again.
 pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, attempts: Option<u32>) -> Result<()> {
     let Some(going) = session.suspects.send_back(tag) else { return Ok(()) };
-    store(member, &going.suspect, attempts).await?;
+    store(member, session, tag, &going.suspect, attempts).await?;
     going.done().await;
     Ok(())
 }
 
-async fn store(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
+async fn store(member: &Member, session: &Session, tag: u64, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
     let before = match suspect.attempts {
         Some(attempts) => attempts,
         None => suspect.attempts_by(&judging::read_of(member, std::slice::from_ref(suspect)).await?),
@@ -121,5 +121,5 @@ async fn store(member: &Member, suspect: &Suspect, attempts: Option<u32>) -> Res
     let most = member.brokers.mover.most_properties(OPERATION).await?;
     let mut copy = properties::encode_copy(&suspect.message, suspect.original.as_deref(), &notes, most)?;
     copy.routing_key = queue.as_str().into();
-    member.brokers.mover.store(OPERATION, vec![copy]).await?.into_iter().collect()
+    session.store(&member.brokers.mover, OPERATION, vec![((SUSPECTS, tag), copy)]).await?.into_iter().collect()
 }

@@ -204,6 +204,7 @@ mod tests {
                 units: vec![UnitId(0)],
                 in_flight: Some(8),
                 prefetch: Some(16),
+                settled: None,
                 idle: Some(Duration::from_millis(12)),
                 oldest_delivery: None,
                 lease: None,

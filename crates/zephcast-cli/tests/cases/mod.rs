@@ -13,6 +13,7 @@ mod kept;
 mod killers;
 pub(crate) mod lab;
 mod monitor;
+mod progress;
 mod publish;
 mod rolling;
 mod signals;

@@ -11,6 +11,7 @@ mod cases {
     mod exec;
     mod killers;
     pub(crate) mod lab;
+    mod progress;
     mod publish;
     mod signals;
     mod verdicts;

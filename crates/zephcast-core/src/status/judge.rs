@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{GroupState, GroupStatus, Judgement, MemberState, Rates};
+use crate::{GroupState, GroupStatus, Judgement, MemberState, MemberStatus, Rates};
 
 /// How rarely plain clients commit: `auto.commit.interval.ms` is 5 s by default in Kafka's own and in librdkafka.
 const RARE_COMMITS: Duration = Duration::from_secs(6);
@@ -78,18 +78,30 @@ impl GroupStatus {
         self.members.iter().any(|member| member.state != MemberState::Dead)
     }
 
-    /// Whether anything was settled since: counted where the broker counts, else by less to do or a position that moved.
+    /// Whether anything was settled since: counted where the broker counts, else by less to do, a position
+    /// that moved, or what members say.
     fn moved_since(&self, earlier: &Self) -> bool {
         if let Some(settled) = self.settled_since(earlier) {
             return settled > 0;
         }
         let committed = |status: &Self| status.units.iter().map(|unit| unit.committed.clone()).collect::<Vec<_>>();
-        self.lag.zip(earlier.lag).is_some_and(|(now, before)| now < before) || committed(self) != committed(earlier)
+        self.lag.zip(earlier.lag).is_some_and(|(now, before)| now < before)
+            || committed(self) != committed(earlier)
+            || self.members.iter().any(|member| member.moved_since(earlier))
     }
 
     /// What was published since and is no longer to be settled. Negative when dead letters were sent back.
     fn settled_since(&self, earlier: &Self) -> Option<i128> {
         let done = |status: &Self| status.published.zip(status.lag).map(|(all, lag)| i128::from(all) - i128::from(lag));
         done(self).zip(done(earlier)).map(|(now, before)| now - before)
+    }
+}
+
+impl MemberStatus {
+    /// Whether it says that it settled anything since: all that it says if it was not there, or began anew.
+    fn moved_since(&self, earlier: &GroupStatus) -> bool {
+        let earlier = earlier.members.iter().find(|member| member.name == self.name);
+        let before = earlier.and_then(|member| member.settled).filter(|before| Some(*before) <= self.settled);
+        self.settled > before.or(Some(0))
     }
 }

@@ -17,6 +17,7 @@ impl Look {
             units: Vec::new(),
             in_flight: None,
             prefetch: None,
+            settled: None,
             idle: None,
             oldest_delivery: Some(Duration::from_millis(1_234)),
             lease: None,
@@ -83,6 +84,25 @@ fn two_looks_are_judged_by_the_progress_between_them() {
         let judgement = now.status().judge_since(&earlier.status());
         assert_eq!(judgement, Judgement { state, evidence: evidence.to_owned() });
     }
+}
+
+#[test]
+fn what_members_say_that_they_settled_is_progress() {
+    let with = |lag, settled: &[(&str, Option<u64>)]| {
+        let mut status = look(lag, "1", &[MemberState::Active; 2][..settled.len()]).status();
+        for (member, (name, settled)) in status.members.iter_mut().zip(settled) {
+            (member.name, member.settled) = (MemberName::new(*name).unwrap(), *settled);
+        }
+        status
+    };
+    let judged = |before: &[_], lag, now: &[_]| with(lag, now).judge_since(&with(9, before)).state;
+    assert_eq!(judged(&[("a", Some(5))], 9, &[("a", Some(6))]), GroupState::Ok);
+    assert_eq!(judged(&[("a", Some(5))], 12, &[("a", Some(6))]), GroupState::Lagging);
+    assert_eq!(judged(&[("a", Some(5))], 12, &[("a", Some(5))]), GroupState::Stalled);
+    assert_eq!(judged(&[("a", Some(5)), ("b", None)], 9, &[("b", None), ("a", Some(5))]), GroupState::Stalled);
+    assert_eq!(judged(&[("a", Some(5))], 9, &[("a", Some(1))]), GroupState::Ok, "it began anew");
+    assert_eq!(judged(&[("a", Some(5))], 9, &[("b", Some(1)), ("a", Some(5))]), GroupState::Ok, "it is new");
+    assert_eq!(judged(&[("a", Some(5))], 9, &[("b", Some(0)), ("a", Some(5))]), GroupState::Stalled);
 }
 
 #[test]

@@ -104,6 +104,7 @@ impl Entry {
             in_flight: self.partitions.into_values().sum(),
             // Kafka hands out whatever is asked for.
             prefetch: None,
+            settled: None,
             idle: None,
             oldest_delivery: self.oldest,
             lease: self.lease,

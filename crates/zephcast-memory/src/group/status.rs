@@ -58,6 +58,7 @@ impl Open<'_> {
             units: own().map(|unit| unit.id).collect(),
             in_flight: Some(own().map(Unit::in_flight).sum()),
             prefetch: Some(member.prefetch),
+            settled: None,
             idle: Some(self.now - member.seen),
             oldest_delivery: member.oldest,
             lease: Some(member.lease),

@@ -42,6 +42,19 @@ async fn a_stream_that_would_be_shared_by_groups_is_refused() {
 }
 
 #[tokio::test]
+async fn a_group_that_would_get_nothing_is_refused() {
+    let lab = Lab::start_with("&exchange=direct").await;
+    let mut spec = StreamSpec::new("s".parse().unwrap());
+    spec.groups = vec!["g".parse().unwrap()];
+    let refused = lab.driver.admin().create_stream(&spec).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(lab.driver.admin().stream(&spec.stream).await.unwrap_err().kind(), ErrorKind::NotFound);
+    spec.settings.insert("binding".into(), "a".into());
+    lab.driver.admin().create_stream(&spec).await.expect("it gets something");
+    assert_eq!(lab.bound_by().await, ["a"]);
+}
+
+#[tokio::test]
 async fn of_a_queue_that_is_named_nobody_says_whose_it_is() {
     let server = RabbitServer::start(RabbitOptions::default()).await.expect("RabbitMQ starts");
     let config = RabbitConfig::from_url(&(server.url() + "&queue=shared")).unwrap();

@@ -8,6 +8,7 @@ use zephcast_core::{Error, ErrorKind, Result};
 use super::{OPERATION, RabbitIntake};
 use crate::arrival::Arrival;
 use crate::clock::now_ms;
+use crate::member::UNIT;
 use crate::names::Delay;
 use crate::properties;
 use crate::session::Session;
@@ -31,7 +32,7 @@ impl RabbitIntake {
                 Ok(mut copy) => {
                     copy.delay(&member.names, Delay::of(left), left);
                     queues.insert(copy.routing_key.as_str().to_owned());
-                    copies.push(copy);
+                    copies.push(((UNIT, arrival.tag), copy));
                     early.push(arrival);
                 }
                 Err(error) => hand_out_early(session, arrival, &error),
@@ -42,7 +43,7 @@ impl RabbitIntake {
         }
         let stored = async {
             member.ensure(OPERATION, &queues).await?;
-            member.brokers.mover.store(OPERATION, copies).await
+            session.store(&member.brokers.mover, OPERATION, copies).await
         };
         let stored = match stored.await {
             Ok(stored) => stored,
@@ -54,7 +55,7 @@ impl RabbitIntake {
         let mut failure = None;
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {
-                Ok(()) => session.ack(arrival.tag).await,
+                Ok(()) => drop(session.ack(arrival.tag).await),
                 Err(error) if error.kind() == ErrorKind::TooLarge => hand_out_early(session, arrival, &error),
                 Err(error) => {
                     session.inbox.put(arrival);

@@ -14,26 +14,30 @@ use crate::inbox::ConsumerNumber;
 use crate::link::CallFailure;
 
 impl Session {
-    /// Settles what is held up to this tag, by one frame, as far as everything there was read: up to which. It is on its way
-    /// when this returns.
-    pub(crate) async fn ack_up_to(&self, tag: u64) -> u64 {
+    /// Settles what is held up to this tag, by one frame, as far as everything there was read: up to which, and how many
+    /// those were. It is on its way when this returns.
+    pub(crate) async fn ack_up_to(&self, tag: u64) -> (u64, usize) {
         let _may_settle = self.settling.read().await;
-        let (end, highest) = {
+        let (end, highest, count) = {
             let mut held = self.held();
-            (held.read_up_to(tag), held.remove_up_to(tag))
+            let (end, before) = (held.read_up_to(tag), held.len());
+            let highest = held.remove_up_to(tag);
+            (end, highest, before - held.len())
         };
         if let Some(tag) = highest {
             self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true })).await;
         }
-        end
+        (end, count)
     }
 
-    /// Settles this one, if it is held: the server closes the channel for a tag that it does not know.
-    pub(crate) async fn ack(&self, tag: u64) {
+    /// Settles this one, if it is held: the server closes the channel for a tag that it does not know. Whether it was.
+    pub(crate) async fn ack(&self, tag: u64) -> bool {
         let _may_settle = self.settling.read().await;
-        if self.let_go(tag) {
+        let was_held = self.let_go(tag);
+        if was_held {
             self.send(self.channel.basic_ack(tag, BasicAckOptions { multiple: false })).await;
         }
+        was_held
     }
 
     /// Gives this one back to the queue before its user has settled it, if it is held. Whether it was.

@@ -119,8 +119,8 @@ impl Suspects {
         held.get_mut(&tag).filter(|suspect| !suspect.is_going_back && !self.taken_back.has(tag))
     }
 
-    /// Settles this one, if its user may. It is on its way when this returns.
-    pub(crate) async fn ack(&self, tag: u64) {
+    /// Settles this one, if its user may: whether that is so. It is on its way when this returns.
+    pub(crate) async fn ack(&self, tag: u64) -> bool {
         let was_open = {
             let mut held = self.held();
             self.open(&mut held, tag).is_some() && held.remove(&tag).is_some()
@@ -128,6 +128,7 @@ impl Suspects {
         if was_open {
             self.send_ack(tag).await;
         }
+        was_open
     }
 
     async fn send_ack(&self, tag: u64) {

@@ -13,7 +13,7 @@ use crate::member::SUSPECTS;
 use crate::names::Delay;
 use crate::native::DeadLetterExchange;
 use crate::properties::{self, Notes, Original, Outgoing};
-use crate::session::{GoingBack, Session};
+use crate::session::{CopyOf, GoingBack, Session};
 use crate::suspect;
 
 /// How long a message may be delayed at most: ten years, so that its due time is a time.
@@ -53,12 +53,12 @@ impl RabbitSettler {
                     let Some(leaving) = Leaving::begin(session, unit, *tag) else { continue };
                     let copy = self.copy(disposition, leaving.original().as_deref()).await?;
                     if let (Disposition::Dead { .. }, Some(exchange)) = (disposition, &native) {
-                        self.give_up_suspect(leaving, copy, exchange).await?;
+                        self.give_up_suspect(session, (unit, *tag), leaving, copy, exchange).await?;
                         continue;
                     }
                     queues.insert(copy.routing_key.as_str().to_owned());
-                    copies.push(copy);
-                    moved.push(leaving);
+                    copies.push(((unit, *tag), copy));
+                    moved.push((leaving, matches!(disposition, Disposition::Dead { .. })));
                 }
             }
         }
@@ -68,16 +68,20 @@ impl RabbitSettler {
         }
         for tag in rejected {
             session.reject(tag).await;
+            self.member.note_settled(1);
         }
         if copies.is_empty() {
             return Ok(());
         }
         self.member.ensure(OPERATION, &queues).await?;
-        let stored = self.member.brokers.mover.store(OPERATION, copies).await?;
+        let stored = session.store(&self.member.brokers.mover, OPERATION, copies).await?;
         let mut failure = None;
-        for (leaving, stored) in moved.into_iter().zip(stored) {
+        for ((leaving, is_dead), stored) in moved.into_iter().zip(stored) {
             match stored {
-                Ok(()) => leaving.done().await,
+                Ok(()) => {
+                    leaving.done().await;
+                    self.member.note_settled(usize::from(is_dead));
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -87,14 +91,18 @@ impl RabbitSettler {
     /// Sends a suspect where its queue sends what it gives up: in the queue of suspects nobody rejects it for that.
     async fn give_up_suspect(
         &self,
+        session: &Session,
+        of: CopyOf,
         suspect: Leaving<'_>,
         mut copy: Outgoing,
         exchange: &DeadLetterExchange,
     ) -> Result<()> {
         let DeadLetterExchange { name, routing_key } = exchange;
         copy.routing_key = routing_key.clone().unwrap_or_else(|| self.member.names.queue.as_str().into());
-        self.member.brokers.mover.store_by(OPERATION, name, vec![copy]).await?.into_iter().collect::<Result<()>>()?;
+        let stored = session.store_by(&self.member.brokers.mover, OPERATION, name, vec![(of, copy)]).await?;
+        stored.into_iter().collect::<Result<()>>()?;
         suspect.done().await;
+        self.member.note_settled(1);
         Ok(())
     }
 
@@ -184,14 +192,14 @@ impl<'a> Leaving<'a> {
     /// Its copy is where it has to be.
     async fn done(self) {
         match self {
-            Self::Message(session, tag) => session.ack(tag).await,
+            Self::Message(session, tag) => drop(session.ack(tag).await),
             Self::Suspect(going) => going.done().await,
         }
     }
 }
 
-/// It is done with.
-pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) {
+/// It is done with: whether it was in hand.
+pub(super) async fn settled(session: &Session, unit: UnitId, tag: u64) -> bool {
     match unit {
         SUSPECTS => session.suspects.ack(tag).await,
         _ => session.ack(tag).await,

@@ -199,6 +199,18 @@ fn kept(incoming: &Incoming, attempts: u32) -> Settlement {
     settlement(UnitSettlements { others, ..UnitSettlements::new(unit(incoming)) })
 }
 
+fn later(incoming: &Incoming) -> Settlement {
+    let disposition = Disposition::Later {
+        delay: Duration::from_secs(60),
+        attempts: 1,
+        message: Box::new(incoming.message.clone()),
+        origin: Position::new(PositionStyle::Tag, UNIT, incoming.token),
+        published_ms: incoming.published_ms,
+        first_failed_ms: None,
+    };
+    settlement(UnitSettlements { others: vec![(incoming.token, disposition)], ..UnitSettlements::new(unit(incoming)) })
+}
+
 fn returned(incoming: &Incoming) -> Settlement {
     let others = vec![(incoming.token, Disposition::Return { attempts: 0 })];
     settlement(UnitSettlements { others, ..UnitSettlements::new(UNIT) })
@@ -327,6 +339,44 @@ async fn what_is_settled_before_it_is_given_back_is_not_told_to_be() {
     assert_eq!(taken_back.await.unwrap(), [(UNIT, taken[1].token)]);
     let told = lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::GivenBack { .. }))).await;
     assert!(matches!(told, Fetched::Event(Event::GivenBack { count: 1, .. })), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_tells_how_many_it_has_acknowledged_or_given_up() {
+    let mut lab = Lab::start(6, 10).await;
+    let driver = RabbitDriver::connect(lab.config.clone()).await.unwrap();
+    let (stream, group) = ("s".parse().unwrap(), "g".parse().unwrap());
+    let told = async || driver.group_status(&stream, &group).await.unwrap().members[0].settled;
+    assert_eq!(told().await, Some(0));
+    let taken = lab.take(6).await;
+    let up_to = UnitSettlements { frontier: Some(taken[1].token), ..UnitSettlements::new(UNIT) };
+    lab.settle(settlement(up_to)).await.unwrap();
+    assert_eq!(told().await, Some(2));
+    // Above one that is unsettled.
+    lab.settle(acked(&taken[3])).await.unwrap();
+    assert_eq!(told().await, Some(3));
+    lab.settle(dead(&taken[4])).await.unwrap();
+    assert_eq!(told().await, Some(4));
+    for settlement in [acked(&taken[3]), kept(&taken[2], 1), later(&taken[5])] {
+        lab.settle(settlement).await.unwrap();
+        assert_eq!(told().await, Some(4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_on_its_way_when_the_server_takes_nothing_is_sent_once() {
+    let mut lab = Lab::start_with(1, 10, "&request-timeout=2000").await;
+    let taken = lab.take(1).await.remove(0);
+    lab.server.raise_memory_alarm().await.unwrap();
+    for _ in 0..2 {
+        let error = lab.settle(dead(&taken)).await.expect_err("it takes none");
+        assert_eq!(error.kind(), zephcast_core::ErrorKind::Blocked, "{error}");
+    }
+    lab.server.clear_memory_alarm().await.unwrap();
+    let settled = async { while lab.settle(dead(&taken)).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, settled).await.expect("goes on");
+    lab.member.settler.commit().await.unwrap();
+    assert_eq!((lab.dead().await, lab.ready("s.g").await), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

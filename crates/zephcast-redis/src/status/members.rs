@@ -96,6 +96,7 @@ impl Facts {
             in_flight: Some(self.pending),
             // Members ask for as many as they have room for, and do not write down how many that is at most.
             prefetch: None,
+            settled: None,
             idle: Some(last_heard),
             oldest_delivery: oldest,
             lease,
