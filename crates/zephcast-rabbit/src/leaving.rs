@@ -41,7 +41,7 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
     member.tell_outlived(OPERATION, left() / 2).await;
     let gave_back = tokio::time::timeout_at(until, give_everything_back(member, session, returned)).await;
     gave_back.map_err(|_| late(OPERATION))??;
-    // What came since it was said what goes back went back as well.
+    // What came meanwhile went back as well.
     member.lose(session);
     member.tell_outlived(OPERATION, left()).await;
     close(member, left()).await;
@@ -84,7 +84,11 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
         tracing::debug!(%error, "what is on its way is not pardoned");
     }
     session.look();
-    let hints: Vec<Hint> = session.held().iter().filter_map(|(_, held)| Some(held.hint()?.innocent())).collect();
+    let (last, hints): (Option<u64>, Vec<Hint>) = {
+        let held = session.held();
+        let hints = held.iter().filter_map(|(_, held)| Some(held.hint()?.innocent()));
+        (held.iter().last().map(|(tag, _)| tag), hints.collect())
+    };
     member.write_hints(OPERATION, &hints).await;
     let suspects: Vec<u64> = session.suspects.held().keys().copied().collect();
     for tag in suspects {
@@ -94,7 +98,10 @@ pub(crate) async fn give_everything_back(member: &Member, session: &Arc<Session>
     session.sync_messages().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     session.give_back_in_order().await.map_err(|failure| member.failed(session, OPERATION, failure))?;
     let timeout = member.connection.config().request_timeout;
-    session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))
+    session.close(timeout).await.map_err(|failure| member.failed(session, OPERATION, failure))?;
+    // Of what came meanwhile it is to be said yet.
+    session.held().remove_up_to(last.unwrap_or(0));
+    Ok(())
 }
 
 #[cfg(test)]

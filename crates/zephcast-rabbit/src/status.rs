@@ -30,8 +30,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
     let names = Names::new(brokers.control.config(), stream, group)?;
-    let (ready, consumers) = existing(brokers, OPERATION, &names).await?;
-    let reports = roll_call::ask(&brokers.publishing, &names, consumers).await?;
+    let Roll { ready, consumers, reports } = Roll::call(brokers, &names).await?;
     let is_complete = roll_call::have_all(&reports, consumers);
     let mut others = match is_complete {
         true => Others::none(&reports),
@@ -102,6 +101,33 @@ pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Na
     let unnamed = usize::try_from(unnamed).unwrap_or(usize::MAX);
     names.extend(others.chain(std::iter::repeat_with(|| "another program".into())).take(unnamed));
     Ok(Some(has_members(operation, &of.group, &names).on(Broker::RabbitMq)))
+}
+
+/// What the broker counts in a group's queue, and what its members say.
+struct Roll {
+    ready: u64,
+    consumers: u64,
+    reports: Vec<Report>,
+}
+
+impl Roll {
+    /// Calls once more where others consume by then: a member ends a consumer of its own before the broker counts it no more.
+    async fn call(brokers: &Brokers, names: &Names) -> Result<Self> {
+        let first = Self::call_once(brokers, names).await?;
+        if roll_call::have_all(&first.reports, first.consumers) {
+            return Ok(first);
+        }
+        match existing(brokers, OPERATION, names).await? {
+            (_, consumers) if consumers == first.consumers => Ok(first),
+            _ => Self::call_once(brokers, names).await,
+        }
+    }
+
+    async fn call_once(brokers: &Brokers, names: &Names) -> Result<Self> {
+        let (ready, consumers) = existing(brokers, OPERATION, names).await?;
+        let reports = roll_call::ask(&brokers.publishing, names, consumers).await?;
+        Ok(Self { ready, consumers, reports })
+    }
 }
 
 /// How many messages are ready in a queue that may not be there.

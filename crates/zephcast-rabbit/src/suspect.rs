@@ -6,9 +6,9 @@ use zephcast_core::{Message, Result};
 
 use crate::hints::{Hint, Hints, Mark};
 use crate::intake::judging;
-use crate::member::{Member, SUSPECTS};
+use crate::member::Member;
 use crate::properties::{self, Decoded, Notes, Original};
-use crate::session::Session;
+use crate::session::{GoingBack, Session};
 
 const OPERATION: &str = "give a suspect back";
 
@@ -104,12 +104,13 @@ impl Suspect {
 /// it, with the count that it had; else it has not killed, and is one of the group's messages again.
 pub(crate) async fn give_back(member: &Member, session: &Session, tag: u64, attempts: Option<u32>) -> Result<()> {
     let Some(going) = session.suspects.send_back(tag) else { return Ok(()) };
-    store(member, session, tag, &going.suspect, attempts).await?;
+    store(member, session, &going, attempts).await?;
     going.done().await;
     Ok(())
 }
 
-async fn store(member: &Member, session: &Session, tag: u64, suspect: &Suspect, attempts: Option<u32>) -> Result<()> {
+async fn store(member: &Member, session: &Session, going: &GoingBack<'_>, attempts: Option<u32>) -> Result<()> {
+    let suspect = &going.suspect;
     let before = match suspect.attempts {
         Some(attempts) => attempts,
         None => suspect.attempts_by(&judging::read_of(member, std::slice::from_ref(suspect)).await?),
@@ -121,5 +122,5 @@ async fn store(member: &Member, session: &Session, tag: u64, suspect: &Suspect, 
     let most = member.brokers.mover.most_properties(OPERATION).await?;
     let mut copy = properties::encode_copy(&suspect.message, suspect.original.as_deref(), &notes, most)?;
     copy.routing_key = queue.as_str().into();
-    session.store(&member.brokers.mover, OPERATION, vec![((SUSPECTS, tag), copy)]).await?.into_iter().collect()
+    session.store(&member.brokers.mover, OPERATION, vec![(going.of(), copy)]).await?.into_iter().collect()
 }

@@ -19,9 +19,17 @@ async fn settle_one_of(count: usize, lab: &Lab, stream: &str) {
     }
 }
 
-/// Waits until there is a member, and something to do.
-async fn has_begun(lab: &Lab, stream: &str) {
-    lab.status_when(stream, |status| status["members"] != json!([]) && status["lag"] != 0).await;
+/// What these looks see while there is a member, and so many come for each one that it settles.
+async fn while_settling<T>(one_of: usize, lab: &Lab, stream: &str, looks: impl Future<Output = T>) -> T {
+    lab.run(&["stream", "create", stream, "--group", "g"], "").await;
+    let looks = async {
+        lab.status_when(stream, |status| status["members"] != json!([]) && status["lag"] != 0).await;
+        looks.await
+    };
+    tokio::select! {
+        seen = looks => seen,
+        () = settle_one_of(one_of, lab, stream) => unreachable!("it goes on for ever"),
+    }
 }
 
 #[tokio::test]
@@ -42,18 +50,13 @@ async fn a_group_that_does_nothing_fails_on_stalled() {
 async fn a_group_that_falls_behind_fails_on_lagging() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    lab.run(&["stream", "create", &stream, "--group", "g"], "").await;
     let status = ["group", "status", &stream, "g", "--window", "1s", "--fail-on", "stalled"];
     let twice = async {
-        has_begun(&lab, &stream).await;
         let fine = lab.run(&status, "").await;
         (fine, lab.run(&[&status[..], &["--fail-on", "lagging"]].concat(), "").await)
     };
     // All the time, so that every window of the command has some of both.
-    let (fine, failed) = tokio::select! {
-        both = twice => both,
-        () = settle_one_of(2, &lab, &stream) => unreachable!("it falls behind for ever"),
-    };
+    let (fine, failed) = while_settling(2, &lab, &stream, twice).await;
     assert_eq!((fine.code, &fine.of("group")[0]["state"]), (0, &json!("lagging")), "{fine:?}");
     assert_eq!((failed.code, &failed.of("group")[0]["state"]), (1, &json!("lagging")), "{failed:?}");
     assert!(failed.stderr.contains("lagging: lag grew from"), "{failed:?}");
@@ -63,17 +66,12 @@ async fn a_group_that_falls_behind_fails_on_lagging() {
 async fn a_group_that_keeps_up_is_ok_though_there_is_always_something_to_do() {
     let lab = Lab::start().await;
     let stream = lab.stream();
-    lab.run(&["stream", "create", &stream, "--group", "g"], "").await;
     let looks = async {
-        has_begun(&lab, &stream).await;
         for _ in 0..3 {
             let status = ["group", "status", &stream, "g", "--window", "500ms", "--fail-on", "stalled"];
             let done = lab.run(&status, "").await;
             assert_eq!(done.code, 0, "{done:?}");
         }
     };
-    tokio::select! {
-        () = looks => {}
-        () = settle_one_of(1, &lab, &stream) => unreachable!("it keeps up for ever"),
-    }
+    while_settling(1, &lab, &stream, looks).await;
 }

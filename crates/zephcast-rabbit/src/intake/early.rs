@@ -55,7 +55,9 @@ impl RabbitIntake {
         let mut failure = None;
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {
-                Ok(()) => drop(session.ack(arrival.tag).await),
+                Ok(()) => {
+                    session.ack(arrival.tag).await;
+                }
                 Err(error) if error.kind() == ErrorKind::TooLarge => hand_out_early(session, arrival, &error),
                 Err(error) => {
                     session.inbox.put(arrival);

@@ -1,5 +1,6 @@
 //! On a real server: what a member says when it goes, or its connection does.
 
+mod last_words;
 mod order;
 
 use std::collections::BTreeSet;
@@ -64,20 +65,6 @@ async fn a_suspect_that_it_did_not_judge_goes_back_with_the_attempts_that_it_had
     let got = channel.basic_get("s.g.suspects".into(), BasicGetOptions::default()).await.unwrap().expect("is there");
     let headers = got.properties.headers().as_ref().expect("of a copy").inner();
     assert!(headers.contains_key("zephcast-copied-ms") && !headers.contains_key("zephcast-attempts"), "{headers:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_that_was_tried_is_none_when_it_comes_again_to_the_one_that_leaves() {
-    let lab = Lab::start().await;
-    let mut member = lab.join().await;
-    lab.publish("s.g.suspects").await;
-    let suspect = until(&mut member, SUSPECT, |fetched| matches!(fetched, Fetched::Batch(_))).await;
-    let Fetched::Batch(batch) = suspect else { unreachable!("is one") };
-    let tried = Returned { unit: SUSPECTS, token: batch.messages[0].token, attempts: batch.messages[0].attempt };
-    member.settler.leave(vec![tried], PATIENCE).await.unwrap();
-    let mut next = lab.join().await;
-    let came = until(&mut next, NORMAL, |fetched| matches!(fetched, Fetched::Batch(_) | Fetched::Suspects)).await;
-    assert!(matches!(came, Fetched::Batch(_)), "its last member lived");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
-//! On a real server: a queue whose messages one consumer at a time is given.
+//! On a real server: who consumes, and who answers.
 
+use lapin::options::BasicCancelOptions;
 use zephcast_core::driver::{Driver, Fetched};
 
 use super::*;
@@ -35,4 +36,24 @@ async fn what_somebody_holds_who_does_not_answer_is_not_taken_for_nothing() {
     let _waiting = lab.join().await;
     lab.publish("s.g").await;
     lab.held_by_members(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_counted_and_consumes_no_more_is_not_missed() {
+    let lab = Lab::start().await;
+    let member = lab.join().await;
+    lab.publish("s.g").await;
+    lab.held_by_members(1).await;
+    let channel = lab.channel().await;
+    let names = Names::new(lab.driver.brokers.control.config(), &"s".parse().unwrap(), &"g".parse().unwrap()).unwrap();
+    let mut questions = listen(&channel, &names, false).await.unwrap();
+    let options = BasicConsumeOptions::default();
+    let other = channel.basic_consume("s.g".into(), "other".into(), options, FieldTable::default()).await.unwrap();
+    let goes_when_asked = async {
+        questions.next().await.unwrap().unwrap();
+        channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await.unwrap();
+    };
+    let (status, ()) = tokio::join!(lab.status(), goes_when_asked);
+    assert_eq!((status.in_flight, status.members.len()), (Some(1), 1), "{status:?}");
+    member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
 }

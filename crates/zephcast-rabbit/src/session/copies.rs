@@ -28,12 +28,13 @@ impl Left {
     }
 
     /// What became of a copy; `None` where none was sent, or it was not stored.
-    fn outcome(&self, of: CopyOf) -> Option<Result<()>> {
+    fn outcome(&self, operation: &'static str, of: CopyOf) -> Option<Result<()>> {
         match self.known().get(&of)? {
             Some(Ok(())) => Some(Ok(())),
             Some(Err(_)) => None,
             None => {
-                Some(Err(error(ErrorKind::Blocked, "store a copy", "it is on its way, and the server takes nothing")))
+                let text = "a copy is on its way, and the server takes nothing for now";
+                Some(Err(error(ErrorKind::Blocked, operation, text)))
             }
         }
     }
@@ -65,7 +66,7 @@ impl Session {
         let mut answers: Vec<Option<Result<()>>> = Vec::with_capacity(copies.len());
         let (mut new_of, mut new) = (Vec::new(), Vec::new());
         for (of, copy) in copies {
-            let outcome = self.left.outcome(of);
+            let outcome = self.left.outcome(operation, of);
             if outcome.is_none() {
                 new_of.push(of);
                 new.push(copy);

@@ -8,11 +8,13 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 
+use super::copies::CopyOf;
 use super::taken_back::TakenBack;
 use super::unsynced::Unsynced;
 use crate::error::code;
 use crate::hints::Hint;
 use crate::link::{CallFailure, Link};
+use crate::member::SUSPECTS;
 use crate::names::Names;
 use crate::suspect::Suspect;
 
@@ -184,6 +186,11 @@ pub(crate) struct GoingBack<'a> {
 }
 
 impl GoingBack<'_> {
+    /// What its copy is one of.
+    pub(crate) fn of(&self) -> CopyOf {
+        (SUSPECTS, self.tag)
+    }
+
     /// Its copy is stored.
     pub(crate) async fn done(self) {
         self.suspects.held().remove(&self.tag);

@@ -9,7 +9,7 @@ use zephcast_core::{Message, Result, UnitId};
 use super::{OPERATION, RabbitSettler};
 use crate::clock::now_ms;
 use crate::hints::Hint;
-use crate::member::SUSPECTS;
+use crate::member::{SUSPECTS, UNIT};
 use crate::names::Delay;
 use crate::native::DeadLetterExchange;
 use crate::properties::{self, Notes, Original, Outgoing};
@@ -53,11 +53,11 @@ impl RabbitSettler {
                     let Some(leaving) = Leaving::begin(session, unit, *tag) else { continue };
                     let copy = self.copy(disposition, leaving.original().as_deref()).await?;
                     if let (Disposition::Dead { .. }, Some(exchange)) = (disposition, &native) {
-                        self.give_up_suspect(session, (unit, *tag), leaving, copy, exchange).await?;
+                        self.give_up_suspect(session, leaving, copy, exchange).await?;
                         continue;
                     }
                     queues.insert(copy.routing_key.as_str().to_owned());
-                    copies.push(((unit, *tag), copy));
+                    copies.push((leaving.of(), copy));
                     moved.push((leaving, matches!(disposition, Disposition::Dead { .. })));
                 }
             }
@@ -66,9 +66,9 @@ impl RabbitSettler {
         for tag in given_back {
             session.give_back(tag).await;
         }
+        self.member.note_settled(rejected.len());
         for tag in rejected {
             session.reject(tag).await;
-            self.member.note_settled(1);
         }
         if copies.is_empty() {
             return Ok(());
@@ -92,14 +92,13 @@ impl RabbitSettler {
     async fn give_up_suspect(
         &self,
         session: &Session,
-        of: CopyOf,
         suspect: Leaving<'_>,
         mut copy: Outgoing,
         exchange: &DeadLetterExchange,
     ) -> Result<()> {
         let DeadLetterExchange { name, routing_key } = exchange;
         copy.routing_key = routing_key.clone().unwrap_or_else(|| self.member.names.queue.as_str().into());
-        let stored = session.store_by(&self.member.brokers.mover, OPERATION, name, vec![(of, copy)]).await?;
+        let stored = session.store_by(&self.member.brokers.mover, OPERATION, name, vec![(suspect.of(), copy)]).await?;
         stored.into_iter().collect::<Result<()>>()?;
         suspect.done().await;
         self.member.note_settled(1);
@@ -182,6 +181,13 @@ impl<'a> Leaving<'a> {
         }
     }
 
+    fn of(&self) -> CopyOf {
+        match self {
+            Self::Message(_, tag) => (UNIT, *tag),
+            Self::Suspect(going) => going.of(),
+        }
+    }
+
     fn original(&self) -> Option<Box<Original>> {
         match self {
             Self::Message(session, tag) => session.held().get(*tag).and_then(|held| held.original.clone()),
@@ -192,7 +198,9 @@ impl<'a> Leaving<'a> {
     /// Its copy is where it has to be.
     async fn done(self) {
         match self {
-            Self::Message(session, tag) => drop(session.ack(tag).await),
+            Self::Message(session, tag) => {
+                session.ack(tag).await;
+            }
             Self::Suspect(going) => going.done().await,
         }
     }
