@@ -74,7 +74,7 @@ pub struct MemberStatus {
     /// tells.
     pub prefetch: Option<u32>,
     /// How many deliveries it has acknowledged or given up since it joined, where members tell: progress that no figure of
-    /// the broker shows. `None` where the broker's figures do, or nobody tells.
+    /// the broker shows, and that of one that left is not seen. `None` where the broker's figures do, or nobody tells.
     pub settled: Option<u64>,
     /// How long since it was last heard of.
     pub idle: Option<Duration>,

@@ -57,10 +57,6 @@ impl Admin for RabbitAdmin {
             let text = "an exchange of this type shares messages among its queues, so that none of several groups gets them all";
             return Err(invalid(OPERATION, text));
         }
-        if config.exchange == Exchange::Direct && config.bindings.is_empty() && !groups.is_empty() {
-            let text = "an exchange of this type has no routing key for everything: say which ones a group gets, as `binding=KEY`";
-            return Err(invalid(OPERATION, text));
-        }
         match config.topology {
             Topology::Check => topology::stream(control, OPERATION, &config, &spec.stream, false).await.map(drop)?,
             _ => topology::declare(control, OPERATION, &config, &spec.stream).await?,

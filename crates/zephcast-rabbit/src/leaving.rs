@@ -43,7 +43,7 @@ pub(crate) async fn leave(member: &Arc<Member>, returned: &[Returned], deadline:
     gave_back.map_err(|_| late(OPERATION))??;
     // What came meanwhile went back as well.
     member.lose(session);
-    member.tell_outlived(OPERATION, left()).await;
+    member.tell_outlived(OPERATION, left() / 2).await;
     close(member, left()).await;
     Ok(())
 }

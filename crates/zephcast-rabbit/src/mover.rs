@@ -12,6 +12,7 @@ use zephcast_core::{Error, ErrorKind, Result};
 use crate::connection::{Connection, blocked_by};
 use crate::error::{beside_too_large, error, largest_message, late, translate};
 use crate::lane::{Lane, Outcome};
+use crate::link::Valve;
 use crate::properties::{self, Outgoing};
 
 /// Why a copy is not stored: its queue is not there.
@@ -46,6 +47,18 @@ pub(crate) struct Sent {
     queues: Vec<ShortString>,
     lane: Arc<Lane>,
     outcomes: oneshot::Receiver<Vec<Outcome>>,
+}
+
+impl Sent {
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Of the connection that they were sent by.
+    pub(crate) fn valve(&self) -> &Valve {
+        self.lane.valve()
+    }
 }
 
 impl Mover {

@@ -20,8 +20,8 @@ use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
 use zephcast_core::{ErrorKind, Result, Token};
 
-pub(crate) use self::copies::CopyOf;
-use self::copies::Left;
+use self::copies::Copies;
+pub(crate) use self::copies::{CopyId, Purpose};
 pub(crate) use self::suspects::GoingBack;
 use self::suspects::Suspects;
 use self::taken_back::TakenBack;
@@ -70,7 +70,7 @@ pub(crate) struct Session {
     /// What was held for too long, suspects apart.
     pub(crate) taken_back: TakenBack,
     unsynced: Unsynced,
-    left: Arc<Left>,
+    copies: Copies,
     queue: ShortString,
     is_exclusive: bool,
     is_single: bool,
@@ -132,7 +132,7 @@ impl Session {
             held: Mutex::default(),
             taken_back: TakenBack::default(),
             unsynced: Unsynced::default(),
-            left: Arc::default(),
+            copies: Copies::default(),
             queue: names.queue.as_str().into(),
             is_exclusive: config.exclusive_consumer,
             is_single: config.single_active_consumer,

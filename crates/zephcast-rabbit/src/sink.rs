@@ -116,9 +116,11 @@ impl RabbitSink {
     /// An answer for each, in order.
     async fn answers(&self, handed_in: Vec<HandedIn>) -> Vec<Answer> {
         let mut parts = Vec::with_capacity(handed_in.len());
-        for HandedIn { refused, outcomes } in handed_in {
+        // The last first, so that one wake-up is enough for all.
+        for HandedIn { refused, outcomes } in handed_in.into_iter().rev() {
             parts.push((refused, outcomes.await.unwrap_or_default()));
         }
+        parts.reverse();
         let was_refused =
             parts.iter().flat_map(|(_, outcomes)| outcomes).any(|outcome| matches!(outcome, Outcome::Refused));
         let is_nowhere = was_refused && self.is_refused_nowhere().await;

@@ -8,7 +8,7 @@ use crate::hints::{Hint, Hints, Mark};
 use crate::intake::judging;
 use crate::member::Member;
 use crate::properties::{self, Decoded, Notes, Original};
-use crate::session::{GoingBack, Session};
+use crate::session::{GoingBack, Purpose, Session};
 
 const OPERATION: &str = "give a suspect back";
 
@@ -122,5 +122,9 @@ async fn store(member: &Member, session: &Session, going: &GoingBack<'_>, attemp
     let most = member.brokers.mover.most_properties(OPERATION).await?;
     let mut copy = properties::encode_copy(&suspect.message, suspect.original.as_deref(), &notes, most)?;
     copy.routing_key = queue.as_str().into();
-    session.store(&member.brokers.mover, OPERATION, vec![(going.of(), copy)]).await?.into_iter().collect()
+    session
+        .store(&member.brokers.mover, OPERATION, vec![(going.copy(Purpose::Return), copy)])
+        .await
+        .into_iter()
+        .collect()
 }

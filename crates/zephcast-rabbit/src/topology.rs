@@ -14,7 +14,7 @@ use crate::RabbitConfig;
 use crate::config::{Exchange, QueueType, Topology};
 use crate::connection::Connection;
 use crate::errand::Errand;
-use crate::error::{code, missing, missing_group, unless_deleted};
+use crate::error::{code, invalid, missing, missing_group, unless_deleted};
 use crate::link::CallFailure;
 use crate::management::Management;
 use crate::names::Names;
@@ -191,6 +191,12 @@ async fn declare_group(
     names: &Names,
     known: Option<Found>,
 ) -> Result<Found> {
+    let is_new = queue(connection, operation, &names.queue).await?.is_none();
+    if is_new && bindings::gets_nothing(config) {
+        let text =
+            "an exchange of this type has no routing key for everything: say which ones a group gets, as `binding=KEY`";
+        return Err(invalid(operation, text));
+    }
     if config.queue_type == QueueType::Stream {
         ensure(connection, operation, &names.queue, &log()).await?;
         return bind(connection, operation, config, names).await.map(|()| Found::default());
@@ -198,7 +204,6 @@ async fn declare_group(
     // What the group's queue gives up goes there, so it comes first.
     ensure(connection, operation, &names.dead, &quorum()).await?;
     ensure(connection, operation, &names.suspects, &quorum()).await?;
-    let is_new = queue(connection, operation, &names.queue).await?.is_none();
     if is_new {
         // For members that make none.
         let errand = Errand::begin(connection, operation).await?;

@@ -66,12 +66,26 @@ impl GroupStatus {
                 GroupState::Ok,
                 format!("lag {before} then {now}, nothing committed in {watched:.1?}; look for longer"),
             ),
-            false => (GroupState::Stalled, format!("lag {before} then {now}, nothing settled")),
-            true if self.lag.zip(earlier.lag).is_some_and(|(now, before)| now > before) => {
+            false if !self.may_settle_unseen() => {
+                (GroupState::Stalled, format!("lag {before} then {now}, nothing settled"))
+            }
+            _ if self.lag.zip(earlier.lag).is_some_and(|(now, before)| now > before) => {
                 (GroupState::Lagging, format!("lag grew from {before} to {now}"))
             }
             true => (GroupState::Ok, format!("lag {before} then {now}")),
+            false => (GroupState::Ok, format!("lag {before} then {now}, and nobody knows what is settled")),
         }
+    }
+
+    /// Whether nobody counts what is settled, and somebody may be at work who does not say.
+    fn may_settle_unseen(&self) -> bool {
+        let is_counted =
+            self.published.is_some() || self.units.iter().any(|unit| unit.committed.is_some() || unit.end.is_some());
+        let is_at_work = |member: &MemberStatus| {
+            member.state == MemberState::Active && member.settled.is_none() && member.idle.is_none()
+        };
+        let is_unknown = self.lag.is_none() && self.in_flight.is_none();
+        !is_counted && (is_unknown || self.members.iter().any(is_at_work))
     }
 
     fn has_living_member(&self) -> bool {
@@ -98,10 +112,14 @@ impl GroupStatus {
 }
 
 impl MemberStatus {
-    /// Whether it says that it settled anything since: all that it says if it was not there, or began anew.
+    /// Whether it says that it settled anything since: all that it says if it was not there, or began anew. Of one that did
+    /// not answer nobody knows whether it was there.
     fn moved_since(&self, earlier: &GroupStatus) -> bool {
-        let earlier = earlier.members.iter().find(|member| member.name == self.name);
-        let before = earlier.and_then(|member| member.settled).filter(|before| Some(*before) <= self.settled);
-        self.settled > before.or(Some(0))
+        let before = match earlier.members.iter().find(|member| member.name == self.name) {
+            Some(member) => member.settled,
+            None => earlier.in_flight.map(|_| 0),
+        };
+        let Some((now, before)) = self.settled.zip(before) else { return false };
+        now > if before <= now { before } else { 0 }
     }
 }

@@ -103,6 +103,14 @@ fn what_members_say_that_they_settled_is_progress() {
     assert_eq!(judged(&[("a", Some(5))], 9, &[("a", Some(1))]), GroupState::Ok, "it began anew");
     assert_eq!(judged(&[("a", Some(5))], 9, &[("b", Some(1)), ("a", Some(5))]), GroupState::Ok, "it is new");
     assert_eq!(judged(&[("a", Some(5))], 9, &[("b", Some(0)), ("a", Some(5))]), GroupState::Stalled);
+    assert_eq!(judged(&[("a", None)], 9, &[("a", Some(5))]), GroupState::Stalled, "it did not answer");
+    let mut incomplete = with(9, &[]);
+    incomplete.in_flight = None;
+    assert_eq!(
+        with(9, &[("a", Some(5))]).judge_since(&incomplete).state,
+        GroupState::Stalled,
+        "it may have been there"
+    );
 }
 
 #[test]
@@ -117,6 +125,26 @@ fn members_of_other_programs_are_given_the_time_in_which_they_commit() {
     assert_eq!(judged(2.0, ONE), (GroupState::Ok, "lag 9 then 12, nothing committed in 2.0s; look for longer".into()));
     assert_eq!(judged(6.0, ONE), (GroupState::Stalled, "lag 9 then 12, nothing settled".into()));
     assert_eq!(judged(2.0, NOBODY).0, GroupState::Stalled);
+}
+
+#[test]
+fn who_is_at_work_and_does_not_say_what_it_settles_is_not_taken_for_nobody() {
+    let seen = |lag: Option<u64>, in_flight, idle: Option<u64>| {
+        let mut status = Look { lag, ..look(0, "1", ONE) }.status();
+        (status.units[0].committed, status.in_flight) = (None, in_flight);
+        status.members[0].idle = idle.map(Duration::from_secs);
+        status
+    };
+    let judged = |before, now, idle| {
+        let judgement = seen(Some(now), Some(3), idle).judge_since(&seen(Some(before), Some(3), None));
+        (judgement.state, judgement.evidence)
+    };
+    let unknown = "lag 9 then 9, and nobody knows what is settled".to_owned();
+    assert_eq!(judged(9, 9, None), (GroupState::Ok, unknown));
+    assert_eq!(judged(9, 12, None), (GroupState::Lagging, "lag grew from 9 to 12".to_owned()));
+    assert_eq!(judged(9, 12, Some(7)).0, GroupState::Stalled, "it does nothing");
+    let nothing_known = GroupStatus { members: Vec::new(), ..seen(None, None, None) };
+    assert_eq!(nothing_known.judge_since(&nothing_known).state, GroupState::Ok);
 }
 
 #[test]

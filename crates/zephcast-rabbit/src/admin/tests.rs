@@ -48,9 +48,15 @@ async fn a_group_that_would_get_nothing_is_refused() {
     spec.groups = vec!["g".parse().unwrap()];
     let refused = lab.driver.admin().create_stream(&spec).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-    assert_eq!(lab.driver.admin().stream(&spec.stream).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let Err(refused) = lab.driver.join(Lab::subscription()).await else { panic!("would get nothing") };
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(lab.server.ctl(&["list_queues", "--no-table-headers", "name"]).await.unwrap(), "");
     spec.settings.insert("binding".into(), "a".into());
     lab.driver.admin().create_stream(&spec).await.expect("it gets something");
+    // Whoever does not say what it gets leaves it so.
+    spec.settings.clear();
+    lab.driver.admin().create_stream(&spec).await.unwrap();
+    lab.join().await;
     assert_eq!(lab.bound_by().await, ["a"]);
 }
 

@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::member::UNIT;
 use crate::names::Delay;
 use crate::properties;
-use crate::session::Session;
+use crate::session::{CopyId, Purpose, Session};
 
 impl RabbitIntake {
     /// Sends what came early on its way once more. While the server takes no messages it waits here.
@@ -32,7 +32,7 @@ impl RabbitIntake {
                 Ok(mut copy) => {
                     copy.delay(&member.names, Delay::of(left), left);
                     queues.insert(copy.routing_key.as_str().to_owned());
-                    copies.push(((UNIT, arrival.tag), copy));
+                    copies.push((CopyId { unit: UNIT, tag: arrival.tag, purpose: Purpose::Early }, copy));
                     early.push(arrival);
                 }
                 Err(error) => hand_out_early(session, arrival, &error),
@@ -41,17 +41,11 @@ impl RabbitIntake {
         if early.is_empty() {
             return Ok(());
         }
-        let stored = async {
-            member.ensure(OPERATION, &queues).await?;
-            session.store(&member.brokers.mover, OPERATION, copies).await
-        };
-        let stored = match stored.await {
-            Ok(stored) => stored,
-            Err(error) => {
-                early.into_iter().for_each(|arrival| session.inbox.put(arrival));
-                return self.unless_blocked(Err(error));
-            }
-        };
+        if let Err(error) = member.ensure(OPERATION, &queues).await {
+            early.into_iter().for_each(|arrival| session.inbox.put(arrival));
+            return self.unless_blocked(Err(error));
+        }
+        let stored = session.store(&member.brokers.mover, OPERATION, copies).await;
         let mut failure = None;
         for (arrival, stored) in early.into_iter().zip(stored) {
             match stored {

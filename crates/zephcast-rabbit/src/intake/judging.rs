@@ -16,7 +16,7 @@ use crate::error::{code, error};
 use crate::hints::Hints;
 use crate::member::{Member, UNIT};
 use crate::properties;
-use crate::session::Session;
+use crate::session::{CopyId, Purpose, Session};
 use crate::suspect::Suspect;
 use crate::topology;
 
@@ -78,7 +78,7 @@ impl RabbitIntake {
             match properties::encode_copy(&arrival.message, original.as_deref(), &notes, most) {
                 Ok(mut copy) => {
                     copy.routing_key = member.names.suspects.as_str().into();
-                    copies.push(((UNIT, arrival.tag), copy));
+                    copies.push((CopyId { unit: UNIT, tag: arrival.tag, purpose: Purpose::Suspect }, copy));
                     moved.push((arrival.tag, notes.attempts));
                 }
                 Err(error) => acquit_for_good(session, arrival.tag, notes.attempts, &error),
@@ -86,7 +86,7 @@ impl RabbitIntake {
         }
         tracing::debug!(count = moved.len(), stream = %member.names.stream, "suspects are moved");
         member.ensure(OPERATION, &BTreeSet::from([member.names.suspects.clone()])).await?;
-        let stored = session.store(&member.brokers.mover, OPERATION, copies).await?;
+        let stored = session.store(&member.brokers.mover, OPERATION, copies).await;
         let mut failure = None;
         for ((tag, attempts), stored) in moved.into_iter().zip(stored) {
             match stored {

@@ -1,57 +1,73 @@
-//! Copies of what a session holds, on their way to other queues: each is sent once, also where nobody waits for its outcome
-//! any more.
+//! Copies of what a session holds, on their way to other queues. While what becomes of one is unknown, none is sent again,
+//! whoever waits or has given up.
 //!
 //! A server that takes nothing for now has what it was sent before: whoever sends that again has it twice once it goes on.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::types::ShortString;
-use tokio::runtime::Handle;
-use zephcast_core::{ErrorKind, Result, UnitId};
+use tokio::sync::watch;
+use zephcast_core::{Error, ErrorKind, Result, UnitId};
 
 use super::Session;
+use crate::connection::blocked_by;
 use crate::error::error;
+use crate::link::Valve;
+use crate::member::SUSPECTS;
 use crate::mover::{Mover, Sent};
 use crate::properties::Outgoing;
 
-/// Of what the session holds: its unit, and the delivery tag.
-pub(crate) type CopyOf = (UnitId, u64);
-
-/// Copies that nobody waits for, and what became of them, once that is known.
-#[derive(Default)]
-pub(super) struct Left(Mutex<HashMap<CopyOf, Option<Result<()>>>>);
-
-impl Left {
-    fn known(&self) -> MutexGuard<'_, HashMap<CopyOf, Option<Result<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What became of a copy; `None` where none was sent, or it was not stored.
-    fn outcome(&self, operation: &'static str, of: CopyOf) -> Option<Result<()>> {
-        match self.known().get(&of)? {
-            Some(Ok(())) => Some(Ok(())),
-            Some(Err(_)) => None,
-            None => {
-                let text = "a copy is on its way, and the server takes nothing for now";
-                Some(Err(error(ErrorKind::Blocked, operation, text)))
-            }
-        }
-    }
+/// A copy for one purpose of one delivery, by its unit and tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CopyId {
+    pub(crate) unit: UnitId,
+    pub(crate) tag: u64,
+    pub(crate) purpose: Purpose,
 }
 
+/// What a copy is for. One that was sent for another purpose does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// It came before its time, and is delayed for the rest of that.
+    Early,
+    /// A later attempt.
+    Retry,
+    DeadLetter,
+    /// It is to be tried alone.
+    Suspect,
+    /// A suspect that goes back.
+    Return,
+}
+
+/// What becomes of copies that were sent together; `None` until it is known.
+type Outcomes = watch::Receiver<Option<Vec<Result<()>>>>;
+
+/// Where the outcome of one of them will be.
+#[derive(Clone)]
+struct Awaited {
+    outcomes: Outcomes,
+    place: usize,
+    /// Of the connection that it was sent by.
+    valve: Valve,
+}
+
+/// What was sent of what the session holds. Written by who stores copies, and cleared of what is held no longer.
+#[derive(Default)]
+pub(super) struct Copies(Mutex<HashMap<CopyId, Awaited>>);
+
 impl Session {
-    /// Stores a copy of each of these, in the queue of its routing key: an answer for each. Who gives that up, or hears `Blocked`,
-    /// may store the same ones again.
+    /// Stores a copy of each of these, in the queue of its routing key: an answer for each. Who gives that up, or hears of a
+    /// failure, may store the same ones again. `Blocked` where the server takes nothing.
     ///
     /// # Cancel safety
-    /// Cancel safe: none is sent twice.
+    /// Cancel safe: none is sent again before it is known that it is not stored.
     pub(crate) async fn store(
         &self,
         mover: &Arc<Mover>,
         operation: &'static str,
-        copies: Vec<(CopyOf, Outgoing)>,
-    ) -> Result<Vec<Result<()>>> {
+        copies: Vec<(CopyId, Outgoing)>,
+    ) -> Vec<Result<()>> {
         self.store_by(mover, operation, &ShortString::default(), copies).await
     }
 
@@ -61,64 +77,104 @@ impl Session {
         mover: &Arc<Mover>,
         operation: &'static str,
         exchange: &ShortString,
-        copies: Vec<(CopyOf, Outgoing)>,
-    ) -> Result<Vec<Result<()>>> {
-        let mut answers: Vec<Option<Result<()>>> = Vec::with_capacity(copies.len());
-        let (mut new_of, mut new) = (Vec::new(), Vec::new());
-        for (of, copy) in copies {
-            let outcome = self.left.outcome(operation, of);
-            if outcome.is_none() {
-                new_of.push(of);
-                new.push(copy);
+        copies: Vec<(CopyId, Outgoing)>,
+    ) -> Vec<Result<()>> {
+        self.copies.retain(|id, awaited| self.is_in_hand(id) && !awaited.is_failed());
+        let before: Vec<Option<Awaited>> = copies.iter().map(|(id, _)| self.copies.get(*id)).collect();
+        let new = copies.into_iter().zip(&before).filter(|(_, before)| before.is_none());
+        let (ids, new): (Vec<CopyId>, Vec<Outgoing>) = new.map(|(copy, _)| copy).unzip();
+        let mut sent = match new.is_empty() {
+            true => Ok(Vec::new().into_iter()),
+            false => {
+                mover.send(operation, exchange, new).await.map(|sent| self.copies.add(&ids, mover, sent).into_iter())
             }
-            answers.push(outcome);
-        }
-        let mut stored = Vec::new().into_iter();
-        if !new.is_empty() {
-            let sent = Some(mover.send(operation, exchange, new).await?);
-            let mut awaited = Awaited { mover, left: &self.left, of: new_of, sent };
-            stored = awaited.answers().await?.into_iter();
-        }
-        Ok(answers.into_iter().filter_map(|known| known.or_else(|| stored.next())).collect())
-    }
-}
-
-/// Copies that somebody waits for. When this is dropped before their outcome is known, it is noted as soon as it is.
-struct Awaited<'a> {
-    mover: &'a Arc<Mover>,
-    left: &'a Arc<Left>,
-    of: Vec<CopyOf>,
-    sent: Option<Sent>,
-}
-
-impl Awaited<'_> {
-    async fn answers(&mut self) -> Result<Vec<Result<()>>> {
-        let Some(sent) = &mut self.sent else { return Ok(Vec::new()) };
-        let answers = self.mover.answers(sent).await;
-        if !answers.as_ref().is_err_and(|error| error.kind() == ErrorKind::Blocked) {
-            self.sent = None;
+        };
+        let mut answers = Vec::with_capacity(before.len());
+        for before in before {
+            let awaited = match (before, &mut sent) {
+                (Some(awaited), _) => Ok(awaited),
+                (None, Ok(sent)) => sent.next().ok_or_else(|| unanswered(operation)),
+                (None, Err(error)) => Err(error.clone()),
+            };
+            answers.push(match awaited {
+                Ok(awaited) => awaited.outcome(mover, operation).await,
+                Err(error) => Err(error),
+            });
         }
         answers
     }
+
+    fn is_in_hand(&self, id: CopyId) -> bool {
+        match id.unit {
+            SUSPECTS => self.suspects.held().contains_key(&id.tag),
+            _ => self.held().get(id.tag).is_some(),
+        }
+    }
 }
 
-impl Drop for Awaited<'_> {
-    fn drop(&mut self) {
-        let Some(mut sent) = self.sent.take() else { return };
-        let of = std::mem::take(&mut self.of);
-        self.left.known().extend(of.iter().map(|of| (*of, None)));
-        // Without a runtime nobody sends anything again.
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (mover, left) = (self.mover.clone(), self.left.clone());
-        runtime.spawn(async move {
-            let answers = loop {
-                match mover.answers(&mut sent).await {
-                    Err(error) if error.kind() == ErrorKind::Blocked => {}
-                    answers => break answers,
-                }
-            };
-            let answers = answers.unwrap_or_else(|error| of.iter().map(|_| Err(error.clone())).collect());
-            left.known().extend(of.into_iter().zip(answers.into_iter().map(Some)));
-        });
+impl Copies {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<CopyId, Awaited>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// These were sent, in this order.
+    fn add(&self, ids: &[CopyId], mover: &Arc<Mover>, sent: Sent) -> Vec<Awaited> {
+        let valve = sent.valve().clone();
+        let outcomes = watched(mover.clone(), sent);
+        let awaited = |place| Awaited { outcomes: outcomes.clone(), place, valve: valve.clone() };
+        let all: Vec<Awaited> = (0..ids.len()).map(awaited).collect();
+        self.with(|copies| copies.extend(ids.iter().copied().zip(all.iter().cloned())));
+        all
+    }
+
+    fn get(&self, id: CopyId) -> Option<Awaited> {
+        self.with(|copies| copies.get(&id).cloned())
+    }
+
+    fn retain(&self, is_of_use: impl Fn(CopyId, &Awaited) -> bool) {
+        self.with(|copies| copies.retain(|id, awaited| is_of_use(*id, awaited)));
+    }
+}
+
+impl Awaited {
+    fn is_failed(&self) -> bool {
+        self.outcomes.borrow().as_ref().is_some_and(|outcomes| outcomes[self.place].is_err())
+    }
+
+    /// Waits until it is known what becomes of the copy, or the server takes nothing for now. The lane finds out when the server
+    /// is silent.
+    async fn outcome(mut self, mover: &Mover, operation: &'static str) -> Result<()> {
+        tokio::select! {
+            biased;
+            known = self.outcomes.wait_for(Option::is_some) => match known.as_deref() {
+                Ok(Some(outcomes)) => outcomes[self.place].clone(),
+                Ok(None) | Err(_) => Err(unanswered(operation)),
+            },
+            () = self.valve.until(false) => {
+                Err(blocked_by(operation, &mover.connection().blocked().unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// Follows what was sent, also when nobody waits for it. That ends when the lane does at the latest.
+fn watched(mover: Arc<Mover>, mut sent: Sent) -> Outcomes {
+    let (known, outcomes) = watch::channel(None);
+    tokio::spawn(async move {
+        let answers = loop {
+            match mover.answers(&mut sent).await {
+                Err(error) if error.kind() == ErrorKind::Blocked => {}
+                answers => break answers,
+            }
+        };
+        let all = sent.count();
+        // The session may be gone.
+        known.send_replace(Some(answers.unwrap_or_else(|error| vec![Err(error); all])));
+    });
+    outcomes
+}
+
+/// The process ends, and nobody follows what was sent.
+fn unanswered(operation: &'static str) -> Error {
+    error(ErrorKind::Unavailable, operation, "nobody says what became of a copy")
 }

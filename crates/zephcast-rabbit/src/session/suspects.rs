@@ -8,7 +8,7 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 
-use super::copies::CopyOf;
+use super::copies::{CopyId, Purpose};
 use super::taken_back::TakenBack;
 use super::unsynced::Unsynced;
 use crate::error::code;
@@ -186,9 +186,9 @@ pub(crate) struct GoingBack<'a> {
 }
 
 impl GoingBack<'_> {
-    /// What its copy is one of.
-    pub(crate) fn of(&self) -> CopyOf {
-        (SUSPECTS, self.tag)
+    /// Its copy for a purpose.
+    pub(crate) fn copy(&self, purpose: Purpose) -> CopyId {
+        CopyId { unit: SUSPECTS, tag: self.tag, purpose }
     }
 
     /// Its copy is stored.

@@ -13,7 +13,7 @@ use crate::member::{SUSPECTS, UNIT};
 use crate::names::Delay;
 use crate::native::DeadLetterExchange;
 use crate::properties::{self, Notes, Original, Outgoing};
-use crate::session::{CopyOf, GoingBack, Session};
+use crate::session::{CopyId, GoingBack, Purpose, Session};
 use crate::suspect;
 
 /// How long a message may be delayed at most: ten years, so that its due time is a time.
@@ -57,8 +57,10 @@ impl RabbitSettler {
                         continue;
                     }
                     queues.insert(copy.routing_key.as_str().to_owned());
-                    copies.push((leaving.of(), copy));
-                    moved.push((leaving, matches!(disposition, Disposition::Dead { .. })));
+                    let is_dead = matches!(disposition, Disposition::Dead { .. });
+                    let purpose = if is_dead { Purpose::DeadLetter } else { Purpose::Retry };
+                    copies.push((leaving.copy(purpose), copy));
+                    moved.push((leaving, is_dead));
                 }
             }
         }
@@ -74,7 +76,7 @@ impl RabbitSettler {
             return Ok(());
         }
         self.member.ensure(OPERATION, &queues).await?;
-        let stored = session.store(&self.member.brokers.mover, OPERATION, copies).await?;
+        let stored = session.store(&self.member.brokers.mover, OPERATION, copies).await;
         let mut failure = None;
         for ((leaving, is_dead), stored) in moved.into_iter().zip(stored) {
             match stored {
@@ -98,7 +100,8 @@ impl RabbitSettler {
     ) -> Result<()> {
         let DeadLetterExchange { name, routing_key } = exchange;
         copy.routing_key = routing_key.clone().unwrap_or_else(|| self.member.names.queue.as_str().into());
-        let stored = session.store_by(&self.member.brokers.mover, OPERATION, name, vec![(suspect.of(), copy)]).await?;
+        let copies = vec![(suspect.copy(Purpose::DeadLetter), copy)];
+        let stored = session.store_by(&self.member.brokers.mover, OPERATION, name, copies).await;
         stored.into_iter().collect::<Result<()>>()?;
         suspect.done().await;
         self.member.note_settled(1);
@@ -181,10 +184,11 @@ impl<'a> Leaving<'a> {
         }
     }
 
-    fn of(&self) -> CopyOf {
+    /// Its copy for a purpose.
+    fn copy(&self, purpose: Purpose) -> CopyId {
         match self {
-            Self::Message(_, tag) => (UNIT, *tag),
-            Self::Suspect(going) => going.of(),
+            Self::Message(_, tag) => CopyId { unit: UNIT, tag: *tag, purpose },
+            Self::Suspect(going) => going.copy(purpose),
         }
     }
 

@@ -365,16 +365,33 @@ async fn a_member_tells_how_many_it_has_acknowledged_or_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_on_its_way_when_the_server_takes_nothing_is_sent_once() {
-    let mut lab = Lab::start_with(1, 10, "&request-timeout=2000").await;
+    let mut lab = Lab::start_with(1, 10, "&request-timeout=60000").await;
     let taken = lab.take(1).await.remove(0);
     lab.server.raise_memory_alarm().await.unwrap();
     for _ in 0..2 {
-        let error = lab.settle(dead(&taken)).await.expect_err("it takes none");
-        assert_eq!(error.kind(), zephcast_core::ErrorKind::Blocked, "{error}");
+        // Soon: acks wait for this.
+        let refused = tokio::time::timeout(PATIENCE, lab.settle(dead(&taken))).await.expect("at once");
+        assert_eq!(refused.expect_err("it takes none").kind(), zephcast_core::ErrorKind::Blocked);
     }
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
     lab.server.clear_memory_alarm().await.unwrap();
-    let settled = async { while lab.settle(dead(&taken)).await.is_err() {} };
-    tokio::time::timeout(PATIENCE, settled).await.expect("goes on");
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Unblocked(_)))).await;
+    assert_eq!(lab.settle(dead(&taken)).await.expect("it goes on"), []);
+    lab.member.settler.commit().await.unwrap();
+    assert_eq!((lab.dead().await, lab.ready("s.g").await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_for_another_attempt_does_not_do_for_a_dead_letter() {
+    let mut lab = Lab::start_with(1, 10, "&request-timeout=60000").await;
+    let taken = lab.take(1).await.remove(0);
+    lab.server.raise_memory_alarm().await.unwrap();
+    let error = lab.settle(later(&taken)).await.expect_err("it takes none");
+    assert_eq!(error.kind(), zephcast_core::ErrorKind::Blocked, "{error}");
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
+    lab.server.clear_memory_alarm().await.unwrap();
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Unblocked(_)))).await;
+    assert_eq!(lab.settle(dead(&taken)).await.unwrap(), []);
     lab.member.settler.commit().await.unwrap();
     assert_eq!((lab.dead().await, lab.ready("s.g").await), (1, 0));
 }

@@ -30,7 +30,7 @@ pub(crate) async fn bind(
     config: &RabbitConfig,
     names: &Names,
 ) -> Result<()> {
-    if !are_made(config) {
+    if !are_made(config) || gets_nothing(config) {
         return Ok(());
     }
     let everything = [everything(&config.exchange)];
@@ -101,6 +101,11 @@ pub(crate) async fn is_bound_alike(
         }
         None => Ok(()),
     }
+}
+
+/// Whether a group gets nothing unless its owner sees to it.
+pub(super) fn gets_nothing(config: &RabbitConfig) -> bool {
+    config.exchange == Exchange::Direct && config.bindings.is_empty()
 }
 
 /// Whether this client binds queues.
