@@ -3,6 +3,8 @@
 //! Each listens on a queue of its own, which goes with its session; all are asked at once by a fanout exchange, and
 //! answer where the question says. Nothing is kept at the broker.
 
+mod asking;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,20 +17,14 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use zephcast_core::Result;
 
+pub(crate) use self::asking::Roll;
 use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::member::Member;
 use crate::names::Names;
 use crate::session::{Census, Session};
-
-/// RabbitMQ's own queue for answers, which every channel has for itself.
-const ANSWERS: &str = "amq.rabbitmq.reply-to";
-
-/// How long members are waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a member says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,8 +88,12 @@ async fn answer(member: Weak<Member>, session: Weak<Session>, mut questions: Con
         // Neither lives for longer because of the answer.
         let brokers = member.brokers.clone();
         drop((member, session));
-        let (connection, nowhere) = (brokers.mover.connection(), ShortString::default());
-        if let Err(error) = send(connection, nowhere, to, BasicProperties::default(), &report).await {
+        let properties = BasicProperties::default();
+        let properties = match question.properties.correlation_id() {
+            Some(of) => properties.with_correlation_id(of.clone()),
+            None => properties,
+        };
+        if let Err(error) = send(brokers.mover.connection(), to, properties, &report).await {
             tracing::debug!(%error, "a question was not answered");
         }
     }
@@ -115,64 +115,14 @@ fn report(member: &Member, session: &Session) -> Report {
     }
 }
 
-/// Publishes without waiting for more than that it is on its way.
-async fn send(
-    connection: &Connection,
-    exchange: ShortString,
-    key: ShortString,
-    properties: BasicProperties,
-    payload: &[u8],
-) -> Result<()> {
+/// Publishes an answer without waiting for more than that it is on its way.
+async fn send(connection: &Connection, to: ShortString, properties: BasicProperties, report: &[u8]) -> Result<()> {
     const OPERATION: &str = "answer";
     let errand = Errand::begin(connection, OPERATION).await?;
-    errand
-        .call(errand.channel().basic_publish(exchange, key, BasicPublishOptions::default(), payload, properties))
-        .await?;
+    let (nowhere, options) = (ShortString::default(), BasicPublishOptions::default());
+    errand.call(errand.channel().basic_publish(nowhere, to, options, report, properties)).await?;
     // Behind it on its way, so that the channel does not close before.
     errand.end().await
-}
-
-/// Asks the members of a group, of which so many consume; who does not answer in time is not among the answers.
-pub(crate) async fn ask(connection: &Connection, names: &Names, expected: u64) -> Result<Vec<Report>> {
-    const OPERATION: &str = "ask members";
-    let mut reports: Vec<Report> = Vec::new();
-    if expected == 0 || connection.blocked().is_some() {
-        return Ok(reports);
-    }
-    let errand = Errand::begin(connection, OPERATION).await?;
-    let channel = errand.channel();
-    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-    let answers = channel.basic_consume(ANSWERS.into(), ShortString::default(), options, FieldTable::default());
-    let mut answers = errand.call(answers).await?;
-    let properties = BasicProperties::default().with_reply_to(ANSWERS.into());
-    let (exchange, key) = (names.members.as_str().into(), ShortString::default());
-    errand.call(channel.basic_publish(exchange, key, BasicPublishOptions::default(), b"", properties)).await?;
-    let until = Instant::now() + PATIENCE;
-    while !are_all(&reports, expected) {
-        // An end is that of a group that no member of ours ever joined: there is no exchange.
-        let Ok(Some(Ok(answer))) = tokio::time::timeout_at(until, answers.next()).await else { break };
-        if let Ok(report) = serde_json::from_slice(&answer.data) {
-            reports.push(report);
-        }
-    }
-    Ok(reports)
-}
-
-/// How many consumers those are that answered.
-pub(crate) fn consumers_of(reports: &[Report]) -> u64 {
-    // Whatever somebody may have answered.
-    reports.iter().fold(0, |sum, report| sum.saturating_add(report.consumers))
-}
-
-/// Whether nobody else consumes, where so many do by the broker's count. It does not count who waits for a turn.
-fn are_all(reports: &[Report], consumers: u64) -> bool {
-    consumers_of(reports) >= consumers && reports.iter().all(|report| report.is_active.is_none())
-}
-
-/// Whether nobody else can have messages, where so many consume by the broker's count.
-pub(crate) fn have_all(reports: &[Report], consumers: u64) -> bool {
-    let has_active = || reports.iter().any(|report| report.is_active == Some(true));
-    are_all(reports, consumers) || (consumers_of(reports) >= consumers && has_active())
 }
 
 /// The task that answers for a session. It ends with this, and with it the channel on which its member is asked.

@@ -19,7 +19,7 @@ use crate::management::{ConsumerFigures, Management, NOT_THERE};
 use crate::member::UNIT;
 use crate::names::Names;
 use crate::native;
-use crate::roll_call::{self, Report};
+use crate::roll_call::{Report, Roll};
 use crate::session::MEMBER;
 use crate::{topology, warnings};
 
@@ -30,8 +30,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn group(brokers: &Brokers, stream: &StreamName, group: &GroupName) -> Result<GroupStatus> {
     let names = Names::new(brokers.control.config(), stream, group)?;
-    let Roll { ready, consumers, reports } = Roll::call(brokers, &names).await?;
-    let is_complete = roll_call::have_all(&reports, consumers);
+    let Roll { ready, reports, is_complete, .. } = Roll::call(brokers, OPERATION, &names).await?;
     let mut others = match is_complete {
         true => Others::none(&reports),
         false => Others::look(brokers, &names, &reports).await,
@@ -82,52 +81,21 @@ pub(crate) async fn existing(brokers: &Brokers, operation: &'static str, names: 
 
 /// The refusal to change a group that has members; `None` when it has none.
 pub(crate) async fn lived_in(brokers: &Brokers, operation: &'static str, of: &Names) -> Result<Option<Error>> {
-    let (_, consumers) = existing(brokers, operation, of).await?;
-    if consumers == 0 {
+    let roll = Roll::call(brokers, operation, of).await?;
+    if roll.consumers == 0 {
         return Ok(None);
     }
-    let reports = roll_call::ask(&brokers.publishing, of, consumers).await?;
-    let unnamed = consumers.saturating_sub(roll_call::consumers_of(&reports));
-    let others = match unnamed > 0 {
-        true => match &brokers.management {
-            Some(management) => strangers(management, of, &reports).await,
-            None => Ok(Vec::new()),
-        },
-        false => Ok(Vec::new()),
+    let unnamed = roll.unnamed();
+    let others = match &brokers.management {
+        Some(management) if unnamed > 0 => strangers(management, of, &roll.reports).await,
+        _ => Ok(Vec::new()),
     };
-    let mut names: Vec<String> = reports.into_iter().map(|report| report.name).collect();
+    let mut names: Vec<String> = roll.reports.into_iter().map(|report| report.name).collect();
     let others = others.inspect_err(|error| tracing::debug!(%error, "the management API said nothing"));
     let others = others.unwrap_or_default().into_iter().map(|other| other.tag);
     let unnamed = usize::try_from(unnamed).unwrap_or(usize::MAX);
     names.extend(others.chain(std::iter::repeat_with(|| "another program".into())).take(unnamed));
     Ok(Some(has_members(operation, &of.group, &names).on(Broker::RabbitMq)))
-}
-
-/// What the broker counts in a group's queue, and what its members say.
-struct Roll {
-    ready: u64,
-    consumers: u64,
-    reports: Vec<Report>,
-}
-
-impl Roll {
-    /// Calls once more where others consume by then: a member ends a consumer of its own before the broker counts it no more.
-    async fn call(brokers: &Brokers, names: &Names) -> Result<Self> {
-        let first = Self::call_once(brokers, names).await?;
-        if roll_call::have_all(&first.reports, first.consumers) {
-            return Ok(first);
-        }
-        match existing(brokers, OPERATION, names).await? {
-            (_, consumers) if consumers == first.consumers => Ok(first),
-            _ => Self::call_once(brokers, names).await,
-        }
-    }
-
-    async fn call_once(brokers: &Brokers, names: &Names) -> Result<Self> {
-        let (ready, consumers) = existing(brokers, OPERATION, names).await?;
-        let reports = roll_call::ask(&brokers.publishing, names, consumers).await?;
-        Ok(Self { ready, consumers, reports })
-    }
 }
 
 /// How many messages are ready in a queue that may not be there.

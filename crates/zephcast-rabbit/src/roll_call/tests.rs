@@ -39,21 +39,63 @@ async fn what_somebody_holds_who_does_not_answer_is_not_taken_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_counted_and_consumes_no_more_is_not_missed() {
+async fn whoever_consumes_for_moments_only_is_not_missed() {
     let lab = Lab::start().await;
     let member = lab.join().await;
     lab.publish("s.g").await;
     lab.held_by_members(1).await;
     let channel = lab.channel().await;
-    let names = Names::new(lab.driver.brokers.control.config(), &"s".parse().unwrap(), &"g".parse().unwrap()).unwrap();
-    let mut questions = listen(&channel, &names, false).await.unwrap();
-    let options = BasicConsumeOptions::default();
-    let other = channel.basic_consume("s.g".into(), "other".into(), options, FieldTable::default()).await.unwrap();
-    let goes_when_asked = async {
-        questions.next().await.unwrap().unwrap();
-        channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await.unwrap();
+    // As members do while they settle.
+    let comes_and_goes = async {
+        loop {
+            let options = BasicConsumeOptions::default();
+            let other =
+                channel.basic_consume("s.g".into(), "other".into(), options, FieldTable::default()).await.unwrap();
+            channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await.unwrap();
+        }
     };
-    let (status, ()) = tokio::join!(lab.status(), goes_when_asked);
-    assert_eq!((status.in_flight, status.members.len()), (Some(1), 1), "{status:?}");
+    let looks = async {
+        for look in 0..50 {
+            let status = lab.status().await;
+            let seen = (status.in_flight, status.members.len(), status.warnings.len());
+            assert_eq!(seen, (Some(1), 1, 0), "at look {look}: {status:?}");
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = comes_and_goes => unreachable!("it goes on for ever"),
+    }
+    member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stays_is_missed_though_others_come_and_go() {
+    let lab = Lab::start().await;
+    let member = lab.join().await;
+    lab.publish("s.g").await;
+    lab.held_by_members(1).await;
+    let channel = lab.channel().await;
+    let consume = |tag: &str| {
+        channel.basic_consume("s.g".into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default())
+    };
+    let _stays = consume("stays").await.unwrap();
+    let comes_and_goes = async {
+        loop {
+            let other = consume("other").await.unwrap();
+            channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await.unwrap();
+        }
+    };
+    let names = Names::new(lab.driver.brokers.control.config(), &"s".parse().unwrap(), &"g".parse().unwrap()).unwrap();
+    let looks = async {
+        for _ in 0..5 {
+            let roll = Roll::call(&lab.driver.brokers, "look", &names).await.unwrap();
+            assert!(!roll.is_complete && roll.unnamed() > 0);
+            assert_eq!(roll.reports.len(), 1, "{:?}", roll.reports);
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = comes_and_goes => unreachable!("it goes on for ever"),
+    }
     member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
 }
