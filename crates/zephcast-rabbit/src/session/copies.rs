@@ -36,7 +36,7 @@ pub(crate) enum Purpose {
     DeadLetter,
     /// It is to be tried alone.
     Suspect,
-    /// A suspect that goes back.
+    /// A suspect that goes back. Not sent where any other copy of it is stored, or on its way.
     Return,
 }
 
@@ -104,6 +104,11 @@ impl Session {
         answers
     }
 
+    /// Whether a suspect is stored elsewhere than where it would go back to, or on its way there.
+    pub(crate) fn is_leaving(&self, tag: u64) -> bool {
+        self.copies.is_elsewhere(CopyId { unit: SUSPECTS, tag, purpose: Purpose::Return })
+    }
+
     fn is_in_hand(&self, id: CopyId) -> bool {
         match id.unit {
             SUSPECTS => self.suspects.held().contains_key(&id.tag),
@@ -127,13 +132,28 @@ impl Copies {
         all
     }
 
+    /// The copy for this purpose, or what does for it.
     fn get(&self, id: CopyId) -> Option<Awaited> {
-        self.with(|copies| copies.get(&id).cloned())
+        self.with(|copies| match (copies.get(&id), id.purpose) {
+            (None, Purpose::Return) => elsewhere(copies, id).next().cloned(),
+            (copy, _) => copy.cloned(),
+        })
+    }
+
+    fn is_elsewhere(&self, id: CopyId) -> bool {
+        self.with(|copies| elsewhere(copies, id).any(|awaited| !awaited.is_failed()))
     }
 
     fn retain(&self, is_of_use: impl Fn(CopyId, &Awaited) -> bool) {
         self.with(|copies| copies.retain(|id, awaited| is_of_use(*id, awaited)));
     }
+}
+
+/// Copies of the same delivery for other purposes.
+fn elsewhere(copies: &HashMap<CopyId, Awaited>, id: CopyId) -> impl Iterator<Item = &Awaited> {
+    let others =
+        copies.iter().filter(move |(of, _)| (of.unit, of.tag) == (id.unit, id.tag) && of.purpose != id.purpose);
+    others.map(|(_, awaited)| awaited)
 }
 
 impl Awaited {

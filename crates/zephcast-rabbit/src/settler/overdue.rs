@@ -72,13 +72,13 @@ fn everything(session: &Session) -> Vec<(UnitId, Token)> {
     messages.into_iter().chain(suspects.keys().map(|tag| (SUSPECTS, session.token(*tag)))).collect()
 }
 
-/// Takes suspects from their user, also those of which an earlier copy was not stored.
+/// Takes suspects from their user, also those of which an earlier copy was not stored; not those whose settlement is under way.
 fn take_suspects_back(session: &Session, limit: Duration) -> Vec<u64> {
     let mut overdue: Vec<u64> = {
         let held = session.suspects.held();
         held.iter().filter(|(_, suspect)| suspect.since.elapsed() >= limit).map(|(tag, _)| *tag).collect()
     };
-    overdue.retain(|tag| session.suspects.take_back(*tag));
+    overdue.retain(|tag| !session.is_leaving(*tag) && session.suspects.take_back(*tag));
     overdue
 }
 

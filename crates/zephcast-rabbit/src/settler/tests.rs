@@ -78,6 +78,11 @@ impl Lab {
         self.ready("s.g.dead").await
     }
 
+    async fn has_dead(&self, count: u64) {
+        let come = async { while self.dead().await != count {} };
+        tokio::time::timeout(PATIENCE, come).await.expect("come in time");
+    }
+
     async fn ready(&self, queue: &str) -> u64 {
         let control = Connection::new(Arc::new(self.config.clone()), "test");
         topology::queue(&control, "test", queue).await.unwrap().map_or(0, |(ready, _)| ready)

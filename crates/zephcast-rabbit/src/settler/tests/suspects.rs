@@ -23,17 +23,32 @@ async fn a_suspect_of_which_a_copy_is_on_its_way_is_not_sent_back_however_old() 
     lab.publish_suspect(b"dies").await;
     let (dies, taken) = (lab.suspect().await, Instant::now());
     lab.server.raise_memory_alarm().await.unwrap();
-    let (settler, settlement) = (lab.member.settler.clone(), dead(&dies));
-    let settled = tokio::spawn(async move { settler.settle(&settlement).await });
+    let error = lab.settle(dead(&dies)).await.expect_err("it takes none");
+    assert_eq!(error.kind(), zephcast_core::ErrorKind::Blocked, "{error}");
     lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Blocked(_)))).await;
     tokio::time::sleep_until(taken + Duration::from_secs(2)).await;
-    assert_eq!(lab.member.settler.renew(Renewal::default()).await.unwrap(), []);
-    assert!(!settled.is_finished(), "its copy is on its way");
+    assert_eq!(lab.member.settler.renew(Renewal::default()).await.unwrap(), [], "its copy is on its way");
     lab.server.clear_memory_alarm().await.unwrap();
-    assert_eq!(settled.await.unwrap().unwrap(), []);
+    lab.hears(|fetched| matches!(fetched, Fetched::Event(Event::Unblocked(_)))).await;
+    lab.has_dead(1).await;
+    assert_eq!(lab.member.settler.renew(Renewal::default()).await.unwrap(), [], "its copy is stored");
+    assert_eq!(lab.settle(dead(&dies)).await.unwrap(), []);
     assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
     lab.member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
     assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_of_which_a_copy_is_stored_elsewhere_does_not_go_back() {
+    let mut lab = Lab::start(0, 10).await;
+    lab.publish_suspect(b"dies").await;
+    let dies = lab.suspect().await;
+    lab.server.raise_memory_alarm().await.unwrap();
+    lab.settle(dead(&dies)).await.expect_err("it takes none");
+    lab.server.clear_memory_alarm().await.unwrap();
+    lab.has_dead(1).await;
+    lab.member.settler.leave(Vec::new(), PATIENCE).await.unwrap();
+    assert_eq!((lab.dead().await, lab.ready("s.g.suspects").await, lab.ready("s.g").await), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
