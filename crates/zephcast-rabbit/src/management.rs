@@ -122,22 +122,17 @@ impl Management {
         Ok(alike.iter().filter(|queue| queue.name.starts_with(prefix)).map(QueueFigures::leaving).sum())
     }
 
-    /// The routing keys by which a queue is bound to an exchange; none if one of them does not exist.
-    pub(crate) async fn routing_keys(
+    /// By what a queue is bound to an exchange; nothing if one of them does not exist.
+    pub(crate) async fn bindings_of(
         &self,
         operation: &'static str,
         exchange: &str,
         queue: &str,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Binding>> {
         let [vhost, exchange, queue] = [&self.vhost, exchange, queue].map(escaped);
         let place = format!("/bindings/{vhost}/e/{exchange}/q/{queue}");
         let all: Option<Vec<AnyBinding>> = self.requests.read(operation, &place).await?;
-        Ok(all
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(AnyBinding::of_queue)
-            .map(|bound| bound.routing_key)
-            .collect())
+        Ok(all.unwrap_or_default().into_iter().filter_map(AnyBinding::of_queue).collect())
     }
 
     /// The consumers of a queue; none if it does not exist. A channel that is not known yet, or that the user may not see,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use zephcast_core::{Endpoint, Result, Tls};
 
-use crate::config::{Binding, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
+use crate::config::{Binding, BindingValue, Credentials, DeadLetters, Exchange, QueueType, RabbitConfig, Topology};
 use crate::error;
 
 const OPERATION: &str = "read URL";
@@ -16,10 +16,11 @@ const OPERATION: &str = "read URL";
 const KEYS: [&str; 6] = ["management", "request-timeout", "heartbeat", "consumer-timeout", "auth", "topology"];
 
 /// What a URL's query may say of exchanges, queues and consumers.
-const ROUTING_KEYS: [&str; 12] = [
+const ROUTING_KEYS: [&str; 13] = [
     "exchange",
     "alternate-exchange",
     "binding",
+    "binding-arguments",
     "queue",
     "queue-type",
     "single-active-consumer",
@@ -32,10 +33,11 @@ const ROUTING_KEYS: [&str; 12] = [
 ];
 
 /// What the settings of a stream may say.
-const STREAM_KEYS: [&str; 8] = [
+const STREAM_KEYS: [&str; 9] = [
     "exchange",
     "alternate-exchange",
     "binding",
+    "binding-arguments",
     "queue-type",
     "single-active-consumer",
     "max-length",
@@ -57,6 +59,7 @@ impl RabbitConfig {
     /// | `exchange` | [`exchange`](Self::exchange): `topic`, `fanout`, `direct`, `headers`, `x-consistent-hash`, `default` |
     /// | `alternate-exchange` | [`alternate_exchange`](Self::alternate_exchange) |
     /// | `binding` | [`bindings`](Self::bindings): routing keys, separated by commas |
+    /// | `binding-arguments` | [`arguments`](Binding::arguments) of each of them, or of one without a routing key: a JSON object, as `{"x-match":"any","format":"pdf"}` |
     /// | `queue` | [`queue`](Self::queue) |
     /// | `queue-type` | [`queue_type`](Self::queue_type): `quorum`, `classic`, `stream` |
     /// | `single-active-consumer`, `exclusive-consumer` | `true` or `false`, see [`single_active_consumer`](Self::single_active_consumer) |
@@ -151,8 +154,8 @@ impl RabbitConfig {
         if let Some(name) = value("alternate-exchange") {
             self.alternate_exchange = Some(name.to_owned());
         }
-        if let Some(keys) = value("binding") {
-            self.bindings = keys.split(',').map(Binding::key).collect();
+        if let Some(bindings) = read_bindings(value)? {
+            self.bindings = bindings;
         }
         if let Some(name) = value("queue") {
             self.queue = Some(name.to_owned());
@@ -229,6 +232,19 @@ fn read_management_url(url: &str) -> Result<Endpoint> {
     }
     management.allow_query(&[]).map_err(|error| refuse(error.message()))?;
     Ok(management)
+}
+
+fn read_bindings(value: Values<'_, '_>) -> Result<Option<Vec<Binding>>> {
+    let keys = value("binding").map(|keys| keys.split(',').map(Binding::key).collect::<Vec<_>>());
+    let Some(arguments) = value("binding-arguments") else { return Ok(keys) };
+    let arguments: BTreeMap<String, BindingValue> = serde_json::from_str(arguments).map_err(|_| {
+        invalid(
+            "`binding-arguments` is a JSON object of strings, integers, `true`, `false` and `null` for any value, as \
+             `{\"x-match\":\"any\",\"format\":\"pdf\"}`",
+        )
+    })?;
+    let keys = keys.unwrap_or_else(|| vec![Binding::default()]);
+    Ok(Some(keys.into_iter().map(|key| Binding { arguments: arguments.clone(), ..key }).collect()))
 }
 
 /// The value of a key, if it is given.

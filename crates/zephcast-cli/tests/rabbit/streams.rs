@@ -129,6 +129,32 @@ async fn what_exists_otherwise_is_told_with_the_difference() {
 }
 
 #[tokio::test]
+async fn a_group_may_get_what_has_some_headers() {
+    let lab = Lab::start().await;
+    let stream = lab.stream();
+    let create = async |arguments: &str| {
+        let arguments = format!("binding-arguments={arguments}");
+        let create = ["stream", "create", &stream, "--group", "g", "--set", "exchange=headers", "--set", &arguments];
+        lab.run(&create, "").await
+    };
+    for _ in ["new", "alike"] {
+        let created = create(r#"{"x-match":"any","format":"pdf","urgent":null}"#).await;
+        assert_eq!(created.code, 0, "{created:?}");
+    }
+    let otherwise = create(r#"{"format":"png"}"#).await;
+    assert_eq!(otherwise.code, 1, "{otherwise:?}");
+    assert!(otherwise.stderr.contains(r#"with {"format":"pdf","#), "{otherwise:?}");
+
+    let published = async |header| lab.run(&["publish", &stream, header, "--header", header], "").await.code;
+    for taken in ["format=pdf", "urgent=yes"] {
+        assert_eq!(published(taken).await, 0);
+    }
+    assert_eq!(published("format=png").await, 3);
+    let consumed = lab.run(&["consume", &stream, "--group", "g", "--count", "2"], "").await;
+    assert_eq!(consumed.payloads(), ["format=pdf", "urgent=yes"]);
+}
+
+#[tokio::test]
 async fn a_bench_has_figures_and_leaves_nothing() {
     let lab = Lab::own().await;
     let done = lab.run(&["bench", "--messages", "2000", "--rate", "200"], "").await;

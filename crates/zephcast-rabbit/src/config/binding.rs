@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 /// Which messages of a stream a group gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,7 +31,10 @@ impl Binding {
 }
 
 /// The value of an argument of a binding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// In JSON a string, an integer, `true` or `false`, and `null` for [`Any`](Self::Any).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
 #[non_exhaustive]
 pub enum BindingValue {
     /// As in `x-match`, and in every header that this library publishes.

@@ -18,6 +18,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         (one().queue(""), "not empty"),
         (one().max_priority(5), "classic"),
         (one().bindings([Binding::key("k".repeat(256))]), "255"),
+        (one().bindings([Binding::default().argument("n".repeat(256), "x")]), "255"),
         (one().exchange(Exchange::Headers).bindings([Binding::key("a=1")]), "by headers"),
     ] {
         let error = config.validate("connect").expect_err(part);

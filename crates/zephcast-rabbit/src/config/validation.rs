@@ -83,6 +83,10 @@ impl RabbitConfig {
         if let Some(binding) = self.bindings.iter().find(|binding| binding.routing_key.len() > 255) {
             return refuse(&format!("a routing key has at most 255 bytes, not {}", binding.routing_key.len()));
         }
+        let names = self.bindings.iter().flat_map(|binding| binding.arguments.keys());
+        if let Some(name) = names.into_iter().find(|name| name.len() > 255) {
+            return refuse(&format!("the name of a binding's argument has at most 255 bytes, not {}", name.len()));
+        }
         let is_weight = |binding: &Binding| binding.routing_key.parse::<u32>().is_ok_and(|weight| weight > 0);
         match self.exchange {
             Exchange::Default if self.alternate_exchange.is_some() || !self.bindings.is_empty() => {
@@ -92,7 +96,7 @@ impl RabbitConfig {
                 "a fanout exchange gives every queue everything: leave the bindings away, or use another exchange",
             ),
             Exchange::Headers if self.bindings.iter().any(|binding| binding.arguments.is_empty()) => refuse(
-                "a headers exchange looks at no routing key: bind by headers, with `Binding::argument`, or leave the bindings \
+                "a headers exchange looks at no routing key: bind by headers, with `binding-arguments`, or leave the bindings \
                  away to get everything",
             ),
             Exchange::ConsistentHash if !self.bindings.iter().all(is_weight) => {

@@ -69,6 +69,7 @@ pub(crate) struct ExchangeFigures {
 pub(crate) struct Binding {
     pub(crate) queue: String,
     pub(crate) routing_key: String,
+    pub(crate) arguments: Map<String, Value>,
 }
 
 /// What of an exchange says where messages go that no queue takes.
@@ -93,6 +94,8 @@ pub(super) struct AnyBinding {
     destination: String,
     destination_type: String,
     routing_key: String,
+    #[serde(default, deserialize_with = "or_default")]
+    arguments: Map<String, Value>,
 }
 
 impl AnyBinding {
@@ -103,7 +106,8 @@ impl AnyBinding {
 
     /// If it leads to a queue.
     pub(super) fn of_queue(self) -> Option<Binding> {
-        self.queue().is_some().then_some(Binding { queue: self.destination, routing_key: self.routing_key })
+        self.queue()?;
+        Some(Binding { queue: self.destination, routing_key: self.routing_key, arguments: self.arguments })
     }
 }
 

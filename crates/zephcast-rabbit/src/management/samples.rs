@@ -72,7 +72,8 @@ fn bindings_to_queues_only() {
         let bindings: Vec<AnyBinding> = read(text);
         assert_eq!(bindings.len(), 2);
         let of_queues: Vec<Binding> = bindings.into_iter().filter_map(AnyBinding::of_queue).collect();
-        assert_eq!(of_queues, [Binding { queue: "orders.billing/0".into(), routing_key: "1".into() }]);
+        let (queue, routing_key) = ("orders.billing/0".into(), "1".into());
+        assert_eq!(of_queues, [Binding { queue, routing_key, arguments: serde_json::Map::new() }]);
     }
 }
 

@@ -142,7 +142,7 @@ async fn queues_exchanges_and_bindings_are_listed() {
     assert_eq!(management.queue(OPERATION, "none").await.unwrap(), None);
     assert_eq!(management.consumers(OPERATION, "none").await.unwrap(), []);
 
-    let binding = Binding { queue: "aXb|000".into(), routing_key: "x.*".into() };
+    let binding = Binding { queue: "aXb|000".into(), routing_key: "x.*".into(), arguments: serde_json::Map::new() };
     assert_eq!(management.bindings(OPERATION, "amq.topic").await.unwrap(), [binding]);
     assert_eq!(management.bindings(OPERATION, "none").await.unwrap(), []);
     let exchanges = management.exchanges(OPERATION).await.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapin::options::QueueBindOptions;
 use lapin::types::{AMQPValue, FieldTable};
+use serde_json::Value;
 use zephcast_core::{ErrorKind, Result};
 
 use super::arguments::{insert, text};
@@ -12,7 +13,7 @@ use crate::config::{Binding, BindingValue, Exchange, Topology};
 use crate::connection::Connection;
 use crate::errand::Errand;
 use crate::error::error;
-use crate::management::Management;
+use crate::management::{Binding as Bound, Management};
 use crate::names::Names;
 
 /// How long a management API is waited for that a URL names; it alone knows what is bound.
@@ -62,9 +63,9 @@ pub(super) async fn is_particular(
     if let Some(known) = known.filter(|_| config.management.is_empty()) {
         return known;
     }
-    let everything = everything(&config.exchange).routing_key;
+    let everything = everything(&config.exchange);
     match bound(management, operation, config, names).await {
-        Some(bound) => !bound.is_empty() && !bound.contains(&everything),
+        Some(bound) => !bound.is_empty() && !bound.iter().any(|bound| is_same(bound, &everything)),
         None => known.unwrap_or(false),
     }
 }
@@ -93,10 +94,17 @@ pub(crate) async fn is_bound_alike(
         return Ok(());
     }
     let bound = bound(management, operation, config, names).await.unwrap_or_default();
-    let is_asked_for = |key: &String| config.bindings.iter().any(|binding| binding.routing_key == *key);
-    match bound.iter().find(|key| !is_asked_for(key)) {
-        Some(key) => {
-            let text = format!("the queue {:?} is bound by {key:?} already, which was not asked for", names.queue);
+    let is_asked_for = |bound: &Bound| config.bindings.iter().any(|binding| is_same(bound, binding));
+    match bound.iter().find(|bound| !is_asked_for(bound)) {
+        Some(Bound { routing_key, arguments, .. }) => {
+            let with = match arguments.is_empty() {
+                true => String::new(),
+                false => format!(" with {}", Value::from(arguments.clone())),
+            };
+            let text = format!(
+                "the queue {:?} is bound by {routing_key:?}{with} already, which was not asked for",
+                names.queue
+            );
             Err(error(ErrorKind::Conflict, operation, text).advise("ask for that too, or unbind it first"))
         }
         None => Ok(()),
@@ -119,9 +127,9 @@ async fn bound(
     operation: &'static str,
     config: &RabbitConfig,
     names: &Names,
-) -> Option<Vec<String>> {
+) -> Option<Vec<Bound>> {
     let patience = if config.management.is_empty() { GLANCE } else { PATIENCE };
-    let asked = management?.routing_keys(operation, names.stream.as_str(), &names.queue);
+    let asked = management?.bindings_of(operation, names.stream.as_str(), &names.queue);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(bound)) => Some(bound),
         Ok(Err(error)) => {
@@ -133,6 +141,20 @@ async fn bound(
             None
         }
     }
+}
+
+fn is_same(bound: &Bound, binding: &Binding) -> bool {
+    let is_shown = |(name, value): (&String, &BindingValue)| match (value, bound.arguments.get(name)) {
+        (BindingValue::Text(text), Some(Value::String(shown))) => text == shown,
+        (BindingValue::Integer(integer), Some(shown)) => shown.as_i64() == Some(*integer),
+        (BindingValue::Boolean(boolean), Some(shown)) => shown.as_bool() == Some(*boolean),
+        // Erlang's word for nothing.
+        (BindingValue::Any, Some(shown)) => shown.is_null() || shown == "undefined",
+        _ => false,
+    };
+    bound.routing_key == binding.routing_key
+        && bound.arguments.len() == binding.arguments.len()
+        && binding.arguments.iter().all(is_shown)
 }
 
 /// What a group gets that says nothing about it.

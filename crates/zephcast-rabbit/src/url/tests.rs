@@ -18,6 +18,21 @@ fn reads_every_part() {
     assert_eq!(config.topology, Topology::Check);
 }
 
+#[test]
+fn a_binding_may_have_arguments_of_every_type() {
+    let arguments = r#"binding-arguments={"x-match":"any","paid":true,"size":-3,"format":null}"#;
+    let read = |query: &str| RabbitConfig::from_url(&format!("amqp://h?exchange=headers&{query}")).unwrap().bindings;
+    let all = |binding: Binding| {
+        binding
+            .argument("x-match", "any")
+            .argument("paid", true)
+            .argument("size", -3)
+            .argument("format", BindingValue::Any)
+    };
+    assert_eq!(read(arguments), [all(Binding::default())]);
+    assert_eq!(read(&format!("binding=a,b&{arguments}")), [all(Binding::key("a")), all(Binding::key("b"))]);
+}
+
 /// Each as scheme, hosts and path.
 fn management(config: &RabbitConfig) -> Vec<String> {
     let host = |(name, port): &(String, Option<u16>)| format!("{name}:{}", port.unwrap_or_default());
@@ -66,6 +81,10 @@ fn says_what_is_wrong() {
         ("amqp://h?exclusive-consumer=true", "only a classic queue"),
         ("amqp://h?queue-type=stream&max-length=1", "a stream queue"),
         ("amqp://h?exchange=default&binding=a", "nothing is bound"),
+        ("amqp://h?exchange=headers&binding-arguments=format:pdf", "is a JSON object"),
+        (r#"amqp://h?exchange=headers&binding-arguments={"size":1.5}"#, "is a JSON object"),
+        (r#"amqp://h?exchange=headers&binding-arguments={"of":{"a":1}}"#, "is a JSON object"),
+        ("amqp://h?exchange=headers&binding-arguments={}", "by headers"),
         ("amqp://h?exchange=fanout&binding=a", "leave the bindings away"),
         ("amqp://h?exchange=x-consistent-hash&binding=2,a", "a weight"),
         ("amqp://h?alternate-exchange=", "not empty"),
