@@ -59,7 +59,7 @@ impl RabbitConfig {
     /// | `exchange` | [`exchange`](Self::exchange): `topic`, `fanout`, `direct`, `headers`, `x-consistent-hash`, `default` |
     /// | `alternate-exchange` | [`alternate_exchange`](Self::alternate_exchange) |
     /// | `binding` | [`bindings`](Self::bindings): routing keys, separated by commas |
-    /// | `binding-arguments` | [`arguments`](Binding::arguments) of each of them, or of one without a routing key: a JSON object, as `{"x-match":"any","format":"pdf"}` |
+    /// | `binding-arguments` | [`arguments`](Binding::arguments) of each of them, or of one without a routing key, with `exchange=headers`: a JSON object, as `{"x-match":"any","format":"pdf"}` |
     /// | `queue` | [`queue`](Self::queue) |
     /// | `queue-type` | [`queue_type`](Self::queue_type): `quorum`, `classic`, `stream` |
     /// | `single-active-consumer`, `exclusive-consumer` | `true` or `false`, see [`single_active_consumer`](Self::single_active_consumer) |
@@ -153,6 +153,9 @@ impl RabbitConfig {
         }
         if let Some(name) = value("alternate-exchange") {
             self.alternate_exchange = Some(name.to_owned());
+        }
+        if value("binding-arguments").is_some() && self.exchange != Exchange::Headers {
+            return Err(invalid("only a headers exchange looks at `binding-arguments`: add `exchange=headers`"));
         }
         if let Some(bindings) = read_bindings(value)? {
             self.bindings = bindings;

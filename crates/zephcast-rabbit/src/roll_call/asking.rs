@@ -31,7 +31,7 @@ pub(crate) struct Roll {
     pub(crate) ready: u64,
     /// How many consume. Where one at a time does, those that wait for their turn may not be counted.
     pub(crate) consumers: u64,
-    /// What each member said last.
+    /// What each member said last; without who left, if it is complete.
     pub(crate) reports: Vec<Report>,
     /// Whether nobody else can have messages.
     pub(crate) is_complete: bool,
@@ -68,12 +68,23 @@ impl Roll {
                     (roll.ready, roll.consumers) = counted?;
                     recount.set(self::recount(brokers, operation, names, roll.consumers));
                     answered.clear();
-                    inquiry.ask().await?;
+                    // Nothing is sent, nor answered, as long as the server takes no messages.
+                    if brokers.publishing.blocked().is_some() {
+                        break;
+                    }
+                    tokio::select! {
+                        asked = inquiry.ask() => asked?,
+                        () = &mut late => break,
+                    }
                 }
                 () = &mut late => break,
             }
         }
         roll.is_complete = have_all(&answered, roll.consumers);
+        if roll.is_complete {
+            // Not also who has left meanwhile.
+            roll.reports = answered;
+        }
         Ok(roll)
     }
 

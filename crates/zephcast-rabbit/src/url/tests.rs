@@ -81,6 +81,7 @@ fn says_what_is_wrong() {
         ("amqp://h?exclusive-consumer=true", "only a classic queue"),
         ("amqp://h?queue-type=stream&max-length=1", "a stream queue"),
         ("amqp://h?exchange=default&binding=a", "nothing is bound"),
+        (r#"amqp://h?binding-arguments={"format":"pdf"}"#, "exchange=headers"),
         ("amqp://h?exchange=headers&binding-arguments=format:pdf", "is a JSON object"),
         (r#"amqp://h?exchange=headers&binding-arguments={"size":1.5}"#, "is a JSON object"),
         (r#"amqp://h?exchange=headers&binding-arguments={"of":{"a":1}}"#, "is a JSON object"),
