@@ -59,7 +59,12 @@ impl Admin for RabbitAdmin {
         }
         match config.topology {
             Topology::Check => topology::stream(control, OPERATION, &config, &spec.stream, false).await.map(drop)?,
-            _ => topology::declare(control, OPERATION, &config, &spec.stream).await?,
+            _ => {
+                for names in &groups {
+                    topology::gets_something(control, OPERATION, &config, names).await?;
+                }
+                topology::declare(control, OPERATION, &config, &spec.stream).await?;
+            }
         }
         for names in &groups {
             let management = self.brokers.management.as_ref();

@@ -174,6 +174,7 @@ pub(crate) async fn group(
             };
         }
         Topology::Declare => {
+            gets_something(connection, operation, config, names).await?;
             let is_new = stream(connection, operation, config, &names.stream, create_stream).await?;
             // Nothing is bound to that.
             if is_new { Some(Found::default()) } else { known }
@@ -181,6 +182,24 @@ pub(crate) async fn group(
     };
     let found = declare_group(connection, management, operation, config, names, known).await;
     found.map_err(|error| unless_deleted(operation, error))
+}
+
+/// Makes sure, before anything is made, that a group that is made gets something.
+///
+/// # Errors
+/// `InvalidInput` otherwise.
+pub(crate) async fn gets_something(
+    connection: &Connection,
+    operation: &'static str,
+    config: &RabbitConfig,
+    names: &Names,
+) -> Result<()> {
+    if !bindings::gets_nothing(config) || queue(connection, operation, &names.queue).await?.is_some() {
+        return Ok(());
+    }
+    let text =
+        "an exchange of this type has no routing key for everything: say which ones a group gets, as `binding=KEY`";
+    Err(invalid(operation, text))
 }
 
 async fn declare_group(
@@ -192,11 +211,6 @@ async fn declare_group(
     known: Option<Found>,
 ) -> Result<Found> {
     let is_new = queue(connection, operation, &names.queue).await?.is_none();
-    if is_new && bindings::gets_nothing(config) {
-        let text =
-            "an exchange of this type has no routing key for everything: say which ones a group gets, as `binding=KEY`";
-        return Err(invalid(operation, text));
-    }
     if config.queue_type == QueueType::Stream {
         ensure(connection, operation, &names.queue, &log()).await?;
         return bind(connection, operation, config, names).await.map(|()| Found::default());

@@ -50,6 +50,7 @@ async fn a_group_that_would_get_nothing_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     let Err(refused) = lab.driver.join(Lab::subscription()).await else { panic!("would get nothing") };
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(lab.driver.admin().stream(&spec.stream).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(lab.server.ctl(&["list_queues", "--no-table-headers", "name"]).await.unwrap(), "");
     spec.settings.insert("binding".into(), "a".into());
     lab.driver.admin().create_stream(&spec).await.expect("it gets something");

@@ -51,8 +51,7 @@ impl Roll {
         }
         let mut inquiry = Inquiry::begin(brokers, operation, names).await?;
         let mut recount = pin!(recount(brokers, operation, names, consumers));
-        let late = sleep_until(Instant::now() + PATIENCE);
-        let mut late = pin!(late);
+        let mut late = pin!(sleep_until(Instant::now() + PATIENCE));
         // The answers to the last question.
         let mut answered = Vec::new();
         while !are_all(&answered, roll.consumers) {
